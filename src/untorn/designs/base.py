@@ -1,0 +1,95 @@
+"""What the inode asks of a design: where committed bytes are, and how dirty folios get there.
+
+``write``, ``sync`` and ``checkpoint`` do the I/O and are called without the inode's state lock, so that readers
+go on; ``land`` and ``finish_checkpoint`` then make the result visible under it. The inode's commit mutex lets
+only one of them run at a time.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from untorn.pagecache.folio import Folio
+
+
+class Savepoint(NamedTuple):
+    """A state of the design to roll back to; opaque to the inode."""
+
+    state: Any
+    records: int
+    """Grows with every ``write``: tells whether anything was written since."""
+
+
+class Design(ABC):
+    """One way to make writes whole. Sizes and offsets in bytes."""
+
+    committed_size: int
+    """The file's size as of the last commit."""
+
+    dense: int
+    """Below this offset the file has its blocks: overwriting needs no new space."""
+
+    @abstractmethod
+    def read_folio(self, index: int) -> bytes:
+        """The folio as last written, uncommitted spills and cuts included; may end early, the rest is zeros."""
+
+    @abstractmethod
+    def reserve(self, folios: int) -> None:
+        """Space for that many dirty folios, with what is on its way; ENOSPC and nothing changed."""
+
+    @abstractmethod
+    def grow(self, first: int, last: int, end: int) -> None:
+        """Folios ``first`` to ``last`` will need new blocks, up to byte ``end``; EFBIG if that cannot be."""
+
+    @abstractmethod
+    def cut(self, size: int) -> None:
+        """The bytes from ``size`` on are gone, though not yet committed."""
+
+    @abstractmethod
+    def write(self, folios: Mapping[int, Folio], size: int, size_min: int, *, commit: bool) -> Any:
+        """Writes the dirty ranges, as a commit or as a spill; returns what ``land`` takes."""
+
+    @abstractmethod
+    def land(self, written: Any, size: int, *, commit: bool) -> None:
+        """What ``write`` wrote is the current state."""
+
+    @abstractmethod
+    def sync(self) -> None:
+        """Makes every commit durable, and the file's name. Never tried again after a failure."""
+
+    @abstractmethod
+    def savepoint(self) -> Savepoint:
+        """The state now. Nothing is dirty, or the inode rolls that back itself."""
+
+    @abstractmethod
+    def rollback(self, savepoint: Savepoint) -> None:
+        """Back to that state; cannot fail."""
+
+    @abstractmethod
+    def checkpoint_due(self) -> bool:
+        """Whether enough has gathered to be moved home."""
+
+    @abstractmethod
+    def checkpoint(self, cached: Callable[[int], Folio | None]) -> None:
+        """Moves what is committed home; ``cached(index)`` saves reading it.
+
+        CheckpointError if space fails: nothing is lost and nothing changed for readers.
+        """
+
+    @abstractmethod
+    def finish_checkpoint(self) -> None:
+        """Home holds everything now."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """After a checkpoint: leaves an ordinary file and nothing beside it."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Closes what is open and leaves the rest to recovery. Cannot fail."""
+
+    @abstractmethod
+    def stats(self) -> dict[str, int]:
+        """Counters by name."""

@@ -1,0 +1,263 @@
+"""Copy-on-write (Chinner's counter-proposal, our default): commits go to a log, the extent map remembers.
+
+The page cache needs to know nothing, any size at any offset is whole, and mixing is harmless: whatever is
+written before a commit lands in that one commit.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from collections.abc import Mapping as MappingType
+from typing import Final
+
+from untorn.designs.base import Design, Savepoint
+from untorn.errors import CheckpointError, ForeignEditError
+from untorn.geometry import BLOCK, round_up
+from untorn.log.install import install, read_segment
+from untorn.log.log import NO_SPACE, Log
+from untorn.log.mapping import Mapping, Segment
+from untorn.log.ondisk import Extent, RecordKind, record_length_max
+from untorn.log.recovery import Found
+from untorn.pagecache.folio import RANGES_MAX, Folio
+from untorn.storage.api import Buffer, FileStat, Storage, StorageFile
+
+EXTENTS_IN_LOG: Final = 1 << 16
+"""Extents that wait for a checkpoint before one is made: bounds the map's memory."""
+
+
+class CopyOnWrite(Design):
+    """Commits to the log, checkpoints to home."""
+
+    def __init__(
+        self, storage: Storage, home: StorageFile, *, folio_size: int, log_bytes: int,
+        created: bool = False, found: Found | None = None,
+    ) -> None:  # fmt: skip
+        """``created``: home's name is not durable yet. ``found``: a hot log to read through, never to write."""
+        self._storage = storage
+        self._home = home
+        self._info = home.stat()
+        self._folio_size = folio_size
+        self._log_bytes = log_bytes
+        self._created = created
+        self._log = Log(storage, home, folio_size)
+        self._mapping = Mapping(folio_size, self._info.size)
+        self._grown: set[int] = set()
+        self._salt = 0
+        """Of the generation whose records the map points at; the log may have restarted since."""
+        self._home_bytes = 0
+        self._checkpoints = 0
+        self._home_syncs = 0
+        self.committed_size = self._info.size
+        self.dense = home.first_hole()
+        if found is not None:
+            assert found.replay is not None
+            assert found.slot is not None
+            self._log.file = found.log
+            self._mapping = found.replay.mapping
+            self._salt = found.slot.salt
+            self.committed_size = found.replay.size
+
+    # Reading
+
+    def read_folio(self, index: int) -> bytes:
+        start = index * self._folio_size
+        stop = start + self._folio_size
+        segments = self._mapping.folios.get(index, ())
+        if len(segments) == 1 and segments[0].start == start and segments[0].stop == stop:
+            return bytes(self._fetch(segments[0]))
+        below = min(stop, self._mapping.home_limit) - start
+        data = self._home.read(below, start) if below > 0 else b""
+        if not segments:
+            return data
+        patch = bytearray(data)
+        for segment in segments:
+            patch.extend(bytes(max(0, segment.start - start - len(patch))))
+            patch[segment.start - start : segment.stop - start] = self._fetch(segment)
+        return bytes(patch)
+
+    def _fetch(self, segment: Segment) -> Buffer:
+        assert self._log.file is not None
+        return read_segment(self._log.file, self._salt, segment)
+
+    # Space
+
+    def reserve(self, folios: int) -> None:
+        # Three more blocks: what is dirty may go in two records, and an empty one may end the transaction.
+        records = record_length_max(folios * RANGES_MAX, folios * self._folio_size) + 3 * BLOCK
+        # Home's growth is reserved as blocks of the log, which a checkpoint hands over: home itself
+        # is not touched before its checkpoint slot is durable.
+        self._log.reserve(records, len(self._grown) * self._folio_size)
+
+    def grow(self, first: int, last: int, end: int) -> None:
+        if end > self._info.size:
+            self._home.check_size(end)
+        dense = self.dense // self._folio_size
+        self._grown.update(range(max(first, dense), last + 1))
+
+    # Commit
+
+    def write(self, folios: MappingType[int, Folio], size: int, size_min: int, *, commit: bool) -> list[Extent]:
+        log = self._log
+        log.start()
+        extents = []
+        payload: list[Buffer] = []
+        digest = log.digest
+        for index in sorted(folios):
+            folio = folios[index]
+            base = index * self._folio_size
+            data: Buffer = folio.data
+            for start, stop in folio.ranges:
+                piece = data if stop - start == len(data) else memoryview(data)[start:stop]
+                payload.append(piece)
+                extents.append((base + start, stop - start, digest(piece)))
+        kind = RecordKind.COMMIT if commit else RecordKind.DATA
+        return log.append(kind, extents, payload, size, size_min)
+
+    def land(self, written: list[Extent], size: int, *, commit: bool) -> None:
+        assert self._log.slot is not None
+        self._salt = self._log.slot.salt
+        self._mapping.insert(written, committed=commit)
+        if commit:
+            self._mapping.settle()
+            self.committed_size = size
+
+    def sync(self) -> None:
+        # THE COMMIT POINT of a durable commit is this fdatasync; of one that only orders, the append before it.
+        self._log.sync()
+        if self._created:
+            if self._log.slot is None:
+                self._home.fsync()
+                self._storage.sync_directory(os.path.dirname(self._home.path))
+            self._created = False
+
+    def savepoint(self) -> Savepoint:
+        return Savepoint((self._mapping.mark(), self._log.parent), self._log.sequence)
+
+    def rollback(self, savepoint: Savepoint) -> None:
+        mark, self._log.parent = savepoint.state
+        self._mapping.rollback(mark)
+
+    def cut(self, size: int) -> None:
+        self._mapping.cut(size)
+        self.dense = min(self.dense, size)
+
+    # Checkpoint
+
+    def checkpoint_due(self) -> bool:
+        return self._log.tail > self._log_bytes or len(self._mapping) > EXTENTS_IN_LOG
+
+    def checkpoint(self, cached: Callable[[int], Folio | None]) -> None:
+        assert self._mapping.settled, "a checkpoint would write uncommitted data home"
+        log = self._log
+        if log.sequence == 0:
+            return
+        before = self._check_unchanged()
+        log.begin_checkpoint(before)
+
+        def fetch(segment: Segment) -> Buffer:
+            folio = cached(segment.start // self._folio_size)
+            if folio is None:
+                return self._fetch(segment)
+            base = segment.start // self._folio_size * self._folio_size
+            if segment.stop - segment.start == len(folio.data):
+                return folio.data
+            return memoryview(folio.data)[segment.start - base : segment.stop - base]
+
+        try:
+            self._hand_over_space()
+            self._home_bytes += install(self._home, self._mapping, self.committed_size, fetch)
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            self._info = self._home.stat()
+            raise CheckpointError(
+                f"no space to move committed data home ({os.strerror(error.errno)}). Nothing is lost: it is in "
+                f"the log {log.path!r}, and opening the file through untorn reads it. Free space, then reopen "
+                "the file or run 'untorn recover'",
+                self._home.path,
+                error.errno,
+            ) from error
+        # fsync, not fdatasync: home's time must be durable too, for a foreign edit is noticed by it.
+        self._home.fsync()
+        self._home_syncs += 1
+        self._info = self._home.stat()
+        log.restart(self._info)
+        self._checkpoints += 1
+
+    def finish_checkpoint(self) -> None:
+        self._mapping = Mapping(self._folio_size, self._info.size)
+        self.dense = self._home.first_hole()
+        # What another thread dirtied meanwhile still has to grow.
+        self._grown = {index for index in self._grown if (index + 1) * self._folio_size > self.dense}
+
+    def _check_unchanged(self) -> FileStat:
+        """Home as untorn left it; ForeignEditError if another program changed or replaced it."""
+        home = self._home.stat()
+        try:
+            named = self._storage.stat(self._home.path)
+        except FileNotFoundError:
+            named = None
+        if named is None or named.inode != home.inode:
+            what = "was renamed, removed or replaced"
+        elif (home.size, home.mtime_ns) != (self._info.size, self._info.mtime_ns):
+            what = "was changed by another program"
+        else:
+            return home
+        raise ForeignEditError(
+            f"the file {what} while it was open here; it was not overwritten, and the commits to it are kept in "
+            f"{self._log.path!r}. 'untorn recover --force' applies them, '--discard' puts them aside",
+            self._home.path,
+        )
+
+    def _hand_over_space(self) -> None:
+        """Gives home the blocks that were reserved for its growth, before any of its bytes change."""
+        if not self._grown:
+            return
+        log = self._log
+        log.give_back()
+        for first, last in _runs(sorted(self._grown)):
+            start = first * self._folio_size
+            stop = min((last + 1) * self._folio_size, round_up(self.committed_size, BLOCK))
+            if start >= stop:
+                continue
+            try:
+                self._home.allocate(start, stop - start, keep_size=True)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                # Some file systems free blocks only when their own journal commits.
+                log.flush_space()
+                self._home.allocate(start, stop - start, keep_size=True)
+
+    def remove(self) -> None:
+        self._log.remove()
+
+    def release(self) -> None:
+        self._log.close()
+
+    def stats(self) -> dict[str, int]:
+        return {
+            "bytes_to_log": self._log.bytes_written,
+            "bytes_to_home": self._home_bytes,
+            "syncs": self._log.syncs + self._home_syncs,
+            "checkpoints": self._checkpoints,
+            "log_bytes": self._log.tail,
+            "extents": len(self._mapping),
+        }
+
+
+def _runs(indices: list[int]) -> Iterator[tuple[int, int]]:
+    """First and last of each run of consecutive indices."""
+    first = previous = None
+    for index in indices:
+        if previous is not None and index != previous + 1:
+            assert first is not None
+            yield first, previous
+            first = index
+        if first is None:
+            first = index
+        previous = index
+    if first is not None and previous is not None:
+        yield first, previous

@@ -1,0 +1,84 @@
+"""What can go wrong, and what is on disk when it does.
+
+Every error derives from :class:`UntornError`. Where a caller of ordinary file functions
+expects an ``OSError``, the error is one too and carries the ``errno`` he would expect.
+Each message says what is on disk now and what to do.
+"""
+
+from __future__ import annotations
+
+import errno
+
+
+class UntornError(Exception):
+    """Base of all errors that untorn itself raises."""
+
+
+class UntornWarning(UserWarning):
+    """Something was put right or put aside that its owner should know of."""
+
+
+class TransactionError(UntornError):
+    """A transaction was ended out of turn, or asked for what it cannot do."""
+
+
+class ReentrantError(UntornError, RuntimeError):
+    """A finaliser or signal handler came back into a file that its own thread is working on."""
+
+
+class _OSError(UntornError, OSError):
+    """An UntornError that is an OSError with a fixed ``errno``."""
+
+    code: int = errno.EIO
+
+    def __init__(self, message: str, path: str | None = None) -> None:
+        OSError.__init__(self, self.code, message, path)
+
+
+class FailedError(_OSError):
+    """An earlier error put this handle out of work: the file is old or new, never a mix. Reopen it."""
+
+
+class CheckpointError(_OSError):
+    """Committed data could not be moved home. Nothing is lost: it is durable in the log."""
+
+    def __init__(self, message: str, path: str | None = None, code: int = errno.ENOSPC) -> None:
+        self.code = code
+        super().__init__(message, path)
+
+
+class LockedError(_OSError, BlockingIOError):
+    """Another handle has the file; ``pid`` is its process, or None where the system does not tell."""
+
+    code = errno.EAGAIN
+
+    def __init__(self, message: str, path: str | None = None, pid: int | None = None) -> None:
+        super().__init__(message, path)
+        self.pid = pid
+
+
+class ForeignEditError(_OSError):
+    """Another program changed the file while its log was hot; neither was touched."""
+
+    code = errno.EBUSY
+
+
+class LogError(_OSError):
+    """The log beside the file cannot be used; the file and the log were left as they are."""
+
+
+class CorruptLogError(LogError):
+    """What is known to have been synced to the log is damaged, at ``offset`` (bytes), for ``reason``."""
+
+    def __init__(self, message: str, path: str | None = None, offset: int = 0, reason: str = "") -> None:
+        super().__init__(message, path)
+        self.offset = offset
+        self.reason = reason
+
+
+class MissingLogError(LogError):
+    """The file is marked as hot, but its own log is not beside it."""
+
+
+class UntrustedLogError(LogError):
+    """What stands in the log's place is not a regular file of an owner that we trust."""

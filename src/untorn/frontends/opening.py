@@ -1,0 +1,123 @@
+"""From a path to a locked, recovered inode: step 10 of a write's way, and the first one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from untorn.designs.cow import CopyOnWrite
+from untorn.errors import LockedError
+from untorn.frontends.modes import Mode, Options
+from untorn.inode import Inode
+from untorn.log.log import SUFFIX
+from untorn.log.recovery import Found, State, examine, recover
+from untorn.storage.api import Storage, StorageFile
+
+_ATTEMPTS = 100
+_NAME_MAX = 255
+
+
+def open_inode(storage: Storage, path: str, mode: Mode, options: Options) -> Inode:
+    """Opens, locks and recovers the file; OSError as builtins.open, UntornError for what untorn adds."""
+    home, created = open_locked(storage, path, mode)
+    try:
+        found = examine(storage, home, writable=mode.writable)
+        try:
+            if found.problem is not None:
+                raise found.problem
+            if not mode.writable:
+                return _reader(storage, home, found, options)
+            if found.state is not State.PLAIN:
+                recover(storage, home, found)
+        except BaseException:
+            found.close()
+            raise
+        return _writer(storage, home, mode, options, created=created)
+    except BaseException:
+        home.close()
+        raise
+
+
+def _writer(storage: Storage, home: StorageFile, mode: Mode, options: Options, *, created: bool) -> Inode:
+    size = options.folio_size
+    design = CopyOnWrite(storage, home, folio_size=size, log_bytes=options.log_bytes, created=created)
+    inode = Inode(
+        home, design, folio_size=size, cache_bytes=options.cache_bytes, dirty_bytes=options.cache_bytes // 2,
+        append=mode.action == "a", commit_writes=options.commit == "write",
+    )  # fmt: skip
+    try:
+        if mode.action == "w":
+            inode.truncate(0)
+    except BaseException:
+        inode.close(commit=False)
+        raise
+    if mode.action == "a":
+        inode.position = inode.size
+    return inode
+
+
+def _reader(storage: Storage, home: StorageFile, found: Found, options: Options) -> Inode:
+    """Of a hot file the committed state, read through its log; nothing is written."""
+    size = options.folio_size
+    hot = found if found.state is State.HOT and found.replay is not None and found.replay.commits else None
+    if hot is not None and found.slot is not None:
+        size = found.slot.folio_size
+    else:
+        found.close()
+    design = CopyOnWrite(storage, home, folio_size=size, log_bytes=options.log_bytes, found=hot)
+    return Inode(home, design, folio_size=size, cache_bytes=options.cache_bytes, dirty_bytes=size, readonly=True)
+
+
+def open_locked(storage: Storage, path: str, mode: Mode) -> tuple[StorageFile, bool]:
+    """The file at ``path`` under its flock, and whether this call created it."""
+    if mode.action == "x" and _exists(storage, path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+    target = storage.resolve(path)
+    for _ in range(_ATTEMPTS):
+        home, created = _open(storage, target, path, mode)
+        try:
+            _lock(home, path, exclusive=mode.writable)
+            # Between open and lock the name may have come to mean another file.
+            if _exists(storage, target) and storage.stat(target).inode == home.stat().inode:
+                return home, created
+        except BaseException:
+            home.close()
+            raise
+        home.close()
+    raise LockedError("the name keeps changing from one file to another", path)
+
+
+def _open(storage: Storage, target: str, path: str, mode: Mode) -> tuple[StorageFile, bool]:
+    if mode.writable and len(os.fsencode(os.path.basename(target) + SUFFIX)) > _NAME_MAX:
+        message = f"the name leaves no room for that of its log, which has {len(SUFFIX)} bytes more"
+        raise OSError(errno.ENAMETOOLONG, message, path)
+    access = os.O_RDWR if mode.writable else os.O_RDONLY
+    try:
+        kind = storage.stat(target).mode
+    except FileNotFoundError:
+        if mode.action == "r":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
+        return storage.open(target, access | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW), True
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(kind):
+        raise OSError(errno.EINVAL, "untorn opens regular files only", path)
+    return storage.open(target, access | os.O_NOFOLLOW | os.O_NONBLOCK), False
+
+
+def _lock(home: StorageFile, path: str, *, exclusive: bool) -> None:
+    try:
+        home.lock(exclusive=exclusive)
+    except BlockingIOError:
+        pid = home.lock_holder()
+        who = f"process {pid}" if pid is not None else "another process"
+        raise LockedError(f"{who} has this file open; nothing was done", path, pid) from None
+
+
+def _exists(storage: Storage, path: str) -> bool:
+    try:
+        storage.stat(path)
+    except FileNotFoundError:
+        return False
+    return True

@@ -1,0 +1,120 @@
+"""Text over a file, with the rules of the binary one: ``io.TextIOWrapper`` alone would commit on an exception,
+on garbage collection, and at every ``seek`` and ``tell``, for it flushes there.
+"""
+
+from __future__ import annotations
+
+import io
+from types import TracebackType
+from typing import Any
+
+from untorn.frontends.file import AtomicLimits, File, Transaction
+
+
+class _Quiet:
+    """Stands between text and binary file: what the wrapper flushes by itself must not commit."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def flush(self) -> None:
+        """Nothing: bytes that left the text layer are in the page cache already."""
+
+
+class TextFile(io.TextIOWrapper):
+    """A text file whose commits a crash cannot tear. Made by ``untorn.open`` in text mode."""
+
+    def __init__(
+        self, file: File, mode: str, encoding: str | None, errors: str | None, newline: str | None, *,
+        line_buffering: bool = False,
+    ) -> None:  # fmt: skip
+        self._file = file
+        quiet: Any = _Quiet(file)
+        super().__init__(quiet, encoding, errors, newline, line_buffering)
+        self.mode = mode  # type: ignore[misc]
+
+    @property
+    def buffer(self) -> Any:
+        """The binary file below. Write to it only after ``flush``, as with any text file."""
+        return self._file
+
+    def flush(self) -> None:
+        """Hands the text to the binary file, then flushes that, which may commit."""
+        self._push()
+        self._file.flush()
+
+    def commit(self, durable: bool = True) -> None:
+        """As File.commit, of all text written so far."""
+        self._push()
+        self._file.commit(durable)
+
+    def rollback(self) -> None:
+        """As File.rollback; text that was not yet handed down goes too."""
+        self._push()
+        self._file.rollback()
+        self._reset()
+
+    def transaction(self) -> Transaction:
+        """As File.transaction."""
+        self._file.transaction()
+        return Transaction(self)  # type: ignore[arg-type]
+
+    def begin(self) -> int:
+        """Opens a transaction; ``with transaction()`` calls it. Returns its depth."""
+        self._push()
+        return self._file.begin()
+
+    def end(self, depth: int, *, keep: bool) -> None:
+        """Ends the transaction of this depth; ``with transaction()`` calls it."""
+        self._push()
+        self._file.end(depth, keep=keep)
+        if not keep:
+            self._reset()
+
+    def stats(self) -> dict[str, int]:
+        """As File.stats."""
+        return self._file.stats()
+
+    def statx(self) -> AtomicLimits:
+        """As File.statx."""
+        return self._file.statx()
+
+    def close(self) -> None:
+        """Hands the text down and closes the binary file, which commits; rolled back if the text cannot go down."""
+        if self.closed:
+            return
+        try:
+            self._push()
+        except BaseException:
+            self.abandon()
+            raise
+        self._file.close()
+
+    def abandon(self) -> None:
+        """As File.abandon; text that was not yet handed down goes too."""
+        self._file.abandon()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self._file.__exit__(kind, error, trace)
+
+    def __del__(self) -> None:
+        # The wrapper's own would write what is pending and close, which commits.
+        file = getattr(self, "_file", None)
+        if file is not None:
+            file.__del__()
+
+    def _push(self) -> None:
+        """Pending text to the binary file, and no further."""
+        super().flush()
+
+    def _reset(self) -> None:
+        """Forgets what the decoder read ahead of a position that was rolled back."""
+        super().seek(self._file.tell())

@@ -1,0 +1,308 @@
+"""The log of one file: start, append, sync, checkpoint slot, restart, remove.
+
+One append and one fdatasync make a durable commit: a record is valid if its digests are, so nothing has to
+order data before a commit mark. What must be durable before what:
+
+- slot and name before the mark, the mark before the first record (``start``);
+- every record before the CHECKPOINT slot, that before the first write to home (``begin_checkpoint``);
+- home before the START slot of the next generation, that before the first reused byte (``restart``);
+- the empty log before the mark goes, its going before the log's name goes (``remove``).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+from xxhash import xxh3_64_intdigest
+
+from untorn.errors import UntrustedLogError
+from untorn.geometry import BLOCK, SECTOR, round_up
+from untorn.log.ondisk import (
+    EXTENTS_MAX,
+    PAYLOAD_MAX,
+    RECORDS_OFFSET,
+    SLOT_OFFSETS,
+    Extent,
+    Identity,
+    Record,
+    RecordKind,
+    Slot,
+    SlotKind,
+    encode_record,
+    encode_slot,
+    encode_table,
+)
+from untorn.storage.api import READ_CHUNK, Buffer, FileStat, Storage, StorageFile
+
+MARK: Final = "user.untorn"
+"""Extended attribute of a file whose log is hot; holds the log's file_id."""
+
+SUFFIX: Final = "-untorn"
+NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors that say that there is no room, and that nothing else is wrong."""
+
+_GROW_MAX: Final = 1 << 26
+_SMALL: Final = 1024
+_NO_ATTRIBUTES: Final = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM)
+
+
+def log_path(path: str) -> str:
+    """The log's place beside the file at ``path``."""
+    return path + SUFFIX
+
+
+class Log:
+    """Appends to the log of ``home``. One thread at a time; the inode's commit mutex sees to that."""
+
+    def __init__(self, storage: Storage, home: StorageFile, folio_size: int) -> None:
+        self.path = log_path(home.path)
+        self.file: StorageFile | None = None
+        self.slot: Slot | None = None
+        self.tail = RECORDS_OFFSET
+        self.allocated = 0
+        self.sequence = 0
+        self.parent = 0
+        """Sequence of the record that the next one builds on."""
+        self.synced_through = 0
+        self.bytes_written = 0
+        self.syncs = 0
+        self._storage = storage
+        self._home = home
+        self._folio_size = folio_size
+        self._previous = 0
+        self._promised = 0
+        self._space = threading.Lock()
+        """Writers reserve while a checkpoint gives back."""
+        self._stale_slot: int | None = None
+
+    # Space and start
+
+    def reserve(self, records: int, growth: int) -> None:
+        """Makes sure that ``records`` bytes can be appended, and that ``growth`` more can be handed over.
+
+        ENOSPC, EDQUOT or EFBIG here, and nothing changed.
+        """
+        with self._space:
+            if self.file is None:
+                self.file = self._create()
+            needed = round_up(self.tail + records + growth, BLOCK)
+            if needed > self.allocated:
+                # Doubling keeps a big transaction from one journal commit per append.
+                ample = self.allocated + min(max(self.allocated, 1 << 16), _GROW_MAX)
+                self.allocated = self._allocate(needed, max(needed, ample))
+            self._promised = records
+
+    def _allocate(self, needed: int, ample: int) -> int:
+        """Allocates ``ample`` bytes, or ``needed`` if there are no more; returns which."""
+        assert self.file is not None
+        try:
+            self.file.allocate(self.allocated, ample - self.allocated, keep_size=False)
+            return ample
+        except OSError as error:
+            if needed == ample or error.errno not in NO_SPACE:
+                raise
+            self.file.allocate(self.allocated, needed - self.allocated, keep_size=False)
+            return needed
+
+    def give_back(self) -> None:
+        """Frees what was reserved for home's growth; what is promised to records stays."""
+        with self._space:
+            assert self.file is not None
+            keep = round_up(self.tail + self._promised, BLOCK)
+            if keep < self.allocated:
+                self.file.truncate(keep)
+                self.allocated = keep
+
+    def flush_space(self) -> None:
+        """Lets the file system really free what was given back."""
+        assert self.file is not None
+        self.file.fsync()
+
+    def _create(self) -> StorageFile:
+        home = self._home.stat()
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        try:
+            file = self._storage.open(self.path, flags, 0o600)
+        except FileExistsError as error:
+            message = "something took the log's place after this file was opened; move it away and reopen"
+            raise UntrustedLogError(message, self.path) from error
+        except OSError as error:
+            message = f"{error.strerror}: the log cannot be made beside the file, which was not changed"
+            raise OSError(error.errno, message, self.path) from error
+        try:
+            file.set_owner(home.mode, home.gid)
+        except BaseException:
+            file.close()
+            self._storage.unlink(self.path)
+            raise
+        return file
+
+    def start(self) -> None:
+        """Makes the log findable and the file marked, before there is anything to find. Once is enough."""
+        if self.slot is not None:
+            return
+        assert self.file is not None, "started without reservation"
+        home = self._home.stat()
+        identity = Identity.MARK
+        try:
+            self._home.getxattr(MARK)
+        except OSError as error:
+            if error.errno not in _NO_ATTRIBUTES:
+                raise
+            identity = Identity.INODE
+        file_id = self._storage.random_bytes(16)
+        slot = self._new_slot(SlotKind.START, home, identity=identity, file_id=file_id, generation=1)
+        self.file.write([encode_slot(slot).ljust(RECORDS_OFFSET, b"\0")], 0)
+        self.file.fsync()
+        self._storage.sync_directory(os.path.dirname(self.path))
+        if identity is Identity.MARK:
+            self._home.setxattr(MARK, file_id)
+        # Also makes home's time durable, by which a foreign edit is noticed.
+        self._home.fsync()
+        self.syncs += 3
+        self._begin(slot)
+
+    def adopt(self, file: StorageFile, slot: Slot, tail: int, sequence: int) -> None:
+        """Takes over a found log, records up to ``tail`` valid, to checkpoint it; never to append to it."""
+        self.file = file
+        self.slot = slot
+        self.tail = tail
+        self.sequence = sequence
+        # What the cache shows may never have reached the disk: the writer was killed, or its sync had
+        # failed and left clean pages that the disk does not hold. So all that was accepted is written again.
+        for start in range(0, tail, READ_CHUNK):
+            file.write([file.read(min(READ_CHUNK, tail - start), start)], start)
+        file.fsync()
+        self.syncs += 1
+        self.synced_through = sequence
+
+    # Append and sync
+
+    def append(
+        self,
+        kind: RecordKind,
+        extents: Sequence[tuple[int, int, int]],
+        payload: Sequence[Buffer],
+        size: int,
+        size_min: int,
+    ) -> list[Extent]:
+        """Appends one record of (offset, length, digest) extents with their bytes; not durable yet.
+
+        Returns where the extents lie. After an OSError the log must not be used again.
+        """
+        assert self.slot is not None, "appended before start"
+        assert self.file is not None
+        length = sum([extent[1] for extent in extents])
+        assert len(extents) <= EXTENTS_MAX
+        assert length <= PAYLOAD_MAX
+        table = encode_table(extents)
+        record = Record(
+            kind, len(extents), self.slot.salt, self.sequence + 1, self.parent, self._previous,
+            self.synced_through, size, size_min, length, self.digest(table),
+        )  # fmt: skip
+        header, checksum = encode_record(record)
+        start = record.payload_start
+        total = record.total_length
+        assert self.tail + total <= self.allocated, "appended without reservation"
+        buffers = [(header + table).ljust(start, b"\0"), *payload, bytes(total - start - length)]
+        if length < _SMALL * len(payload):
+            buffers = [b"".join(buffers)]
+        if self._stale_slot is not None:
+            self.file.write([bytes(SECTOR)], self._stale_slot)
+            self._stale_slot = None
+        self.file.write(buffers, self.tail)
+        position = self.tail + start
+        placed = []
+        for offset, size_of, digest in extents:
+            placed.append(Extent(offset, size_of, digest, position))
+            position += size_of
+        self.tail += total
+        self.bytes_written += total
+        self.sequence = self.parent = record.sequence
+        self._previous = checksum
+        return placed
+
+    def digest(self, data: Buffer) -> int:
+        """The digest of extent or table bytes in this generation."""
+        assert self.slot is not None
+        return xxh3_64_intdigest(data, self.slot.salt)
+
+    def sync(self) -> None:
+        """Makes every record durable. A failure is final: it is never tried again."""
+        if self.synced_through < self.sequence:
+            assert self.file is not None
+            self.file.fdatasync()
+            self.syncs += 1
+            self.synced_through = self.sequence
+
+    # Checkpoint, restart, end
+
+    def begin_checkpoint(self, home: FileStat) -> None:
+        """After this, and not before, home may be written."""
+        assert self.slot is not None
+        self.sync()
+        self._write_slot(
+            self.slot._replace(
+                kind=SlotKind.CHECKPOINT,
+                generation=self.slot.generation + 1,
+                home_size=home.size,
+                home_mtime_ns=home.mtime_ns,
+                synced_through=self.synced_through,
+            )
+        )
+
+    def restart(self, home: FileStat) -> None:
+        """Empties the log; ``home`` is durable and as given."""
+        old = self.slot
+        assert old is not None
+        slot = self._new_slot(
+            SlotKind.START, home, identity=old.identity, file_id=old.file_id, generation=old.generation + 1
+        )
+        self._write_slot(slot)
+        self._begin(slot)
+        self._stale_slot = SLOT_OFFSETS[(old.generation - 1) % 2]
+
+    def remove(self) -> None:
+        """Takes the log away after a restart: an ordinary file is left and nothing beside it."""
+        if self.file is None:
+            return
+        if self.slot is not None:
+            if self.slot.identity is Identity.MARK and self._home.getxattr(MARK) is not None:
+                self._home.removexattr(MARK)
+            self._home.fsync()
+            self.syncs += 1
+        self._storage.unlink(self.path)
+        if self.slot is not None:
+            self._storage.sync_directory(os.path.dirname(self.path))
+            self.syncs += 1
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the log as it is; the next opener recovers it."""
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+    def _begin(self, slot: Slot) -> None:
+        self.slot = slot
+        self.tail = RECORDS_OFFSET
+        self.sequence = self.parent = self.synced_through = 0
+        self._previous = slot.salt
+
+    def _new_slot(self, kind: SlotKind, home: FileStat, *, identity: Identity, file_id: bytes, generation: int) -> Slot:
+        salt = int.from_bytes(self._storage.random_bytes(8), "little")
+        return Slot(
+            kind, identity, self._folio_size, generation, salt, file_id,
+            home.inode, home.birth_ns or 0, home.size, home.mtime_ns, 0,
+        )  # fmt: skip
+
+    def _write_slot(self, slot: Slot) -> None:
+        assert self.file is not None
+        self.file.write([encode_slot(slot)], SLOT_OFFSETS[(slot.generation - 1) % 2])
+        self.file.fdatasync()
+        self.syncs += 1
+        self.slot = slot

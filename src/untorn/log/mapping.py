@@ -1,0 +1,112 @@
+"""Which bytes of the file lie in the log: the extent map of copy-on-write.
+
+Bytes that no segment covers are home's below ``home_limit`` and zeros from there on. The map holds the
+newest state, uncommitted truncates and spills included; what they changed can be put back (``rollback``)
+until they are committed (``settle``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from untorn.log.ondisk import Extent
+
+
+class Segment(NamedTuple):
+    """The file's bytes ``[start, stop)`` lie in this extent; an extent may be partly overwritten."""
+
+    start: int
+    stop: int
+    extent: Extent
+
+
+class Mark(NamedTuple):
+    """A state of the map to come back to."""
+
+    changes: int
+    home_limit: int
+
+
+class Mapping:
+    """Segments by folio index. Not locked: its owner holds a lock."""
+
+    def __init__(self, folio_size: int, home_size: int) -> None:
+        self.folio_size = folio_size
+        self.home_limit = home_size
+        self.folios: dict[int, tuple[Segment, ...]] = {}
+        self._count = 0
+        self._undo: list[tuple[int, tuple[Segment, ...]]] = []
+
+    def __len__(self) -> int:
+        """Number of segments, the measure of memory."""
+        return self._count
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left that a rollback would put back."""
+        return not self._undo
+
+    def segments(self) -> Iterator[Segment]:
+        """All segments in file order."""
+        for index in sorted(self.folios):
+            yield from self.folios[index]
+
+    def insert(self, extents: Iterable[Extent], *, committed: bool) -> None:
+        """Maps each extent over what was there; uncommitted ones can be rolled back."""
+        folios, size = self.folios, self.folio_size
+        for extent in extents:
+            start = extent.offset
+            segment = Segment(start, start + extent.length, extent)
+            index = start // size
+            before = folios.get(index, ())
+            if not committed:
+                self._undo.append((index, before))
+            after = (segment,) if not before else _overlay(before, segment)
+            folios[index] = after
+            self._count += len(after) - len(before)
+
+    def cut(self, size: int) -> None:
+        """Drops everything from byte ``size`` on, home's bytes too; can be rolled back."""
+        first = size // self.folio_size
+        for index in [index for index in self.folios if index >= first]:
+            before = self.folios[index]
+            after = tuple(segment._replace(stop=min(segment.stop, size)) for segment in before if segment.start < size)
+            if after != before:
+                self._undo.append((index, before))
+                self._replace(index, after)
+        self.home_limit = min(self.home_limit, size)
+
+    def mark(self) -> Mark:
+        """The state now, to roll back to."""
+        return Mark(len(self._undo), self.home_limit)
+
+    def rollback(self, mark: Mark) -> None:
+        """Puts the map back to the state of ``mark``."""
+        while len(self._undo) > mark.changes:
+            self._replace(*self._undo.pop())
+        self.home_limit = mark.home_limit
+
+    def settle(self) -> None:
+        """What was uncommitted is committed now."""
+        self._undo.clear()
+
+    def _replace(self, index: int, segments: tuple[Segment, ...]) -> None:
+        self._count += len(segments) - len(self.folios.get(index, ()))
+        if segments:
+            self.folios[index] = segments
+        else:
+            self.folios.pop(index, None)
+
+
+def _overlay(before: tuple[Segment, ...], segment: Segment) -> tuple[Segment, ...]:
+    """``before`` with ``segment`` over it, in order of start."""
+    start, stop = segment.start, segment.stop
+    after = [segment]
+    for old in before:
+        if old.start < start:
+            after.append(old if old.stop <= start else old._replace(stop=start))
+        if old.stop > stop:
+            after.append(old if old.start >= stop else old._replace(start=stop))
+    after.sort(key=lambda one: one.start)
+    return tuple(after)

@@ -1,0 +1,153 @@
+"""What a found log holds, read front to back without writing anything.
+
+The branches on contents are few and declared: a header, then a table and a payload as one question each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from untorn.geometry import BLOCK, SECTOR
+from untorn.log.mapping import Mapping
+from untorn.log.ondisk import (
+    EXTENTS_MAX,
+    PAYLOAD_MAX,
+    RECORDS_OFFSET,
+    SLOT_OFFSETS,
+    Extent,
+    Record,
+    RecordKind,
+    Slot,
+    decode_record,
+    decode_slot,
+    decode_table,
+    record_length_max,
+)
+from untorn.storage.api import Piece, StorageFile
+
+
+class Entry(NamedTuple):
+    """A valid record at ``position`` in the log."""
+
+    position: int
+    record: Record
+    extents: list[Extent]
+
+
+class Stop(NamedTuple):
+    """Where and why the log ends; ``damaged`` if what should stand there was known to be durable."""
+
+    position: int
+    reason: str
+    damaged: bool
+
+
+@dataclass
+class Replay:
+    """The committed state that a log gives its file, and how far the log goes."""
+
+    mapping: Mapping
+    size: int
+    """Of the file, bytes."""
+    commits: int = 0
+    sequence: int = 0
+    """Of the last valid record."""
+    synced_through: int = 0
+    tail: int = RECORDS_OFFSET
+    stop: Stop = Stop(RECORDS_OFFSET, "", False)
+    _pending: list[Entry] = field(default_factory=list)
+    _committed: int = 0
+
+    def accepts(self, record: Record) -> bool:
+        """Whether the record builds on the last commit or on a DATA record that still counts."""
+        return record.parent == self._committed or any(
+            entry.record.sequence == record.parent for entry in self._pending
+        )
+
+    def add(self, entry: Entry) -> None:
+        """Takes one more valid record into account."""
+        record = entry.record
+        while self._pending and self._pending[-1].record.sequence > record.parent:
+            self._pending.pop()
+        self._pending.append(entry)
+        self.sequence = record.sequence
+        self.synced_through = max(self.synced_through, record.synced_through)
+        self.tail = entry.position + record.total_length
+        if record.kind is RecordKind.COMMIT:
+            self._commit()
+
+    def _commit(self) -> None:
+        for _, record, extents in self._pending:
+            self.mapping.cut(record.size_min)
+            self.mapping.insert(extents, committed=True)
+            self.size = record.size
+        self.mapping.settle()
+        self.commits += 1
+        self._committed = self.sequence
+        self._pending.clear()
+
+
+def read_slots(log: StorageFile) -> Slot | None:
+    """The valid slot with the highest generation."""
+    slots = [decode_slot(log.read(SECTOR, offset)) for offset in SLOT_OFFSETS]
+    return max((slot for slot in slots if slot), key=lambda slot: slot.generation, default=None)
+
+
+def is_blank(log: StorageFile) -> bool:
+    """Whether the place of the slots is all zeros: a log that was created and never started."""
+    return not log.read(RECORDS_OFFSET, 0).strip(b"\0")
+
+
+def entries(log: StorageFile, slot: Slot, replay: Replay) -> Iterator[Entry]:
+    """Every valid record in turn, each added to ``replay``; sets ``replay.stop`` at the end."""
+    previous = slot.salt
+    position = RECORDS_OFFSET
+    while isinstance(entry := _entry(log, slot, replay, previous, position), Entry):
+        replay.add(entry)
+        yield entry
+        previous = entry.record.checksum
+        position += entry.record.total_length
+    missing = replay.sequence + 1
+    damaged = slot.synced_through >= missing or _was_durable(log, slot, position, missing)
+    replay.stop = Stop(position, f"record {missing}: {entry}", damaged)
+
+
+def _entry(log: StorageFile, slot: Slot, replay: Replay, previous: int, position: int) -> Entry | str:
+    """The record at ``position`` if it is valid by the four rules of ``ondisk``, else why it is not."""
+    record = decode_record(log.read(SECTOR, position), slot.salt)
+    if record is None:
+        return "no valid record header"
+    if record.sequence != replay.sequence + 1 or record.previous != previous or not replay.accepts(record):
+        return f"a header that does not follow record {replay.sequence}"
+    table = log.read_verified(record.table_length, position + SECTOR, record.table_digest, slot.salt)
+    extents = decode_table(table, record, position, slot.folio_size) if table is not None else None
+    if extents is None:
+        return "the extent table does not have its digest or breaks a rule"
+    pieces = [Piece(extent.length, extent.digest) for extent in extents]
+    if not log.verify(position + record.payload_start, pieces, slot.salt):
+        return "the payload does not have its digests"
+    return Entry(position, record, extents)
+
+
+def _was_durable(log: StorageFile, slot: Slot, position: int, sequence: int) -> bool:
+    """Whether a valid header further on says that record ``sequence`` was durable.
+
+    The next record starts within one record's length, so no more than that is searched.
+    """
+
+    def says_so(sector: bytes) -> bool:
+        record = decode_record(sector, slot.salt)
+        return record is not None and record.synced_through >= sequence
+
+    stop = position + record_length_max(EXTENTS_MAX, PAYLOAD_MAX) + BLOCK
+    return any(log.observe(position, stop, BLOCK, says_so))
+
+
+def replay_log(log: StorageFile, slot: Slot) -> Replay:
+    """The state after every commit in the log."""
+    replay = Replay(Mapping(slot.folio_size, slot.home_size), slot.home_size)
+    for _ in entries(log, slot, replay):
+        pass
+    return replay

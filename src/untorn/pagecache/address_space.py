@@ -1,0 +1,142 @@
+"""The cached folios of one file, as the kernel's struct address_space keeps them.
+
+A folio is found in the first of three maps that has it: ``dirty`` (the open transaction), ``writeback`` (a
+commit on its way), ``clean`` (as committed; may be evicted). A commit moves the whole first map to the second,
+and at its end the second into the third. Dropping ``dirty`` is therefore a rollback: the older references are
+still there.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from untorn.pagecache.folio import (
+    PG_DIRTY,
+    PG_REFERENCED,
+    PG_UPTODATE,
+    PG_WRITEBACK,
+    Folio,
+    patched,
+    with_range,
+)
+
+_WRITTEN = PG_UPTODATE | PG_DIRTY
+
+
+class AddressSpace:
+    """Folios by index. Not locked: the inode holds its lock around every call."""
+
+    def __init__(self, folio_size: int, clean_max: int, load: Callable[[int], bytes]) -> None:
+        """``load(index)`` gives a folio's bytes as last written back; ``clean_max`` counts folios."""
+        self.folio_size = folio_size
+        self.shift = folio_size.bit_length() - 1
+        self.dirty: dict[int, Folio] = {}
+        self.writeback: dict[int, Folio] = {}
+        self.clean: OrderedDict[int, Folio] = OrderedDict()
+        self.clean_max = clean_max
+        self.loads = 0
+        self._load = load
+
+    def folio(self, index: int) -> Folio:
+        """The newest folio at ``index``, read in if it is not cached. OSError if that fails."""
+        folio = self.dirty.get(index) or self.writeback.get(index) or self.clean.get(index)
+        if folio is None:
+            folio = Folio(self._load(index))
+            self.loads += 1
+            self.clean[index] = folio
+            if len(self.clean) > self.clean_max:
+                self._evict()
+        else:
+            folio.bits |= PG_REFERENCED
+        return folio
+
+    def peek_clean(self, index: int) -> Folio | None:
+        """The folio as committed if it is cached so; what is loaded or lost meanwhile does not matter."""
+        return self.clean.get(index)
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The bytes ``[start, stop)`` of the file."""
+        size = self.folio_size
+        parts = []
+        while start < stop:
+            index = start >> self.shift
+            base = index << self.shift
+            end = min(stop, base + size)
+            part = self.folio(index).data[start - base : end - base]
+            parts.append(part)
+            if len(part) < end - start:
+                parts.append(bytes(end - start - len(part)))
+            start = end
+        return b"".join(parts)
+
+    def build(self, start: int, data: bytes | memoryview, size: int) -> dict[int, Folio]:
+        """New dirty folios for ``data`` at ``start`` in a file of ``size`` bytes, built aside.
+
+        Nothing changes until the caller puts them into ``dirty``. OSError if a folio cannot be read in.
+        """
+        folio_size = self.folio_size
+        stop = start + len(data)
+        if type(data) is bytes and start + folio_size == stop and not start & (folio_size - 1):
+            return {start >> self.shift: Folio(data, _WRITTEN, ((0, folio_size),))}
+        view = memoryview(data)
+        built = {}
+        at = start
+        while at < stop:
+            index = at >> self.shift
+            base = index << self.shift
+            end = min(stop, base + folio_size)
+            piece = view[at - start : end - start]
+            begin, finish = at - base, end - base
+            if begin == 0 and (finish == folio_size or end >= size):
+                built[index] = Folio(bytes(piece), _WRITTEN, ((0, finish),))
+            else:
+                old = self._old(index, base < size)
+                ranges = with_range(old.ranges if old.bits & PG_DIRTY else (), begin, finish)
+                built[index] = Folio(patched(old.data, begin, piece), _WRITTEN, ranges)
+            at = end
+        return built
+
+    def _old(self, index: int, exists: bool) -> Folio:
+        dirty = self.dirty.get(index)
+        if dirty is not None:
+            return dirty
+        return self.folio(index) if exists else Folio(b"")
+
+    def truncate(self, size: int) -> None:
+        """Forgets every byte from ``size`` on. Only the clean and dirty maps hold any: no commit is on its way."""
+        assert not self.writeback
+        first = size >> self.shift
+        for index in [index for index in self.clean if index >= first]:
+            del self.clean[index]
+        keep = size - (first << self.shift)
+        dirty = {index: folio for index, folio in self.dirty.items() if index < first}
+        if keep and first in self.dirty:
+            dirty[first] = self.dirty[first].cut(keep)
+        self.dirty = dirty
+
+    def start_writeback(self) -> dict[int, Folio]:
+        """Everything dirty is on its way to storage now; returns it."""
+        assert not self.writeback
+        for folio in self.dirty.values():
+            folio.bits ^= PG_DIRTY | PG_WRITEBACK
+        self.writeback, self.dirty = self.dirty, {}
+        return self.writeback
+
+    def end_writeback(self) -> None:
+        """What was on its way has arrived and is clean."""
+        for folio in self.writeback.values():
+            folio.bits &= ~PG_WRITEBACK
+            folio.ranges = ()
+        self.clean.update(self.writeback)
+        self.writeback = {}
+        if len(self.clean) > self.clean_max:
+            self._evict()
+
+    def _evict(self) -> None:
+        """Drops the folios least recently used; a second chance for those used since they came to the front."""
+        clean = self.clean
+        while len(clean) > self.clean_max:
+            index, folio = clean.popitem(last=False)
+            if folio.test_and_clear(PG_REFERENCED):
+                clean[index] = folio

@@ -1,0 +1,238 @@
+"""The seam to the outside: everything above runs unchanged over each implementation.
+
+POSIX in shape: offsets and lengths in bytes, times in nanoseconds since 1970, errors as
+``OSError`` with the errno that Linux gives. The primitives transfer short where the kernel
+may; the methods that are implemented here, ``read`` and ``write``, finish the job.
+Paths are ``str`` in the file system's encoding with surrogate escapes (``os.fsdecode``).
+
+No clock, thread, random number or environment variable is used above this seam but through it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple, TypeVar
+
+from xxhash import xxh3_64_intdigest
+
+from untorn.geometry import SECTOR
+
+IOV_MAX: Final = 1024
+"""Most buffers in one pwritev, as limits.h of Linux has it."""
+
+READ_CHUNK: Final = 1 << 20
+"""Most bytes that a streaming reader holds at a time."""
+
+Buffer = bytes | bytearray | memoryview
+T = TypeVar("T")
+
+
+class FileStat(NamedTuple):
+    """What identifies an inode and tells whether it changed."""
+
+    device: int
+    inode: int
+    mode: int
+    """As st_mode: type and permissions."""
+    uid: int
+    gid: int
+    links: int
+    size: int
+    mtime_ns: int
+    birth_ns: int | None
+    """Birth time, or None where the file system has none."""
+
+
+class Piece(NamedTuple):
+    """Bytes that follow one another in a file, with the digest they must have."""
+
+    length: int
+    digest: int
+
+
+class StorageFile(ABC):
+    """One open file. Not thread-safe beyond what the kernel gives; callers hold locks."""
+
+    path: str
+
+    @abstractmethod
+    def pread(self, length: int, offset: int) -> bytes:
+        """At most ``length`` bytes from ``offset``; may be short; ``b""`` only at the end."""
+
+    @abstractmethod
+    def pwritev(self, buffers: Sequence[Buffer], offset: int, flags: int = 0) -> int:
+        """Writes at most IOV_MAX buffers one behind the other; returns bytes written, may be short."""
+
+    @abstractmethod
+    def truncate(self, size: int) -> None:
+        """ftruncate: cuts, or extends with zeros."""
+
+    @abstractmethod
+    def allocate(self, offset: int, length: int, *, keep_size: bool) -> None:
+        """fallocate: reserves blocks, which read as zeros where nothing was; ENOSPC comes here."""
+
+    @abstractmethod
+    def first_hole(self) -> int:
+        """Offset of the first byte without a block of its own (SEEK_HOLE), at most the size."""
+
+    @abstractmethod
+    def check_size(self, size: int) -> None:
+        """Raises EFBIG if the file may not grow to ``size``, by RLIMIT_FSIZE or by its file system."""
+
+    @abstractmethod
+    def fdatasync(self) -> None:
+        """Makes data durable, and the size needed to read it."""
+
+    @abstractmethod
+    def fsync(self) -> None:
+        """Makes data, size, times and attributes durable; not the name."""
+
+    @abstractmethod
+    def lock(self, *, exclusive: bool) -> None:
+        """flock without waiting; BlockingIOError if another open file holds it against us."""
+
+    @abstractmethod
+    def lock_holder(self) -> int | None:
+        """The pid of a process that holds the flock, if the system tells."""
+
+    @abstractmethod
+    def getxattr(self, name: str) -> bytes | None:
+        """The attribute, None if it is not set; ENOTSUP where there are none."""
+
+    @abstractmethod
+    def setxattr(self, name: str, value: bytes) -> None:
+        """Sets the attribute; durable after fsync."""
+
+    @abstractmethod
+    def removexattr(self, name: str) -> None:
+        """Removes the attribute; durable after fsync. ENODATA if it is not set."""
+
+    @abstractmethod
+    def stat(self) -> FileStat:
+        """fstat."""
+
+    @abstractmethod
+    def set_owner(self, mode: int, gid: int) -> None:
+        """fchmod to the permission bits of ``mode`` and, where that is allowed, fchown to ``gid``."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Closes; the flock goes with the last open file. Further calls do nothing."""
+
+    def read(self, length: int, offset: int) -> bytes:
+        """``length`` bytes from ``offset``, fewer only where the file ends."""
+        data = self.pread(length, offset)
+        if len(data) == length or not data:
+            return data
+        parts = [data]
+        done = len(data)
+        while done < length:
+            data = self.pread(length - done, offset + done)
+            if not data:
+                break
+            parts.append(data)
+            done += len(data)
+        return b"".join(parts)
+
+    def write(self, buffers: Sequence[Buffer], offset: int, flags: int = 0) -> None:
+        """Writes all the buffers one behind the other, in as few calls as IOV_MAX allows.
+
+        OSError from the call that failed; what the calls before it wrote stays written.
+        """
+        rest = list(buffers)
+        start = 0
+        while start < len(rest):
+            batch = rest[start : start + IOV_MAX]
+            written = self.pwritev(batch, offset, flags)
+            if written == 0 and any(len(buffer) for buffer in batch):
+                raise OSError(errno.EIO, os.strerror(errno.EIO), self.path)
+            offset += written
+            for buffer in batch:
+                if written < len(buffer):
+                    break
+                written -= len(buffer)
+                start += 1
+            if written:
+                rest[start] = memoryview(rest[start])[written:]
+
+    def verify(self, offset: int, pieces: Sequence[Piece], seed: int) -> bool:
+        """Whether the pieces that follow one another from ``offset`` all have their xxh3_64 digests.
+
+        One question with two answers, so that an explorer need not branch on each sector.
+        Holds at most READ_CHUNK bytes, or one piece, at a time.
+        """
+        start = 0
+        while start < len(pieces):
+            stop, length = start, 0
+            while stop < len(pieces) and (stop == start or length + pieces[stop].length <= READ_CHUNK):
+                length += pieces[stop].length
+                stop += 1
+            data = memoryview(self.read(length, offset))
+            if len(data) != length:
+                return False
+            offset += length
+            at = 0
+            for piece in pieces[start:stop]:
+                if xxh3_64_intdigest(data[at : at + piece.length], seed) != piece.digest:
+                    return False
+                at += piece.length
+            start = stop
+        return True
+
+    def read_verified(self, length: int, offset: int, digest: int, seed: int) -> bytes | None:
+        """The bytes if they have the digest, else None."""
+        if not self.verify(offset, [Piece(length, digest)], seed):
+            return None
+        return self.read(length, offset)
+
+    def observe(self, start: int, stop: int, stride: int, classify: Callable[[bytes], T]) -> Iterator[T]:
+        """``classify`` of the sector at ``start``, ``start + stride``, ... below ``stop``, as far as the file goes.
+
+        ``classify`` must be pure, so that an explorer branches once per answer and not per content.
+        """
+        while start < stop:
+            chunk = self.read(min(READ_CHUNK, stop - start), start)
+            for at in range(0, len(chunk), stride):
+                yield classify(chunk[at : at + SECTOR])
+            if len(chunk) < READ_CHUNK:
+                return
+            start += READ_CHUNK
+
+
+class Storage(ABC):
+    """A place where files are: names, and what only the outside knows."""
+
+    @abstractmethod
+    def open(self, path: str, flags: int, mode: int = 0o666) -> StorageFile:
+        """open(2) with ``os.O_*`` flags; O_CLOEXEC is always set. Regular files and others alike."""
+
+    @abstractmethod
+    def stat(self, path: str) -> FileStat:
+        """lstat: of the name itself, FileNotFoundError if there is none."""
+
+    @abstractmethod
+    def resolve(self, path: str) -> str:
+        """The absolute path with every symbolic link followed; the last name need not exist."""
+
+    @abstractmethod
+    def unlink(self, path: str) -> None:
+        """Removes a name; durable after sync_directory."""
+
+    @abstractmethod
+    def rename(self, source: str, target: str) -> None:
+        """Renames; durable after sync_directory of both directories."""
+
+    @abstractmethod
+    def sync_directory(self, path: str) -> None:
+        """Makes the names in directory ``path`` durable."""
+
+    @abstractmethod
+    def random_bytes(self, length: int) -> bytes:
+        """Bytes that nobody can guess: salts and file ids."""
+
+    @abstractmethod
+    def user(self) -> int:
+        """Our effective user id."""

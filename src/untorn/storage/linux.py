@@ -1,0 +1,253 @@
+"""The real thing: the seam over Linux system calls.
+
+Two calls that the standard library lacks go through ctypes: fallocate(2) with its mode, for
+``os.posix_fallocate`` always moves the size, and statx(2), for birth time is not in ``os.stat``.
+Nothing is cached: every answer is the kernel's, now.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import resource
+import stat
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+from untorn.storage.api import Buffer, FileStat, Storage, StorageFile
+
+PREAD_MAX: Final = 64 << 20
+"""Most bytes of one pread, for Python allocates the buffer before it knows what is there."""
+
+ZEROS_MAX: Final = 1 << 20
+"""Bytes of zeros written at a time where the file system has no fallocate."""
+
+OFFSET_MAX: Final = (1 << 63) - 1
+"""Largest off_t."""
+
+_FALLOC_FL_KEEP_SIZE: Final = 0x01  # linux/falloc.h
+_AT_EMPTY_PATH: Final = 0x1000  # linux/fcntl.h
+_AT_FDCWD: Final = -100
+_AT_SYMLINK_NOFOLLOW: Final = 0x100
+_STATX_BASIC_AND_BTIME: Final = 0x0FFF  # linux/stat.h
+_STATX_BTIME: Final = 0x0800
+_STATX: Final = struct.Struct("=IIQIIIHxxQQQQ qIxxxx qIxxxx qIxxxx qIxxxx IIII 112x")
+"""struct statx of linux/stat.h: fixed layout on every architecture, 256 bytes."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_fallocate = getattr(_libc, "fallocate64", None) or _libc.fallocate
+_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_fallocate.restype = ctypes.c_int
+_statx = getattr(_libc, "statx", None)  # glibc 2.28, musl 1.2.5
+if _statx is not None:
+    _statx.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p)
+    _statx.restype = ctypes.c_int
+
+
+def _error(code: int, path: str) -> OSError:
+    return OSError(code, os.strerror(code), path)
+
+
+def _stat_result(result: os.stat_result) -> FileStat:
+    """What ``os.stat`` knows, for a C library without statx."""
+    return FileStat(
+        result.st_dev, result.st_ino, result.st_mode, result.st_uid, result.st_gid, result.st_nlink,
+        result.st_size, result.st_mtime_ns, None,
+    )  # fmt: skip
+
+
+def _file_stat(directory: int, path: bytes, flags: int, shown: str) -> FileStat:
+    """One statx(2); ``shown`` is the path that an error names."""
+    assert _statx is not None
+    buffer = ctypes.create_string_buffer(_STATX.size)
+    if _statx(directory, path, flags, _STATX_BASIC_AND_BTIME, buffer):
+        raise _error(ctypes.get_errno(), shown)
+    fields = _STATX.unpack(buffer)
+    (mask, _, _, links, uid, gid, mode, inode, size, _, _) = fields[:11]
+    birth_s, birth_ns = fields[13:15]
+    mtime_s, mtime_ns = fields[17:19]
+    return FileStat(
+        device=os.makedev(fields[21], fields[22]),
+        inode=inode,
+        mode=mode,
+        uid=uid,
+        gid=gid,
+        links=links,
+        size=size,
+        mtime_ns=mtime_s * 1_000_000_000 + mtime_ns,
+        birth_ns=birth_s * 1_000_000_000 + birth_ns if mask & _STATX_BTIME else None,
+    )
+
+
+class LinuxFile(StorageFile):
+    """One file descriptor; after ``close`` every call gives EBADF."""
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    def pread(self, length: int, offset: int) -> bytes:
+        return os.pread(self._descriptor, min(length, PREAD_MAX), offset)
+
+    def pwritev(self, buffers: Sequence[Buffer], offset: int, flags: int = 0) -> int:
+        return os.pwritev(self._descriptor, buffers, offset, flags)
+
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self._descriptor, size)
+
+    def allocate(self, offset: int, length: int, *, keep_size: bool) -> None:
+        mode = _FALLOC_FL_KEEP_SIZE if keep_size else 0
+        while _fallocate(self._descriptor, mode, offset, length):
+            code = ctypes.get_errno()
+            if code in (errno.EOPNOTSUPP, errno.ENOSYS):
+                if not keep_size:
+                    self._write_zeros(offset + length)
+                return
+            if code != errno.EINTR:
+                raise _error(code, self.path)
+
+    def _write_zeros(self, end: int) -> None:
+        """Extends to ``end`` with blocks of its own; on error the size is as before."""
+        size = os.fstat(self._descriptor).st_size
+        zeros = memoryview(bytes(min(ZEROS_MAX, max(0, end - size))))
+        offset = size
+        try:
+            while offset < end:
+                offset += os.pwrite(self._descriptor, zeros[: end - offset], offset)
+        except BaseException:
+            os.ftruncate(self._descriptor, size)
+            raise
+
+    def first_hole(self) -> int:
+        try:
+            return os.lseek(self._descriptor, 0, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # an empty file has no byte to ask about
+                return 0
+            raise
+
+    def check_size(self, size: int) -> None:
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        if size > OFFSET_MAX or (limit != resource.RLIM_INFINITY and size > limit):
+            raise _error(errno.EFBIG, self.path)
+        try:
+            os.lseek(self._descriptor, size, os.SEEK_SET)
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # vfs_setpos: beyond the file system's s_maxbytes
+                raise _error(errno.EFBIG, self.path) from None
+            raise
+
+    def fdatasync(self) -> None:
+        os.fdatasync(self._descriptor)
+
+    def fsync(self) -> None:
+        os.fsync(self._descriptor)
+
+    def lock(self, *, exclusive: bool) -> None:
+        """As flock(2): a change from shared to exclusive that fails loses the shared lock too."""
+        fcntl.flock(self._descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+
+    def lock_holder(self) -> int | None:
+        result = os.fstat(self._descriptor)
+        try:
+            with open("/proc/locks", "rb") as locks:
+                return _holder(locks.read().decode("ascii", "replace"), result.st_dev, result.st_ino)
+        except OSError:  # no /proc: the system does not tell
+            return None
+
+    def getxattr(self, name: str) -> bytes | None:
+        try:
+            return os.getxattr(self._descriptor, name)
+        except OSError as error:
+            if error.errno == errno.ENODATA:
+                return None
+            raise
+
+    def setxattr(self, name: str, value: bytes) -> None:
+        os.setxattr(self._descriptor, name, value)
+
+    def removexattr(self, name: str) -> None:
+        os.removexattr(self._descriptor, name)
+
+    def stat(self) -> FileStat:
+        if _statx is None or self._descriptor < 0:
+            return _stat_result(os.fstat(self._descriptor))
+        return _file_stat(self._descriptor, b"", _AT_EMPTY_PATH, self.path)
+
+    def set_owner(self, mode: int, gid: int) -> None:
+        try:
+            os.fchown(self._descriptor, -1, gid)  # first, for it clears set-id bits
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EINVAL):  # EINVAL: no such group in this namespace
+                raise
+        os.fchmod(self._descriptor, stat.S_IMODE(mode))
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _holder(locks: str, device: int, inode: int) -> int | None:
+    """The pid in the text of /proc/locks whose flock is on the inode, another's rather than our own.
+
+    The device there is the superblock's, which is not ``st_dev`` on btrfs: preferred, not required.
+    Pids of other namespaces are shown as 0 or not at all.
+    """
+    exact: list[int] = []
+    alike: list[int] = []
+    for line in locks.splitlines():
+        fields = line.split()
+        if len(fields) < 6 or fields[1] != "FLOCK":  # "->" there is one that waits
+            continue
+        major, minor, number = fields[5].split(":")
+        if int(number) != inode or int(fields[4]) <= 0:
+            continue
+        same = (int(major, 16), int(minor, 16)) == (os.major(device), os.minor(device))
+        (exact if same else alike).append(int(fields[4]))
+    holders = exact or alike
+    others = [pid for pid in holders if pid != os.getpid()]
+    return next(iter(others or holders), None)
+
+
+class LinuxStorage(Storage):
+    """The file systems that this process sees."""
+
+    def open(self, path: str, flags: int, mode: int = 0o666) -> LinuxFile:
+        return LinuxFile(os.open(path, flags | os.O_CLOEXEC, mode), path)
+
+    def stat(self, path: str) -> FileStat:
+        name = os.fsencode(path)
+        if _statx is None or b"\0" in name:  # os.lstat refuses the NUL, C would stop there
+            return _stat_result(os.lstat(path))
+        return _file_stat(_AT_FDCWD, name, _AT_SYMLINK_NOFOLLOW, path)
+
+    def resolve(self, path: str) -> str:
+        try:
+            return os.path.realpath(path, strict=True)
+        except FileNotFoundError:
+            target = os.path.realpath(path)
+            os.path.realpath(os.path.dirname(target), strict=True)
+            return target
+
+    def unlink(self, path: str) -> None:
+        os.unlink(path)
+
+    def rename(self, source: str, target: str) -> None:
+        os.rename(source, target)
+
+    def sync_directory(self, path: str) -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def random_bytes(self, length: int) -> bytes:
+        return os.urandom(length)
+
+    def user(self) -> int:
+        return os.geteuid()

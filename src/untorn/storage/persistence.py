@@ -1,0 +1,280 @@
+"""The one table of what a power failure may leave.
+
+Everything durable is a set of independent **variables**; each has **versions** in the order in
+which they were issued. After a crash at T a variable holds any version issued by T such that no
+later one is durable by T. The rules below are profile P0, the strict one: what POSIX and the
+device promise, not what one file system happens to do.
+
+=======================  ==========================================================================
+Variable                 Versions, and what makes them durable
+=======================  ==========================================================================
+sector (inode, index)    512 bytes, the unit that a device writes whole (NVMe AWUPF >= 0; SQLite's
+                         atomic512). A write adds one version, the cached content, to each sector
+                         it touches: any subset of them may survive, from issue on.
+size (inode)             Each write that moves the end, truncate, and allocate without keep_size.
+                         Independent of the data: a size without its data reads zeros.
+xattr (inode, name),     Each change; only fsync makes them durable (fdatasync(2): "does not flush
+mtime, mode, gid         modified metadata unless needed to retrieve the data").
+name (path)              Each create, unlink and rename; only sync_directory makes them durable
+                         (fsync(2): "does not ensure that the entry in the directory ... has also
+                         reached disk"). Each name is independent of all others but in a rename.
+=======================  ==========================================================================
+
+=======================  ==========================================================================
+Operation                Rule
+=======================  ==========================================================================
+fdatasync                Its return makes durable the data and size whose operations had returned
+                         before it was issued (device flush: Documentation/block/
+                         writeback_cache_control.rst); what is in flight meanwhile is not covered.
+fsync                    The same, and attributes, times and owner. Never the name.
+pwritev, RWF_DSYNC       Its return makes durable its own sectors, and the size if that is needed
+                         to read them (pwritev2(2)); nothing that was written before.
+pwritev, RWF_SYNC        The same, and attributes, times and owner as fsync.
+truncate                 A size, and zeros for each sector or part that it cuts: until both are
+                         durable the cut data may return, even where the file grows again.
+allocate                 Zeros where nothing was, so only the size is a variable. Reserved blocks
+                         survive only from the next sync on.
+rename                   The new name is old or new, never absent because of the rename; the old
+                         name goes only if the new one came (rename(2)). Its data may come later.
+                         The old name's removal is durable after sync_directory of both
+                         directories. Both names may stand. Names that renames connect are
+                         therefore one joint variable, "names", whose values are tuples.
+a sync that fails        What was not durable when it returned stays old-or-new for ever (Rebello
+                         et al., ATC 2020; wiki.postgresql.org/wiki/Fsync_Errors: pages are marked
+                         clean, the cache keeps the new data). A later sync that succeeds promises
+                         nothing about it, until it is written again: a sector by a write that
+                         touches it, the size by truncate or by a write that reaches the end.
+=======================  ==========================================================================
+
+Option ``trash``: a sector in a write that is not durable may also hold garbage, as on devices
+without powersafe overwrite (SQLite's SQLITE_IOCAP_POWERSAFE_OVERWRITE). Another profile is another
+class like History: it differs in what it adds and what it makes durable.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from untorn.geometry import SECTOR
+from untorn.storage.api import FileStat
+from untorn.storage.image import Content, Inode
+from untorn.storage.ledger import Ledger
+from untorn.storage.recording import RWF_DSYNC, RWF_SYNC, Operation, Trace
+from untorn.storage.variables import (
+    NEVER,
+    Rename,
+    Variable,
+    Version,
+    number,
+)
+
+DATA: Final = frozenset({"sector", "size"})
+META: Final = frozenset({"xattr", "mtime", "mode", "gid"})
+
+
+class History(Ledger):
+    """The rules applied to a trace, event by event, in one forward sweep.
+
+    ``advance`` moves the crash point; ``undetermined`` and ``image`` answer for it, at a cost of
+    what is open there, not of what ever was written. ``table`` gives all that was swept over as
+    intervals of crash points. A trace that grows can be advanced over further.
+    """
+
+    def __init__(self, trace: Trace, *, trash: bool = False) -> None:
+        super().__init__(trace.image, trash=trash)
+        self.now = 0
+        self.trace = trace
+        self._next = 0
+        self._running: list[tuple[int, int, Operation]] = []
+        """Operations that were issued and not completed, by the event that completes them."""
+        self._cached = {number: inode.content.copy() for number, inode in trace.image.inodes.items()}
+        self._blocks: dict[int, list[tuple[int, int | None, list[int]]]] = {}
+        """By inode: (completed, cut to size, pages reserved), not yet synced."""
+
+    # The sweep
+
+    def advance(self, time: int) -> None:
+        """Moves the crash point forward to just after event ``time``."""
+        assert time >= self.now
+        self.now = time
+        operations, running = self.trace.operations, self._running
+        while True:
+            issued = operations[self._next].issued if self._next < len(operations) else NEVER
+            completed = running[0][0] if running else NEVER
+            if min(issued, completed) > time:
+                return
+            if completed < issued:
+                self._complete(heapq.heappop(running)[2])
+                continue
+            operation = operations[self._next]
+            self._next += 1
+            self._issue(operation)
+            if operation.completed is not None:
+                heapq.heappush(running, (operation.completed, self._next, operation))
+
+    def _issue(self, operation: Operation) -> None:
+        """The versions that an operation adds; one that failed changed nothing."""
+        if operation.error is None:
+            apply = _EFFECTS.get(operation.name)
+            if apply is not None:
+                apply(self, operation)
+                if operation.mtime_ns is not None:
+                    self._add(operation, Variable("mtime", operation.inode), operation.mtime_ns)
+
+    def _complete(self, operation: Operation) -> None:
+        """What the return of an operation makes durable, or breaks."""
+        if operation.name == "sync_directory":
+            owner: int | str = operation.path
+        elif operation.name in ("fdatasync", "fsync"):
+            owner = operation.inode
+        else:
+            if operation.name == "pwritev" and operation.arguments[2] & (RWF_DSYNC | RWF_SYNC):
+                self._synced_write(operation)
+            return
+        if operation.error is not None:
+            for variable, low in self._open.get(owner, {}).items():
+                for version in self._chains[variable][low + 1 :]:
+                    version.broken = True
+        elif isinstance(owner, str):
+            self._synced_names(operation, owner)
+        else:
+            kinds = DATA if operation.name == "fdatasync" else DATA | META
+            self._settle(owner, kinds, operation, lambda version: version.completed < operation.issued)
+            self._settle_blocks(operation)
+
+    def _synced_write(self, operation: Operation) -> None:
+        """RWF_DSYNC and RWF_SYNC: a write that is durable when it returns."""
+        if operation.error is not None:
+            return
+        offset, _, flags = operation.arguments
+        end = offset + operation.result
+
+        def own(version: Version) -> bool:
+            return version.issued == operation.issued
+
+        def returned(version: Version) -> bool:
+            return version.completed < operation.issued or own(version)
+
+        self._settle(operation.inode, frozenset({"sector"}), operation, own)
+        size = Variable("size", operation.inode)
+        low = self._open.get(operation.inode, {}).get(size)
+        needed = low is not None and any(number(v.value) < end for v in self._chains[size][low:])
+        if needed:
+            self._settle(operation.inode, frozenset({"size"}), operation, returned)
+        if flags & RWF_SYNC:
+            self._settle(operation.inode, META | {"size"}, operation, returned)
+
+    def _synced_names(self, operation: Operation, directory: str) -> None:
+        for variable, low in self._open.get(directory, {}).items():
+            for version in self._chains[variable][low + 1 :]:
+                if version.completed < operation.issued and not version.broken:
+                    version.synced = True
+
+        def durable(version: Version) -> bool:
+            return version.synced and (version.twin is None or version.twin.synced)
+
+        for owner in [owner for owner in self._open if isinstance(owner, str)]:
+            self._settle(owner, frozenset({"name"}), operation, durable)
+
+    def _settle_blocks(self, operation: Operation) -> None:
+        waiting = self._blocks.pop(operation.inode, [])
+        for entry in waiting:
+            completed, cut, pages = entry
+            if completed >= operation.issued:
+                self._blocks.setdefault(operation.inode, []).append(entry)
+            elif cut is None:
+                self._inodes[operation.inode].content.reserve(pages)
+            else:
+                self._inodes[operation.inode].content.release(cut)
+
+    # What operations add
+
+    def _add_sectors(self, operation: Operation, indices: Iterable[int]) -> None:
+        content = self._cached[operation.inode]
+        for index in indices:
+            self._add(operation, Variable("sector", operation.inode, index), content.sector(index))
+
+    def _add_size(self, operation: Operation) -> None:
+        """A size already in the cache is a version of its own only where the last one is broken."""
+        variable = Variable("size", operation.inode)
+        size = self._cached[operation.inode].size
+        chain = self._chains.get(variable)
+        newest = chain[-1].value if chain else self._determined(variable)
+        if size != newest or (chain and chain[-1].broken):
+            self._add(operation, variable, size)
+
+    def _opened(self, operation: Operation) -> None:
+        found = operation.result
+        if operation.arguments[2] and isinstance(found, FileStat):
+            self._inodes[operation.inode] = Inode(
+                operation.inode, found.mode, found.uid, found.gid, found.mtime_ns, found.birth_ns
+            )
+            self._cached[operation.inode] = Content()
+            self._add(operation, Variable("name", 0, operation.path), operation.inode)
+
+    def _written(self, operation: Operation) -> None:
+        offset, data, _ = operation.arguments
+        length = len(data) if operation.completed is None else operation.result
+        if not length:
+            return
+        content = self._cached[operation.inode]
+        reaches_end = offset + length >= content.size
+        content.write(offset, data[:length])
+        self._add_sectors(operation, range(offset // SECTOR, (offset + length - 1) // SECTOR + 1))
+        if reaches_end:
+            self._add_size(operation)
+
+    def _truncated(self, operation: Operation) -> None:
+        (size,) = operation.arguments
+        content = self._cached[operation.inode]
+        cut = content.sectors(size, content.size) if size < content.size else []
+        content.truncate(size)
+        self._add_sectors(operation, cut)
+        self._add_size(operation)
+        self._blocks.setdefault(operation.inode, []).append((operation.completed or NEVER, size, []))
+
+    def _allocated(self, operation: Operation) -> None:
+        offset, length, keep_size = operation.arguments
+        content = self._cached[operation.inode]
+        pages = content.missing(offset, offset + length)
+        content.reserve(pages)
+        if not keep_size and offset + length > content.size:
+            content.truncate(offset + length)
+            self._add_size(operation)
+        self._blocks.setdefault(operation.inode, []).append((operation.completed or NEVER, None, pages))
+
+    def _attribute_set(self, operation: Operation) -> None:
+        name, *value = operation.arguments
+        self._add(operation, Variable("xattr", operation.inode, name), value[0] if value else None)
+
+    def _owner_set(self, operation: Operation) -> None:
+        mode, gid = operation.arguments
+        kind = self._inodes[operation.inode].mode & ~0o7777
+        self._add(operation, Variable("mode", operation.inode), kind | mode & 0o7777)
+        self._add(operation, Variable("gid", operation.inode), gid)
+
+    def _unlinked(self, operation: Operation) -> None:
+        self._add(operation, Variable("name", 0, operation.path), None)
+
+    def _renamed(self, operation: Operation) -> None:
+        source = Variable("name", 0, operation.path)
+        target = Variable("name", 0, operation.arguments[0])
+        if source != target:
+            added = self._add(operation, target, operation.inode)
+            removed = self._add(operation, source, None, twin=added)
+            self._renames.append(Rename(source, removed, target, added))
+
+
+_EFFECTS: Final[dict[str, Callable[[History, Operation], None]]] = {
+    "open": History._opened,
+    "pwritev": History._written,
+    "truncate": History._truncated,
+    "allocate": History._allocated,
+    "setxattr": History._attribute_set,
+    "removexattr": History._attribute_set,
+    "set_owner": History._owner_set,
+    "unlink": History._unlinked,
+    "rename": History._renamed,
+}

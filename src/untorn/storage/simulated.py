@@ -1,0 +1,238 @@
+"""A machine in memory whose process can be killed and whose power can be cut.
+
+It behaves as Linux does over the seam, records what it does in ``trace``, and leaves after a
+power cut what the rules of :mod:`untorn.storage.persistence` allow, and nothing else.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import Any
+
+from untorn.storage.api import FileStat, Storage
+from untorn.storage.disk import Disk, Options, failure
+from untorn.storage.image import PAGE, Image
+from untorn.storage.persistence import History
+from untorn.storage.recording import Operation, Trace
+from untorn.storage.simulated_file import SimulatedFile
+from untorn.storage.variables import Choose, newest
+
+
+class SimulatedStorage(Storage):
+    """One process on a simulated machine. Options as fields of :class:`Options`, by keyword."""
+
+    def __init__(self, disk: Disk | None = None, process: int = 1, **options: Any) -> None:
+        self.process = process
+        self._disk = Disk(Image(), Options(**options)) if disk is None else disk
+        self._history: History | None = None
+
+    @property
+    def trace(self) -> Trace:
+        """Everything since the machine was started or settled."""
+        return self._disk.trace
+
+    def acknowledge(self, value: object) -> None:
+        """Records that the program told the world ``value``."""
+        self.trace.acknowledge(value)
+
+    # The seam
+
+    def _begin(self, name: str, path: str, inode: int, *arguments: Any) -> Operation:
+        return self._disk.trace.begin(name, path, inode, *arguments)
+
+    def _check(self, path: str) -> None:
+        if self._disk.dead:
+            raise failure(errno.EIO, path)
+
+    def open(self, path: str, flags: int, mode: int = 0o666) -> SimulatedFile:
+        self._check(path)
+        disk = self._disk
+        exclusive = flags & os.O_CREAT and flags & os.O_EXCL
+        place = disk.walk(path, follow=not flags & os.O_NOFOLLOW and not exclusive)
+        inode = place.inode
+        created = inode is None
+        if inode is None:
+            if not flags & os.O_CREAT:
+                raise failure(errno.ENOENT, path)
+            disk.check_writable(place.directory, path)
+            inode = disk.new_inode(stat.S_IFREG | mode & 0o777)
+        elif exclusive:
+            raise failure(errno.EEXIST, path)
+        elif inode.is_link:
+            raise failure(errno.ELOOP, path)
+        elif inode.is_directory and flags & (os.O_ACCMODE | os.O_CREAT):
+            raise failure(errno.EISDIR, path)
+        elif flags & os.O_DIRECTORY and not inode.is_directory:
+            raise failure(errno.ENOTDIR, path)
+        operation = self._begin("open", place.path, inode.number, flags, mode, created)
+        if created:
+            disk.live.inodes[inode.number] = inode
+            disk.live.names[place.path] = inode.number
+        disk.serial += 1
+        disk.handles[disk.serial] = (self.process, inode)
+        disk.trace.end(operation, disk.stat(inode))
+        file = SimulatedFile(disk, disk.serial, inode, path, place.path, flags)
+        if flags & os.O_TRUNC and not created and flags & os.O_ACCMODE:
+            file.truncate(0)
+        return file
+
+    def stat(self, path: str) -> FileStat:
+        self._check(path)
+        return self._disk.stat(self._disk.existing(path, follow=False)[1])
+
+    def resolve(self, path: str) -> str:
+        self._check(path)
+        return self._disk.walk(path, follow=True).path
+
+    def unlink(self, path: str) -> None:
+        self._check(path)
+        place, inode = self._disk.existing(path, follow=False)
+        self._disk.check_writable(place.directory, path)
+        if inode.is_directory:
+            raise failure(errno.EISDIR, path)
+        operation = self._begin("unlink", place.path, inode.number)
+        del self._disk.live.names[place.path]
+        self._disk.forget(inode)
+        self._disk.trace.end(operation)
+
+    def rename(self, source: str, target: str) -> None:
+        self._check(source)
+        disk = self._disk
+        place, inode = disk.existing(source, follow=False)
+        goal = disk.walk(target, follow=False)
+        for directory in (place.directory, goal.directory):
+            disk.check_writable(directory, source)
+        if inode.is_directory or (goal.inode is not None and goal.inode.is_directory):
+            raise failure(errno.EISDIR, target)  # only files are renamed through the seam
+        operation = self._begin("rename", place.path, inode.number, goal.path)
+        if goal.inode is not inode:
+            del disk.live.names[place.path]
+            disk.live.names[goal.path] = inode.number
+            if goal.inode is not None:
+                disk.forget(goal.inode)
+        disk.trace.end(operation)
+
+    def sync_directory(self, path: str) -> None:
+        self._disk.trace.end(self._begin("sync_directory", self._directory(path), 0))
+
+    def fail_sync_directory(self, path: str, code: int) -> None:
+        """A directory sync that fails with errno ``code``."""
+        self._disk.trace.end(self._begin("sync_directory", self._directory(path), 0), error=code)
+        raise failure(code, path)
+
+    def _directory(self, path: str) -> str:
+        self._check(path)
+        place, inode = self._disk.existing(path, follow=True)
+        if not inode.is_directory:
+            raise failure(errno.ENOTDIR, path)
+        return place.path
+
+    def random_bytes(self, length: int) -> bytes:
+        self._check("")
+        return self._disk.random_bytes(length)
+
+    def user(self) -> int:
+        return self._disk.options.uid
+
+    # Setting the scene and looking at it
+
+    def mkdir(self, path: str, *, writable: bool = True) -> None:
+        """A directory, durable at once; in one that is not writable names cannot change (EACCES)."""
+        place = self._disk.walk(path, follow=False)
+        if place.inode is not None:
+            raise failure(errno.EEXIST, path)
+        self._disk.settled_inode(place.path, stat.S_IFDIR | (0o755 if writable else 0o555))
+        self.set_writable(path, writable)
+
+    def set_writable(self, path: str, writable: bool) -> None:
+        """Whether names in a directory may change."""
+        change = self._disk.unwritable.discard if writable else self._disk.unwritable.add
+        change(self._directory(path))
+
+    def symlink(self, target: str, path: str) -> None:
+        """A symbolic link, durable at once."""
+        place = self._disk.walk(path, follow=False)
+        if place.inode is not None:
+            raise failure(errno.EEXIST, path)
+        self._disk.settled_inode(place.path, stat.S_IFLNK | 0o777, target)
+
+    def write_file(self, path: str, data: bytes, attributes: dict[str, bytes] | None = None) -> None:
+        """Gives a file this content and these attributes, durable at once.
+
+        Before the first operation it becomes part of the disk that the trace starts from;
+        later it is an edit by another program, in the trace like any other.
+        """
+        fresh = not self.trace.operations
+        file = self.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        file.write([data], 0)
+        for name, value in (attributes or {}).items():
+            file.setxattr(name, value)
+        file.fsync()
+        file.close()
+        self.sync_directory(os.path.dirname(path) or "/")
+        if fresh:
+            self.settle()
+
+    def settle(self) -> None:
+        """Makes all that is cached durable and begins a new trace there."""
+        self._disk.trace = Trace(self._disk.live.copy(), sites=self._disk.options.sites)
+
+    def read_file(self, path: str) -> bytes:
+        """The whole content as the cache has it."""
+        inode = self._disk.existing(path, follow=True)[1]
+        return inode.content.read(0, inode.content.size)
+
+    def attributes(self, path: str) -> dict[str, bytes]:
+        """The extended attributes as the cache has them."""
+        return self._disk.existing(path, follow=True)[1].attributes.copy()
+
+    def listdir(self, path: str) -> list[str]:
+        """The names in a directory, sorted."""
+        directory = self._directory(path)
+        names = (name for name in self._disk.live.names if name != "/")
+        return sorted(os.path.basename(name) for name in names if os.path.dirname(name) == directory)
+
+    def free_bytes(self) -> int:
+        """Bytes that can still be allocated."""
+        return self._disk.free_blocks() * PAGE
+
+    # Crashes
+
+    def another_process(self, process: int) -> SimulatedStorage:
+        """The same machine as another process sees it: its locks are its own."""
+        return SimulatedStorage(self._disk, process)
+
+    def kill_process(self) -> None:
+        """The process dies: its files close and its locks go; the cache stays, and is not durable.
+
+        The storage goes on as the next process with the same number.
+        """
+        for handle, (process, _) in list(self._disk.handles.items()):
+            if process == self.process:
+                self._disk.release(handle)
+
+    def power_cut(self, choose: Choose = newest, at: int | None = None) -> SimulatedStorage:
+        """The machine after a power failure: one legal disk, all of it durable, nothing open.
+
+        ``choose`` picks the index of each undetermined value. Without ``at`` the power fails now,
+        and this machine is dead but for further cuts. With ``at`` it only tells what a cut just
+        after that event would have left, and runs on; rising ``at`` are cheapest.
+        """
+        if at is None:
+            self._disk.dead = True
+        image = self.history(self.trace.now if at is None else at).image(choose)
+        disk = Disk(image, self._disk.options, self._disk.generation + 1)
+        disk.unwritable = self._disk.unwritable.copy()
+        disk.time_ns = max(disk.time_ns, self._disk.time_ns)
+        disk.inodes = max(disk.inodes, self._disk.inodes)
+        return SimulatedStorage(disk, self.process)
+
+    def history(self, at: int) -> History:
+        """The rules applied to the trace up to event ``at``."""
+        history = self._history
+        if history is None or history.trace is not self.trace or history.now > at:
+            history = self._history = History(self.trace, trash=self._disk.options.trash)
+        history.advance(at)
+        return history

@@ -1,0 +1,192 @@
+"""An open file of the simulated machine."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from typing import Any, Final
+
+from untorn.storage.api import IOV_MAX, Buffer, FileStat, StorageFile
+from untorn.storage.disk import Disk, failure
+from untorn.storage.image import Inode
+from untorn.storage.recording import RWF_APPEND, RWF_DSYNC, RWF_SYNC, Operation, joined
+
+_FLAGS_KNOWN: Final = 0x01 | RWF_DSYNC | RWF_SYNC | 0x08 | RWF_APPEND
+"""RWF_HIPRI and RWF_NOWAIT change nothing; RWF_ATOMIC on buffered writes is EOPNOTSUPP."""
+
+
+class SimulatedFile(StorageFile):
+    """One open file; EBADF once it is closed or its process or machine is gone."""
+
+    def __init__(self, disk: Disk, handle: int, inode: Inode, path: str, place: str, flags: int) -> None:
+        self.path = path
+        self._disk = disk
+        self._handle = handle
+        self._inode = inode
+        self._place = place
+        access = flags & os.O_ACCMODE
+        self._readable = access != os.O_WRONLY
+        self._writable = access != os.O_RDONLY
+        self._append = bool(flags & os.O_APPEND)
+        self._sync = RWF_SYNC if flags & os.O_SYNC == os.O_SYNC else RWF_DSYNC if flags & os.O_DSYNC else 0
+
+    def _begin(self, name: str, *arguments: Any) -> Operation:
+        self._check()
+        return self._disk.trace.begin(name, self._place, self._inode.number, *arguments)
+
+    def _check(self) -> None:
+        if self._disk.dead or self._handle not in self._disk.handles:
+            raise failure(errno.EBADF, self.path)
+
+    def _fail(self, operation: Operation, code: int) -> OSError:
+        self._disk.trace.end(operation, error=code)
+        return failure(code, self.path)
+
+    def _changed(self, operation: Operation, result: object = None) -> None:
+        """Completes an operation that moves the modification time."""
+        self._inode.mtime_ns = self._disk.tick()
+        self._disk.trace.end(operation, result, mtime_ns=self._inode.mtime_ns)
+
+    def pread(self, length: int, offset: int) -> bytes:
+        operation = self._begin("pread", length, offset)
+        if self._inode.is_directory:
+            raise self._fail(operation, errno.EISDIR)
+        if not self._readable:
+            raise self._fail(operation, errno.EBADF)
+        if offset < 0 or length < 0:
+            raise self._fail(operation, errno.EINVAL)
+        data = self._inode.content.read(offset, length)
+        self._disk.trace.end(operation, len(data))
+        return data
+
+    def pwritev(self, buffers: Sequence[Buffer], offset: int, flags: int = 0) -> int:
+        data = joined(buffers)
+        start = self._inode.content.size if self._append or flags & RWF_APPEND else offset
+        operation = self._begin("pwritev", start, data, flags | self._sync)
+        if not self._writable:
+            raise self._fail(operation, errno.EBADF)
+        if flags & ~_FLAGS_KNOWN:
+            raise self._fail(operation, errno.EOPNOTSUPP)
+        if start < 0 or len(buffers) > IOV_MAX:
+            raise self._fail(operation, errno.EINVAL)
+        end = min(start + len(data), self._disk.options.size_max)
+        if data and end <= start:
+            raise self._fail(operation, errno.EFBIG)
+        fitting = self._disk.fit(self._inode.content, start, end)
+        if data and fitting <= start:
+            raise self._fail(operation, errno.ENOSPC)
+        written = fitting - start
+        if not written:
+            self._disk.trace.end(operation, 0)
+            return 0
+        self._inode.content.write(start, data if written == len(data) else data[:written])
+        self._changed(operation, written)
+        return written
+
+    def truncate(self, size: int) -> None:
+        operation = self._begin("truncate", size)
+        if not self._writable or size < 0:
+            raise self._fail(operation, errno.EINVAL)
+        if size > self._disk.options.size_max:
+            raise self._fail(operation, errno.EFBIG)
+        self._inode.content.truncate(size)
+        self._changed(operation)
+
+    def allocate(self, offset: int, length: int, *, keep_size: bool) -> None:
+        """What fits before ENOSPC stays allocated, and moves the size, as on ext4."""
+        operation = self._begin("allocate", offset, length, keep_size)
+        if not self._writable:
+            raise self._fail(operation, errno.EBADF)
+        if offset < 0 or length <= 0:
+            raise self._fail(operation, errno.EINVAL)
+        if offset + length > self._disk.options.size_max:
+            raise self._fail(operation, errno.EFBIG)
+        content = self._inode.content
+        end = self._disk.fit(content, offset, offset + length)
+        full = end < offset + length
+        if full and end == offset:
+            raise self._fail(operation, errno.ENOSPC)
+        content.reserve(content.missing(offset, end))
+        if not keep_size and end > content.size:
+            content.truncate(end)
+        operation.arguments = (offset, end - offset, keep_size)
+        self._changed(operation)
+        if full:
+            raise failure(errno.ENOSPC, self.path)
+
+    def first_hole(self) -> int:
+        self._disk.trace.end(self._begin("first_hole"))
+        return self._inode.content.first_hole()
+
+    def check_size(self, size: int) -> None:
+        operation = self._begin("check_size")
+        if size > self._disk.options.size_max:
+            raise self._fail(operation, errno.EFBIG)
+        self._disk.trace.end(operation)
+
+    def fdatasync(self) -> None:
+        self._disk.trace.end(self._begin("fdatasync"))
+
+    def fsync(self) -> None:
+        self._disk.trace.end(self._begin("sync_directory" if self._inode.is_directory else "fsync"))
+
+    def fail_sync(self, code: int, *, data_only: bool) -> None:
+        """A sync that fails with errno ``code``: what it should have made durable may be lost for ever."""
+        raise self._fail(self._begin("fdatasync" if data_only else "fsync"), code)
+
+    def lock(self, *, exclusive: bool) -> None:
+        """A change of mode that fails loses the old lock, as flock(2) says."""
+        operation = self._begin("lock")
+        holders = self._disk.locks.setdefault(self._inode.number, {})
+        if holders.get(self._handle) is not exclusive:
+            holders.pop(self._handle, None)
+            if holders and (exclusive or any(holders.values())):
+                raise self._fail(operation, errno.EAGAIN)
+            holders[self._handle] = exclusive
+        self._disk.trace.end(operation)
+
+    def lock_holder(self) -> int | None:
+        self._check()
+        own = self._disk.handles[self._handle][0]
+        holders = [self._disk.handles[handle][0] for handle in self._disk.locks.get(self._inode.number, {})]
+        others = [process for process in holders if process != own]
+        return next(iter(others or holders), None)
+
+    def _attribute(self, call: str, name: str, *value: bytes) -> Operation:
+        operation = self._begin(call, name, *value)
+        if not self._disk.options.xattrs or not name.startswith("user."):
+            raise self._fail(operation, errno.ENOTSUP)
+        return operation
+
+    def getxattr(self, name: str) -> bytes | None:
+        self._disk.trace.end(self._attribute("getxattr", name))
+        return self._inode.attributes.get(name)
+
+    def setxattr(self, name: str, value: bytes) -> None:
+        operation = self._attribute("setxattr", name, bytes(value))
+        self._inode.attributes[name] = bytes(value)
+        self._disk.trace.end(operation)
+
+    def removexattr(self, name: str) -> None:
+        operation = self._attribute("removexattr", name)
+        if name not in self._inode.attributes:
+            raise self._fail(operation, errno.ENODATA)
+        del self._inode.attributes[name]
+        self._disk.trace.end(operation)
+
+    def stat(self) -> FileStat:
+        self._check()
+        return self._disk.stat(self._inode)
+
+    def set_owner(self, mode: int, gid: int) -> None:
+        operation = self._begin("set_owner", mode, gid)
+        self._inode.mode = stat.S_IFMT(self._inode.mode) | stat.S_IMODE(mode)
+        self._inode.gid = gid
+        self._disk.trace.end(operation)
+
+    def close(self) -> None:
+        if not self._disk.dead and self._handle in self._disk.handles:
+            self._disk.trace.end(self._begin("close"))
+            self._disk.release(self._handle)
