@@ -211,7 +211,7 @@ def decode_record(sector: bytes, salt: int) -> Record | None:
     _, version, kind, extent_count, *rest = _RECORD.unpack_from(sector)
     if version != VERSION or kind not in (RecordKind.DATA, RecordKind.COMMIT):
         return None
-    record = Record(RecordKind(kind), extent_count, *rest, checksum=checksum)
+    record = Record._make((RecordKind(kind), extent_count, *rest, checksum))
     if record.salt != salt or record.extent_count > EXTENTS_MAX or record.payload_length > PAYLOAD_MAX:
         return None
     return record
