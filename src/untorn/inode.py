@@ -22,11 +22,16 @@ from typing import Any, Final, NamedTuple
 from untorn.designs.base import Design, Savepoint
 from untorn.errors import CheckpointError, FailedError, ReentrantError, TransactionError
 from untorn.log.ondisk import EXTENTS_MAX, PAYLOAD_MAX
-from untorn.pagecache.address_space import AddressSpace
+from untorn.pagecache.address_space import WRITTEN, AddressSpace, Data
 from untorn.pagecache.folio import RANGES_MAX, Folio
 from untorn.storage.api import StorageFile
 
 _ROOM_FIRST: Final = 8
+"""Folios for which space is reserved at first; doubled each time that it does not do."""
+
+_DIRTY_MIN: Final = 4
+"""Folios that may always be dirty, so that any small write fits."""
+
 SIZE_MAX: Final = (1 << 63) - 1
 APPEND: Final = -1
 """As an offset: wherever the file ends when the write is applied."""
@@ -39,6 +44,9 @@ class State(Enum):
     CLOSED = "closed"
 
 
+_OPEN: Final = State.OPEN
+
+
 class _Level(NamedTuple):
     """What a rollback goes back to."""
 
@@ -46,14 +54,6 @@ class _Level(NamedTuple):
     size: int
     position: int
     opener: int
-
-
-class _Undo(NamedTuple):
-    """What the last write replaced, until it is sure that its caller hears of it."""
-
-    folios: dict[int, Folio | None]
-    size: int
-    position: int
 
 
 class Inode:
@@ -79,14 +79,17 @@ class Inode:
         self._lock = threading.RLock()
         self.pages = AddressSpace(folio_size, max(cache_bytes // folio_size, 1), design.read_folio)
         self._shift = self.pages.shift
+        self._folio_size = folio_size
+        self._whole = ((0, folio_size),)
         limits = dirty_bytes // folio_size, PAYLOAD_MAX // folio_size, EXTENTS_MAX // RANGES_MAX
-        self._dirty_max = max(min(limits), 1)
+        self._dirty_max = max(min(limits), _DIRTY_MIN)
         self._room = 0
         self._size_min = self.size
         self._recorded_size = self.size
         """The size that the last record left, from which the next one cuts."""
         self._changed = False
-        self._undo: _Undo | None = None
+        self._admitted = -1
+        """A folio beyond the dense part whose growth is reserved."""
         self._base = self._level()
 
     # Reading
@@ -97,7 +100,7 @@ class Inode:
         if lock._is_owned():  # type: ignore[attr-defined]
             raise _reentrant()
         with lock:
-            if self.state is not State.OPEN:
+            if self.state is not _OPEN:
                 raise self._refusal()
             start = self.position if offset is None else offset
             stop = min(start + length, self.size)
@@ -106,7 +109,7 @@ class Inode:
             pages = self.pages
             index = start >> self._shift
             if index == (stop - 1) >> self._shift:
-                data = pages.folio(index).data
+                data = (pages.dirty.get(index) or pages.folio(index)).data
                 base = index << self._shift
                 if stop - start != len(data) or start != base:
                     data = data[start - base : stop - base]
@@ -120,7 +123,7 @@ class Inode:
 
     # Writing
 
-    def write(self, data: bytes | memoryview, offset: int | None = None) -> int:
+    def write(self, data: Data, offset: int | None = None) -> int:
         """Writes all of ``data`` at ``offset``, or at the position, which moves; or raises and changes nothing.
 
         At its end if ``offset`` is APPEND, or if the file was opened to append and there is none. OSError:
@@ -131,17 +134,34 @@ class Inode:
             raise _reentrant()
         while True:
             with lock:
-                if self.state is not State.OPEN:
+                if self.state is not _OPEN:
                     raise self._refusal()
-                start = self._start(offset)
-                if not data:
-                    return 0
+                start = self._start(offset) if offset is None or offset < 0 else offset
                 stop = start + len(data)
                 first, last = start >> self._shift, (stop - 1) >> self._shift
-                if (stop <= self.design.dense and len(self.pages.dirty) + last - first < self._room) or self._admit(
-                    first, last, stop
-                ):
-                    return self._apply(data, start, stop, moves=offset is None)
+                admitted = stop <= self.design.dense or first == self._admitted
+                if first == last and admitted and len(self.pages.dirty) < self._room and data:
+                    if stop - start == self._folio_size and type(data) is bytes:
+                        folio = Folio(data, WRITTEN, self._whole)
+                    else:
+                        folio = self.pages.replacement(first, data, start, stop, self.size)
+                    dirty, before, size, position = self.pages.dirty, None, self.size, self.position
+                    try:
+                        before = dirty.get(first)
+                        self._changed = True
+                        dirty[first] = folio
+                        if stop > size:
+                            self.size = stop
+                        if offset is None:
+                            self.position = stop
+                        return stop - start
+                    except BaseException:
+                        self._put_back({first: before}, size, position)
+                        raise
+                if start == stop:
+                    return 0
+                if self._admit(first, last, stop):
+                    return self._apply(data, start, stop, offset)
             if last - first >= self._dirty_max:
                 return self._write_huge(data, offset)
             self._relieve()
@@ -151,35 +171,31 @@ class Inode:
             return self.size if self._append else self.position
         return self.size if offset == APPEND else offset
 
-    def _apply(self, data: bytes | memoryview, start: int, stop: int, *, moves: bool) -> int:
-        """The write itself: everything new is built aside, then swapped in; undone if anything comes between."""
-        self._undo = None
+    def _apply(self, data: Data, start: int, stop: int, offset: int | None) -> int:
+        """A write to any folios: the new ones are built aside, then put in; undone if anything comes between."""
+        dirty = self.pages.dirty
+        built = self.pages.build(start, data, self.size)
+        before, size, position = {index: dirty.get(index) for index in built}, self.size, self.position
+        self._changed = True
         try:
-            pages = self.pages
-            built = pages.build(start, data, self.size)
-            dirty = pages.dirty
-            self._undo = _Undo({index: dirty.get(index) for index in built}, self.size, self.position)
             dirty.update(built)
-            if stop > self.size:
+            if stop > size:
                 self.size = stop
-            if moves:
+            if offset is None:
                 self.position = stop
-            self._changed = True
-            return len(data)
+            return stop - start
         except BaseException:
-            self._put_back()
+            self._put_back(before, size, position)
             raise
 
-    def _put_back(self) -> None:
-        """Undoes what ``_apply`` did so far."""
-        undo, self._undo = self._undo, None
-        if undo is not None:
-            for index, folio in undo.folios.items():
-                if folio is None:
-                    self.pages.dirty.pop(index, None)
-                else:
-                    self.pages.dirty[index] = folio
-            self.size, self.position = undo.size, undo.position
+    def _put_back(self, folios: dict[int, Folio | None], size: int, position: int) -> None:
+        """Undoes a write of which its caller does not hear."""
+        for index, folio in folios.items():
+            if folio is None:
+                self.pages.dirty.pop(index, None)
+            else:
+                self.pages.dirty[index] = folio
+        self.size, self.position = size, position
 
     def _admit(self, first: int, last: int, stop: int) -> bool:
         """Reserves space for folios ``first`` to ``last`` to become dirty; False if others must go first."""
@@ -189,7 +205,7 @@ class Inode:
         if wanted > self._dirty_max:
             return False
         if stop > self.design.dense:
-            self.design.grow(first, last, stop)
+            self._grow(first, last, stop)
         room = min(max(wanted, 2 * self._room, _ROOM_FIRST), self._dirty_max)
         in_flight = len(self.pages.writeback)
         try:
@@ -202,6 +218,15 @@ class Inode:
         self._room = room
         return True
 
+    def _grow(self, first: int, last: int, stop: int) -> None:
+        """Sees to home's new blocks, for all of the last folio if it may grow so far, so that appends ask once."""
+        try:
+            self.design.grow(first, last, (last + 1) << self._shift)
+            self._admitted = last
+        except OSError:
+            self._admitted = -1
+            self.design.grow(first, last, stop)
+
     def _relieve(self) -> None:
         """Moves dirty data to storage because there is too much of it."""
         if self._commit_writes and not self.levels:
@@ -212,9 +237,9 @@ class Inode:
             if self.pages.dirty:
                 self._write_back(commit=False)
 
-    def _write_huge(self, data: bytes | memoryview, offset: int | None) -> int:
+    def _write_huge(self, data: Data, offset: int | None) -> int:
         """A write of more than may be dirty: spilled piece by piece, rolled back as a whole if one fails."""
-        step = self._dirty_max // 2 << self._shift or 1 << self._shift
+        step = self._dirty_max // 2 << self._shift
         view = memoryview(data)
         with self._exclusive(), self._lock:
             self._check()
@@ -227,7 +252,7 @@ class Inode:
                     if not self._admit((start + at) >> self._shift, (stop - 1) >> self._shift, stop):
                         self._write_back(commit=False)
                         self._admit((start + at) >> self._shift, (stop - 1) >> self._shift, stop)
-                    self._apply(piece, start + at, stop, moves=offset is None)
+                    self._apply(piece, start + at, stop, offset)
                 return len(view)
             except BaseException:
                 if self.state is State.OPEN:
@@ -243,19 +268,17 @@ class Inode:
             if size > self.size:
                 self.home.check_size(size)
             self.design.reserve(max(len(self.pages.dirty), self._room))
-            if size > self.size:
-                self._changed = True
-                self.size = size
-                return
-            before = self.pages.dirty, self.size, self._size_min, self.design.savepoint()
+            before = self.pages.dirty, self.size, self._size_min
+            savepoint = self.design.savepoint()
             try:
-                self.design.cut(size)
-                self.pages.truncate(size)
-                self._size_min = min(self._size_min, size)
                 self._changed = True
+                if size < self.size:
+                    self.design.cut(size)
+                    self.pages.truncate(size)
+                    self._size_min = min(self._size_min, size)
                 self.size = size
             except BaseException:
-                self.pages.dirty, self.size, self._size_min, savepoint = before
+                self.pages.dirty, self.size, self._size_min = before
                 self.design.rollback(savepoint)
                 raise
 
@@ -332,9 +355,9 @@ class Inode:
     def end(self, depth: int, *, keep: bool) -> bool:
         """Ends the transaction of this depth; returns whether it was the outermost one."""
         with self._exclusive(), self._lock:
-            if self.state is not State.OPEN or len(self.levels) < depth:
+            if self.state is not _OPEN or len(self.levels) < depth:
                 if keep:
-                    raise self._refusal() if self.state is not State.OPEN else TransactionError(_OUTER_ENDED)
+                    raise self._refusal() if self.state is not _OPEN else TransactionError(_OUTER_ENDED)
                 return depth == 1
             level = self.levels[depth - 1]
             if level.opener != threading.get_ident():
@@ -370,6 +393,7 @@ class Inode:
         self.size = self._size_min = self._recorded_size = level.size
         self.position = level.position
         self._room = 0
+        self._admitted = -1
         self._changed = level is not self._base
 
     def _level(self, size: int | None = None) -> _Level:
@@ -455,7 +479,7 @@ class Inode:
         return self._committing
 
     def _check(self) -> None:
-        if self.state is not State.OPEN:
+        if self.state is not _OPEN:
             raise self._refusal()
 
     def _failing(self) -> _Failing:

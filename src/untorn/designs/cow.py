@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingType
 from typing import Final
 
+from xxhash import xxh3_64_intdigest
+
 from untorn.designs.base import Design, Savepoint
 from untorn.errors import CheckpointError, ForeignEditError
 from untorn.geometry import BLOCK, round_up
-from untorn.log.install import install, read_segment
+from untorn.log.install import install, read_extent
 from untorn.log.log import NO_SPACE, Log
-from untorn.log.mapping import Mapping, Segment
+from untorn.log.mapping import Mapping
 from untorn.log.ondisk import Extent, RecordKind, record_length_max
 from untorn.log.recovery import Found
 from untorn.pagecache.folio import RANGES_MAX, Folio
@@ -64,22 +66,22 @@ class CopyOnWrite(Design):
     def read_folio(self, index: int) -> bytes:
         start = index * self._folio_size
         stop = start + self._folio_size
-        segments = self._mapping.folios.get(index, ())
-        if len(segments) == 1 and segments[0].start == start and segments[0].stop == stop:
-            return bytes(self._fetch(segments[0]))
+        extents = self._mapping.folios.get(index, ())
+        if len(extents) == 1 and extents[0].start == start and extents[0].stop == stop:
+            return bytes(self._fetch(extents[0]))
         below = min(stop, self._mapping.home_limit) - start
         data = self._home.read(below, start) if below > 0 else b""
-        if not segments:
+        if not extents:
             return data
         patch = bytearray(data)
-        for segment in segments:
-            patch.extend(bytes(max(0, segment.start - start - len(patch))))
-            patch[segment.start - start : segment.stop - start] = self._fetch(segment)
+        for extent in extents:
+            patch.extend(bytes(max(0, extent.start - start - len(patch))))
+            patch[extent.start - start : extent.stop - start] = self._fetch(extent)
         return bytes(patch)
 
-    def _fetch(self, segment: Segment) -> Buffer:
+    def _fetch(self, extent: Extent) -> Buffer:
         assert self._log.file is not None
-        return read_segment(self._log.file, self._salt, segment)
+        return read_extent(self._log.file, self._salt, extent)
 
     # Space
 
@@ -101,19 +103,25 @@ class CopyOnWrite(Design):
     def write(self, folios: MappingType[int, Folio], size: int, size_min: int, *, commit: bool) -> list[Extent]:
         log = self._log
         log.start()
+        assert log.slot is not None
+        salt = log.slot.salt
+        position = log.payload_position(sum([len(folio.ranges) for folio in folios.values()]))
         extents = []
         payload: list[Buffer] = []
-        digest = log.digest
         for index in sorted(folios):
             folio = folios[index]
             base = index * self._folio_size
             data: Buffer = folio.data
             for start, stop in folio.ranges:
-                piece = data if stop - start == len(data) else memoryview(data)[start:stop]
+                length = stop - start
+                piece = data if length == len(data) else memoryview(data)[start:stop]
                 payload.append(piece)
-                extents.append((base + start, stop - start, digest(piece)))
-        kind = RecordKind.COMMIT if commit else RecordKind.DATA
-        return log.append(kind, extents, payload, size, size_min)
+                offset = base + start
+                digest = xxh3_64_intdigest(piece, salt)
+                extents.append(Extent(offset, offset + length, offset, length, digest, position))
+                position += length
+        log.append(RecordKind.COMMIT if commit else RecordKind.DATA, extents, payload, size, size_min)
+        return extents
 
     def land(self, written: list[Extent], size: int, *, commit: bool) -> None:
         assert self._log.slot is not None
@@ -156,14 +164,15 @@ class CopyOnWrite(Design):
         before = self._check_unchanged()
         log.begin_checkpoint(before)
 
-        def fetch(segment: Segment) -> Buffer:
-            folio = cached(segment.start // self._folio_size)
+        def fetch(extent: Extent) -> Buffer:
+            index = extent.start // self._folio_size
+            folio = cached(index)
             if folio is None:
-                return self._fetch(segment)
-            base = segment.start // self._folio_size * self._folio_size
-            if segment.stop - segment.start == len(folio.data):
+                return self._fetch(extent)
+            if extent.stop - extent.start == len(folio.data):
                 return folio.data
-            return memoryview(folio.data)[segment.start - base : segment.stop - base]
+            base = index * self._folio_size
+            return memoryview(folio.data)[extent.start - base : extent.stop - base]
 
         try:
             self._hand_over_space()

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, Self
 from untorn.errors import TransactionError
 from untorn.frontends.modes import CommitMode, Mode
 from untorn.inode import APPEND, SIZE_MAX, Inode, State
+from untorn.pagecache.address_space import Data
 
 RWF_DSYNC: Final = 0x2
 RWF_SYNC: Final = 0x4
@@ -68,6 +69,8 @@ class File(io.BufferedIOBase):
         self._mode = mode
         self._commit_mode = commit
         self.name = name
+        # Bound once: a write is one call away from the inode.
+        self._write = inode.write if mode.writable else _refuse_write
         _live[id(self)] = weakref.ref(self)
 
     # What it is
@@ -141,13 +144,13 @@ class File(io.BufferedIOBase):
         """Bytes at the position, which does not move; at least one but at the end."""
         self._check_readable()
         inode = self._inode
-        return inode.read(max(size, inode.pages.folio_size), inode.position)
+        position, folio_size = inode.position, inode.pages.folio_size
+        return inode.read(max(size, folio_size - position % folio_size), position)
 
     def pread(self, length: int, offset: int) -> bytes:
         """``length`` bytes from ``offset``, fewer only at the end; the position stays."""
-        if not self._mode.readable:
+        if length < 0 or offset < 0 or not self._mode.readable:
             self._check_readable()
-        if length < 0 or offset < 0:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), self.name)
         return self._inode.read(length, offset)
 
@@ -155,9 +158,7 @@ class File(io.BufferedIOBase):
 
     def write(self, buffer: Any, /) -> int:
         """Writes all of the buffer at the position, or raises and changes nothing."""
-        if not self._mode.writable:
-            self._check_writable()
-        return self._inode.write(buffer if type(buffer) is bytes else _view(buffer))
+        return self._write(buffer if type(buffer) is bytes else _view(buffer))
 
     def pwrite(self, buffer: Any, offset: int, flags: int = 0) -> int:
         """Writes all of the buffer at ``offset``; the position stays.
@@ -165,13 +166,9 @@ class File(io.BufferedIOBase):
         ``flags``: RWF_ATOMIC is what every write is; RWF_DSYNC and RWF_SYNC commit durably before the return;
         RWF_APPEND writes at the end, wherever that is. OSError: EOPNOTSUPP for other flags.
         """
-        if flags:
+        if flags or offset < 0:
             return self._write_flagged(buffer, offset, flags)
-        if not self._mode.writable:
-            self._check_writable()
-        if offset < 0:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), self.name)
-        return self._inode.write(buffer if type(buffer) is bytes else _view(buffer), offset)
+        return self._write(buffer if type(buffer) is bytes else _view(buffer), offset)
 
     def pwritev(self, buffers: Sequence[Any], offset: int, flags: int = 0) -> int:
         """As pwrite of all the buffers one behind the other, as one write."""
@@ -181,16 +178,15 @@ class File(io.BufferedIOBase):
         self._check_writable()
         if flags & ~_FLAGS:
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), self.name)
+        if offset < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), self.name)
         durable = flags & (RWF_DSYNC | RWF_SYNC)
         if durable and self._inode.levels:
             raise TransactionError("a write cannot be durable before the transaction around it ends")
-        written = self.pwrite(buffer, offset) if not flags & RWF_APPEND else self._append(buffer)
+        written = self._write(_view(buffer), APPEND if flags & RWF_APPEND else offset)
         if durable:
             self._inode.commit(durable=True)
         return written
-
-    def _append(self, buffer: Any) -> int:
-        return self._inode.write(_view(buffer), APPEND)
 
     def truncate(self, size: int | None = None, /) -> int:
         """Cuts or zero-extends the file to ``size`` bytes, or to the position; returns the size."""
@@ -316,6 +312,10 @@ class File(io.BufferedIOBase):
         if not self._mode.writable:
             self._check_open()
             raise io.UnsupportedOperation("not writable")
+
+
+def _refuse_write(data: Data, offset: int | None = None) -> int:
+    raise io.UnsupportedOperation("not writable")
 
 
 def _view(buffer: Any) -> memoryview:

@@ -8,27 +8,27 @@ from typing import Final
 from xxhash import xxh3_64_intdigest
 
 from untorn.errors import CorruptLogError
-from untorn.log.mapping import Mapping, Segment
+from untorn.log.mapping import Mapping
+from untorn.log.ondisk import Extent
 from untorn.storage.api import Buffer, StorageFile
 
 RUN_MAX: Final = 1 << 23
 """Most bytes held in memory for one write to home."""
 
 
-def read_segment(log: StorageFile, salt: int, segment: Segment) -> Buffer:
-    """The segment's bytes from the log, proved by the digest of its extent; CorruptLogError if it fails."""
-    extent = segment.extent
+def read_extent(log: StorageFile, salt: int, extent: Extent) -> Buffer:
+    """The extent's current bytes from the log, proved by its digest; CorruptLogError if that fails."""
     data = log.read(extent.length, extent.position)
     if len(data) != extent.length or xxh3_64_intdigest(data, salt) != extent.digest:
         reason = f"the {extent.length} bytes logged for offset {extent.offset} do not have their digest"
         message = f"{reason}; the file was not changed by them. Run 'untorn check' on it"
         raise CorruptLogError(message, log.path, extent.position, reason)
-    if segment.stop - segment.start == extent.length:
+    if extent.stop - extent.start == extent.length:
         return data
-    return memoryview(data)[segment.start - extent.offset : segment.stop - extent.offset]
+    return memoryview(data)[extent.start - extent.offset : extent.stop - extent.offset]
 
 
-def install(home: StorageFile, mapping: Mapping, size: int, fetch: Callable[[Segment], Buffer]) -> int:
+def install(home: StorageFile, mapping: Mapping, size: int, fetch: Callable[[Extent], Buffer]) -> int:
     """Makes home's content that of the map and ``size``; returns bytes written. Not durable yet.
 
     Can be done again from any state that a crash in its middle leaves: what the map does not cover it
@@ -45,16 +45,16 @@ def install(home: StorageFile, mapping: Mapping, size: int, fetch: Callable[[Seg
     return written
 
 
-def _runs(mapping: Mapping, fetch: Callable[[Segment], Buffer]) -> Iterator[tuple[int, list[Buffer]]]:
-    """Segments that touch, as one write each, in file order."""
+def _runs(mapping: Mapping, fetch: Callable[[Extent], Buffer]) -> Iterator[tuple[int, list[Buffer]]]:
+    """Extents that touch, as one write each, in file order."""
     start = stop = 0
     buffers: list[Buffer] = []
-    for segment in mapping.segments():
-        if segment.start != stop or stop - start >= RUN_MAX:
+    for extent in mapping.extents():
+        if extent.start != stop or stop - start >= RUN_MAX:
             if buffers:
                 yield start, buffers
-            start, buffers = segment.start, []
-        buffers.append(fetch(segment))
-        stop = segment.stop
+            start, buffers = extent.start, []
+        buffers.append(fetch(extent))
+        stop = extent.stop
     if buffers:
         yield start, buffers

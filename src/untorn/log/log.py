@@ -35,6 +35,7 @@ from untorn.log.ondisk import (
     encode_record,
     encode_slot,
     encode_table,
+    payload_start,
 )
 from untorn.storage.api import READ_CHUNK, Buffer, FileStat, Storage, StorageFile
 
@@ -182,27 +183,26 @@ class Log:
 
     # Append and sync
 
-    def append(
-        self,
-        kind: RecordKind,
-        extents: Sequence[tuple[int, int, int]],
-        payload: Sequence[Buffer],
-        size: int,
-        size_min: int,
-    ) -> list[Extent]:
-        """Appends one record of (offset, length, digest) extents with their bytes; not durable yet.
+    def payload_position(self, extents: int) -> int:
+        """Where in the log the payload of the next record will lie, if it has so many extents."""
+        return self.tail + payload_start(extents)
 
-        Returns where the extents lie. After an OSError the log must not be used again.
+    def append(
+        self, kind: RecordKind, extents: Sequence[Extent], payload: Sequence[Buffer], size: int, size_min: int
+    ) -> None:
+        """Appends one record of extents, at ``payload_position``, with their bytes; not durable yet.
+
+        After an OSError the log must not be used again.
         """
         assert self.slot is not None, "appended before start"
         assert self.file is not None
-        length = sum([extent[1] for extent in extents])
+        length = sum(map(len, payload))
         assert len(extents) <= EXTENTS_MAX
         assert length <= PAYLOAD_MAX
         table = encode_table(extents)
         record = Record(
             kind, len(extents), self.slot.salt, self.sequence + 1, self.parent, self._previous,
-            self.synced_through, size, size_min, length, self.digest(table),
+            self.synced_through, size, size_min, length, xxh3_64_intdigest(table, self.slot.salt),
         )  # fmt: skip
         header, checksum = encode_record(record)
         start = record.payload_start
@@ -215,21 +215,10 @@ class Log:
             self.file.write([bytes(SECTOR)], self._stale_slot)
             self._stale_slot = None
         self.file.write(buffers, self.tail)
-        position = self.tail + start
-        placed = []
-        for offset, size_of, digest in extents:
-            placed.append(Extent(offset, size_of, digest, position))
-            position += size_of
         self.tail += total
         self.bytes_written += total
         self.sequence = self.parent = record.sequence
         self._previous = checksum
-        return placed
-
-    def digest(self, data: Buffer) -> int:
-        """The digest of extent or table bytes in this generation."""
-        assert self.slot is not None
-        return xxh3_64_intdigest(data, self.slot.salt)
 
     def sync(self) -> None:
         """Makes every record durable. A failure is final: it is never tried again."""

@@ -1,6 +1,6 @@
 """Which bytes of the file lie in the log: the extent map of copy-on-write.
 
-Bytes that no segment covers are home's below ``home_limit`` and zeros from there on. The map holds the
+Bytes that no extent covers are home's below ``home_limit`` and zeros from there on. The map holds the
 newest state, uncommitted truncates and spills included; what they changed can be put back (``rollback``)
 until they are committed (``settle``).
 """
@@ -13,14 +13,6 @@ from typing import NamedTuple
 from untorn.log.ondisk import Extent
 
 
-class Segment(NamedTuple):
-    """The file's bytes ``[start, stop)`` lie in this extent; an extent may be partly overwritten."""
-
-    start: int
-    stop: int
-    extent: Extent
-
-
 class Mark(NamedTuple):
     """A state of the map to come back to."""
 
@@ -29,17 +21,17 @@ class Mark(NamedTuple):
 
 
 class Mapping:
-    """Segments by folio index. Not locked: its owner holds a lock."""
+    """Extents by folio index. Not locked: its owner holds a lock."""
 
     def __init__(self, folio_size: int, home_size: int) -> None:
         self.folio_size = folio_size
         self.home_limit = home_size
-        self.folios: dict[int, tuple[Segment, ...]] = {}
+        self.folios: dict[int, tuple[Extent, ...]] = {}
         self._count = 0
-        self._undo: list[tuple[int, tuple[Segment, ...]]] = []
+        self._undo: list[tuple[int, tuple[Extent, ...]]] = []
 
     def __len__(self) -> int:
-        """Number of segments, the measure of memory."""
+        """Number of extents, the measure of memory."""
         return self._count
 
     @property
@@ -47,8 +39,8 @@ class Mapping:
         """Whether nothing is left that a rollback would put back."""
         return not self._undo
 
-    def segments(self) -> Iterator[Segment]:
-        """All segments in file order."""
+    def extents(self) -> Iterator[Extent]:
+        """All extents in file order, each inside one folio."""
         for index in sorted(self.folios):
             yield from self.folios[index]
 
@@ -56,15 +48,17 @@ class Mapping:
         """Maps each extent over what was there; uncommitted ones can be rolled back."""
         folios, size = self.folios, self.folio_size
         for extent in extents:
-            start = extent.offset
-            segment = Segment(start, start + extent.length, extent)
-            index = start // size
-            before = folios.get(index, ())
+            index = extent.offset // size
+            before = folios.get(index)
             if not committed:
-                self._undo.append((index, before))
-            after = (segment,) if not before else _overlay(before, segment)
-            folios[index] = after
-            self._count += len(after) - len(before)
+                self._undo.append((index, before or ()))
+            if before is None:
+                folios[index] = (extent,)
+                self._count += 1
+            else:
+                after = _overlay(before, extent)
+                folios[index] = after
+                self._count += len(after) - len(before)
 
     def cut(self, size: int) -> None:
         """Drops everything from byte ``size`` on, home's bytes too; can be rolled back."""
@@ -91,22 +85,24 @@ class Mapping:
         """What was uncommitted is committed now."""
         self._undo.clear()
 
-    def _replace(self, index: int, segments: tuple[Segment, ...]) -> None:
-        self._count += len(segments) - len(self.folios.get(index, ()))
-        if segments:
-            self.folios[index] = segments
+    def _replace(self, index: int, extents: tuple[Extent, ...]) -> None:
+        self._count += len(extents) - len(self.folios.get(index, ()))
+        if extents:
+            self.folios[index] = extents
         else:
             self.folios.pop(index, None)
 
 
-def _overlay(before: tuple[Segment, ...], segment: Segment) -> tuple[Segment, ...]:
-    """``before`` with ``segment`` over it, in order of start."""
-    start, stop = segment.start, segment.stop
-    after = [segment]
+def _overlay(before: tuple[Extent, ...], extent: Extent) -> tuple[Extent, ...]:
+    """``before`` with ``extent`` over it, in order of start."""
+    start, stop = extent.start, extent.stop
+    if start <= before[0].start and stop >= before[-1].stop:
+        return (extent,)
+    after = [extent]
     for old in before:
         if old.start < start:
             after.append(old if old.stop <= start else old._replace(stop=start))
         if old.stop > stop:
             after.append(old if old.start >= stop else old._replace(start=stop))
-    after.sort(key=lambda one: one.start)
+    after.sort()
     return tuple(after)

@@ -80,6 +80,8 @@ EXTENTS_MAX: Final = 1 << 16
 """Most extents in one record: a table of 1.5 MiB, the most that recovery holds of unproven length."""
 PAYLOAD_MAX: Final = 1 << 26
 """Most payload bytes in one record, so that evidence of damage is never searched far."""
+SIZE_MAX: Final = (1 << 63) - 1
+"""Largest size of a file, as off_t has it."""
 
 _SLOT_MAGIC: Final = b"untornS\x01"
 _RECORD_MAGIC: Final = b"untornR\x01"
@@ -149,7 +151,7 @@ class Record(NamedTuple):
     @property
     def payload_start(self) -> int:
         """Bytes from the record's start to its payload."""
-        return SECTOR + round_up(self.table_length, SECTOR)
+        return payload_start(self.extent_count)
 
     @property
     def total_length(self) -> int:
@@ -158,8 +160,13 @@ class Record(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """``length`` bytes of home at ``offset``, held in the log at ``position``, with their digest."""
+    """``length`` bytes of home at ``offset``, held in the log at ``position``, with their digest.
 
+    Of them those in ``[start, stop)``, in home's offsets, are not overwritten or cut since.
+    """
+
+    start: int
+    stop: int
     offset: int
     length: int
     digest: int
@@ -168,7 +175,7 @@ class Extent(NamedTuple):
 
 def record_length_max(extents: int, payload: int) -> int:
     """Most bytes that a record of at most so many extents and payload bytes takes in the log."""
-    return round_up(SECTOR + round_up(extents * EXTENT_BYTES, SECTOR) + payload, BLOCK)
+    return round_up(payload_start(extents) + payload, BLOCK)
 
 
 def encode_slot(slot: Slot) -> bytes:
@@ -189,9 +196,11 @@ def decode_slot(sector: bytes) -> Slot | None:
     if version != VERSION or not is_folio_size(folio_size):
         return None
     try:
-        return Slot(SlotKind(kind), Identity(identity), folio_size, *rest)
+        slot = Slot(SlotKind(kind), Identity(identity), folio_size, *rest)
     except ValueError:
         return None
+    # Sizes are off_t. Generations are counted, so one near the end of the field was made up.
+    return slot if slot.home_size <= SIZE_MAX and slot.generation <= SIZE_MAX else None
 
 
 def encode_record(record: Record) -> tuple[bytes, int]:
@@ -214,13 +223,18 @@ def decode_record(sector: bytes, salt: int) -> Record | None:
     record = Record._make((RecordKind(kind), extent_count, *rest, checksum))
     if record.salt != salt or record.extent_count > EXTENTS_MAX or record.payload_length > PAYLOAD_MAX:
         return None
-    return record
+    return record if record.size <= SIZE_MAX else None
 
 
-def encode_table(extents: Sequence[tuple[int, int, int]]) -> bytes:
-    """The table of (offset, length, digest) extents, without padding."""
+def encode_table(extents: Sequence[Extent]) -> bytes:
+    """The extents' table, without padding."""
     pack = _EXTENT.pack
-    return b"".join([pack(0, length, offset, digest) for offset, length, digest in extents])
+    return b"".join([pack(0, length, offset, digest) for _, _, offset, length, digest, _ in extents])
+
+
+def payload_start(extents: int) -> int:
+    """Bytes from a record's start to its payload."""
+    return SECTOR + round_up(extents * EXTENT_BYTES, SECTOR)
 
 
 def decode_table(table: bytes, record: Record, position: int, folio_size: int) -> list[Extent] | None:
@@ -231,7 +245,7 @@ def decode_table(table: bytes, record: Record, position: int, folio_size: int) -
         inside = 0 < length <= folio_size and offset % folio_size + length <= folio_size
         if file != 0 or not inside or offset + length > record.size:
             return None
-        extents.append(Extent(offset, length, digest, at))
+        extents.append(Extent(offset, offset + length, offset, length, digest, at))
         at += length
     if at != position + record.payload_start + record.payload_length:
         return None

@@ -39,7 +39,7 @@ from untorn.errors import (
     UntornWarning,
     UntrustedLogError,
 )
-from untorn.log.install import install, read_segment
+from untorn.log.install import install, read_extent
 from untorn.log.log import MARK, Log, log_path
 from untorn.log.ondisk import Identity, Slot, SlotKind
 from untorn.log.scan import Replay, is_blank, read_slots, replay_log
@@ -180,7 +180,7 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
     if replay.commits:
         log.begin_checkpoint(home.stat())
         source = found.log
-        install(home, replay.mapping, replay.size, lambda segment: read_segment(source, slot.salt, segment))
+        install(home, replay.mapping, replay.size, lambda extent: read_extent(source, slot.salt, extent))
         home.fsync()
     if keep:
         _drop(storage, home, found, keep=True)

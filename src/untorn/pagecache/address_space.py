@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Final
 
 from untorn.pagecache.folio import (
     PG_DIRTY,
@@ -21,7 +22,10 @@ from untorn.pagecache.folio import (
     with_range,
 )
 
-_WRITTEN = PG_UPTODATE | PG_DIRTY
+WRITTEN: Final = PG_UPTODATE | PG_DIRTY
+"""Flags of a folio that a write made."""
+
+Data = bytes | memoryview
 
 
 class AddressSpace:
@@ -70,38 +74,36 @@ class AddressSpace:
             start = end
         return b"".join(parts)
 
-    def build(self, start: int, data: bytes | memoryview, size: int) -> dict[int, Folio]:
+    def build(self, start: int, data: Data, size: int) -> dict[int, Folio]:
         """New dirty folios for ``data`` at ``start`` in a file of ``size`` bytes, built aside.
 
         Nothing changes until the caller puts them into ``dirty``. OSError if a folio cannot be read in.
         """
-        folio_size = self.folio_size
-        stop = start + len(data)
-        if type(data) is bytes and start + folio_size == stop and not start & (folio_size - 1):
-            return {start >> self.shift: Folio(data, _WRITTEN, ((0, folio_size),))}
         view = memoryview(data)
+        stop = start + len(view)
         built = {}
         at = start
         while at < stop:
             index = at >> self.shift
-            base = index << self.shift
-            end = min(stop, base + folio_size)
-            piece = view[at - start : end - start]
-            begin, finish = at - base, end - base
-            if begin == 0 and (finish == folio_size or end >= size):
-                built[index] = Folio(bytes(piece), _WRITTEN, ((0, finish),))
-            else:
-                old = self._old(index, base < size)
-                ranges = with_range(old.ranges if old.bits & PG_DIRTY else (), begin, finish)
-                built[index] = Folio(patched(old.data, begin, piece), _WRITTEN, ranges)
+            end = min(stop, (index + 1) << self.shift)
+            built[index] = self.replacement(index, view[at - start : end - start], at, end, size)
             at = end
         return built
 
-    def _old(self, index: int, exists: bool) -> Folio:
-        dirty = self.dirty.get(index)
-        if dirty is not None:
-            return dirty
-        return self.folio(index) if exists else Folio(b"")
+    def replacement(self, index: int, data: Data, start: int, stop: int, size: int) -> Folio:
+        """The folio at ``index`` with ``data`` at the file's bytes ``[start, stop)``, built aside.
+
+        A folio that is wholly overwritten keeps the caller's ``bytes`` themselves.
+        """
+        base = index << self.shift
+        begin, finish = start - base, stop - base
+        if begin == 0 and (finish == self.folio_size or stop >= size):
+            return Folio(data if type(data) is bytes else bytes(data), WRITTEN, ((0, finish),))
+        old = self.dirty.get(index)
+        if old is None:
+            data_before = self.folio(index).data if base < size else b""
+            return Folio(patched(data_before, begin, data), WRITTEN, ((begin, finish),))
+        return Folio(patched(old.data, begin, data), WRITTEN, with_range(old.ranges, begin, finish))
 
     def truncate(self, size: int) -> None:
         """Forgets every byte from ``size`` on. Only the clean and dirty maps hold any: no commit is on its way."""

@@ -22,6 +22,9 @@ from untorn.storage.api import Buffer, FileStat, Storage, StorageFile
 PREAD_MAX: Final = 64 << 20
 """Most bytes of one pread, for Python allocates the buffer before it knows what is there."""
 
+CLOSED: Final = (1 << 31) - 1
+"""In place of the descriptor once it is closed: the kernel says EBADF to it, Python to -1 ValueError."""
+
 ZEROS_MAX: Final = 1 << 20
 """Bytes of zeros written at a time where the file system has no fallocate."""
 
@@ -173,7 +176,7 @@ class LinuxFile(StorageFile):
         os.removexattr(self._descriptor, name)
 
     def stat(self) -> FileStat:
-        if _statx is None or self._descriptor < 0:
+        if _statx is None:
             return _stat_result(os.fstat(self._descriptor))
         return _file_stat(self._descriptor, b"", _AT_EMPTY_PATH, self.path)
 
@@ -186,8 +189,8 @@ class LinuxFile(StorageFile):
         os.fchmod(self._descriptor, stat.S_IMODE(mode))
 
     def close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
+        descriptor, self._descriptor = self._descriptor, CLOSED
+        if descriptor != CLOSED:
             os.close(descriptor)
 
 
