@@ -213,8 +213,8 @@ class File(io.BufferedIOBase):
     def flush(self) -> None:
         """Commits durably if the mode is ``flush`` or ``write`` and no transaction is open; else does nothing."""
         self._check_open()
-        if self._mode.writable and self._commit_mode in ("flush", "write") and not self._inode.levels:
-            self._inode.commit(durable=True)
+        if self._mode.writable and self._commit_mode in ("flush", "write"):
+            self._inode.flush()
 
     def commit(self, durable: bool = True) -> None:
         """Makes what was written so far the state that a crash returns to.

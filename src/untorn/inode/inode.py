@@ -1,0 +1,275 @@
+"""One open file: commits, spills, truncates, transactions and the end."""
+
+from __future__ import annotations
+
+import threading
+from typing import Final, NamedTuple
+
+from untorn.designs.base import Design, Savepoint
+from untorn.errors import CheckpointError, TransactionError
+from untorn.inode.cached import CachedFile
+from untorn.inode.guarded import State
+from untorn.pagecache.address_space import Data
+from untorn.storage.api import StorageFile
+
+
+class _Level(NamedTuple):
+    """What a rollback goes back to."""
+
+    savepoint: Savepoint
+    size: int
+    position: int
+    opener: int
+
+
+class Inode(CachedFile):
+    """All of a handle but its manners; thread-safe."""
+
+    def __init__(
+        self, home: StorageFile, design: Design, *, folio_size: int, cache_bytes: int,
+        dirty_bytes: int, append: bool = False, commit_writes: bool = False, readonly: bool = False,
+    ) -> None:  # fmt: skip
+        """``commit_writes``: any prefix of the writes is a legal commit, so a spill may commit."""
+        super().__init__(
+            home, design, folio_size=folio_size, cache_bytes=cache_bytes, dirty_bytes=dirty_bytes, append=append
+        )
+        self.levels: list[_Level] = []
+        self.commits = 0
+        self.readonly = readonly
+        self._commit_writes = commit_writes
+        self._size_min = self.size
+        self._recorded_size = self.size
+        """The size that the last record left, from which the next one cuts."""
+        self._base = self._level()
+
+    # Writing to storage
+
+    def _relieve(self) -> None:
+        """Moves dirty data to storage because there is too much of it."""
+        if self._commit_writes and not self.levels:
+            self.commit(durable=False)
+            return
+        with self._exclusive():
+            self._check()
+            if self.pages.dirty:
+                self._write_back(commit=False)
+
+    def _write_huge(self, data: Data, offset: int | None) -> int:
+        """A write of more than may be dirty: spilled piece by piece, rolled back as a whole if one fails."""
+        step = self._dirty_max // 2 << self._shift
+        view = memoryview(data)
+        with self._exclusive(), self._lock:
+            self._check()
+            start = self._start(offset)
+            level = self._mark()
+            try:
+                for at in range(0, len(view), step):
+                    piece = view[at : at + step]
+                    stop = start + at + len(piece)
+                    if not self._admit((start + at) >> self._shift, (stop - 1) >> self._shift, stop):
+                        self._write_back(commit=False)
+                        self._admit((start + at) >> self._shift, (stop - 1) >> self._shift, stop)
+                    self._apply(piece, start + at, stop, offset)
+                return len(view)
+            except BaseException:
+                if self.state is State.OPEN:
+                    self._roll_back(level)
+                raise
+
+    def truncate(self, size: int) -> None:
+        """Cuts the file to ``size`` bytes, or extends it with zeros."""
+        with self._exclusive(), self._lock:
+            self._check()
+            if size == self.size:
+                return
+            if size > self.size:
+                self.home.check_size(size)
+            self.design.reserve(max(len(self.pages.dirty), self._room))
+            before = self.pages.dirty, self.size, self._size_min
+            savepoint = self.design.savepoint()
+            try:
+                self._changed = True
+                if size < self.size:
+                    self.design.cut(size)
+                    self.pages.truncate(size)
+                    self._size_min = min(self._size_min, size)
+                self.size = size
+            except BaseException:
+                self.pages.dirty, self.size, self._size_min = before
+                self.design.rollback(savepoint)
+                raise
+
+    # Commit
+
+    def commit(self, *, durable: bool) -> None:
+        """What was written so far is the state that a crash returns to; if ``durable``, from now on for sure."""
+        with self._exclusive():
+            self._check()
+            if self.levels:
+                raise TransactionError("a transaction is open; it commits when its block ends")
+            self._commit(durable=durable)
+
+    def flush(self) -> None:
+        """A durable commit, unless a transaction is open: then nothing."""
+        with self._exclusive():
+            self._check()
+            if not self.levels:
+                self._commit(durable=True)
+
+    def _commit(self, *, durable: bool) -> None:
+        if self._changed:
+            self._write_back(commit=True)
+        if durable:
+            with self._failing():
+                self.design.sync()
+        if self.design.checkpoint_due():
+            try:
+                self._checkpoint()
+            except CheckpointError:
+                # The commit stands and the log is kept; it grows until there is space or a write says ENOSPC.
+                pass
+
+    def _write_back(self, *, commit: bool) -> None:
+        """Dirty data to storage. On any failure, an interrupt too, the handle is out of work."""
+        with self._failing():
+            with self._lock:
+                folios = self.pages.start_writeback()
+                size, size_min = self.size, self._size_min
+                self._size_min = self._recorded_size = size
+                self._room = 0
+                self._changed = False
+            written = self.design.write(folios, size, size_min, commit=commit)
+            with self._lock:
+                self.design.land(written, size, commit=commit)
+                self.pages.end_writeback()
+                if commit:
+                    self.commits += 1
+                    self._base = self._level(size)
+                else:
+                    self._changed = True
+
+    def _checkpoint(self) -> None:
+        try:
+            self.design.checkpoint(self.pages.peek_clean)
+            with self._lock:
+                self.design.finish_checkpoint()
+                self._base = self._level(self.design.committed_size)
+        except CheckpointError:
+            raise
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    # Transactions
+
+    def begin(self) -> int:
+        """Opens a transaction, or a savepoint within one; returns its depth."""
+        with self._exclusive(), self._lock:
+            self._check()
+            self.levels.append(self._mark())
+            return len(self.levels)
+
+    def end(self, depth: int, *, keep: bool) -> bool:
+        """Ends the transaction of this depth; returns whether it was the outermost one."""
+        with self._exclusive(), self._lock:
+            if self.state is not State.OPEN or len(self.levels) < depth:
+                if keep:
+                    raise self._refusal() if self.state is not State.OPEN else TransactionError(_OUTER_ENDED)
+                return depth == 1
+            level = self.levels[depth - 1]
+            if level.opener != threading.get_ident():
+                raise TransactionError("only the thread that opened a transaction ends it")
+            inner = len(self.levels) > depth
+            if inner or not keep:
+                self._roll_back(level)
+            del self.levels[depth - 1 :]
+            if inner and keep:
+                raise TransactionError("a transaction inside this one had not ended; both were rolled back")
+            return depth == 1
+
+    def rollback(self) -> None:
+        """Back to the last commit."""
+        with self._exclusive(), self._lock:
+            self._check()
+            if self.levels:
+                raise TransactionError("a transaction is open; it rolls back when its block raises")
+            self._roll_back(self._base)
+
+    def _mark(self) -> _Level:
+        """A state to roll back to; what is dirty goes to the log first, so that it need not be remembered."""
+        if self.pages.dirty or self._size_min < self._recorded_size:
+            self._write_back(commit=False)
+        return self._level()
+
+    def _roll_back(self, level: _Level) -> None:
+        """Puts back the state of ``level``; memory only, so it cannot fail."""
+        if self.design.savepoint().records != level.savepoint.records:
+            self.pages.clean.clear()
+        self.pages.dirty = {}
+        self.design.rollback(level.savepoint)
+        self.size = self._size_min = self._recorded_size = level.size
+        self.position = level.position
+        self._room = 0
+        self._admitted = -1
+        self._changed = level is not self._base
+
+    def _level(self, size: int | None = None) -> _Level:
+        size = self.size if size is None else size
+        return _Level(self.design.savepoint(), size, self.position, threading.get_ident())
+
+    # The end
+
+    def close(self, *, commit: bool, speak: bool = True) -> None:
+        """Commits or rolls back what is open, moves everything home, and leaves one ordinary file.
+
+        A handle out of work only lets go, and if it is to ``speak``, says so again. CheckpointError if home has no
+        space: then the log stays. Whatever is raised, the handle is closed.
+        """
+        if self.readonly or self.state in (State.CLOSED, State.FORKED):
+            self._release()
+            return
+        with self._exclusive():
+            if self.state is State.FAILED:
+                refusal = self._refusal()
+                self._release()
+                if speak:
+                    raise refusal
+                return
+            try:
+                unended = bool(self.levels)
+                self.levels.clear()
+                if unended or not commit:
+                    with self._lock:
+                        self._roll_back(self._base)
+                if self._changed:
+                    self._write_back(commit=True)
+                if commit:
+                    self.design.sync()
+                self._checkpoint()
+                self.design.remove()
+            finally:
+                self._release()
+            if unended and speak:
+                raise TransactionError("closed within a transaction, which was rolled back")
+
+    def _release(self) -> None:
+        if self.state is not State.FORKED:
+            self.state = State.CLOSED
+        self.design.release()
+        self.home.close()
+        self.pages.clean.clear()
+        self.pages.dirty = {}
+
+    def stats(self) -> dict[str, int]:
+        """Counters by name; sizes in bytes."""
+        pages = self.pages
+        return {
+            "commits": self.commits,
+            "folios_clean": len(pages.clean),
+            "folios_dirty": len(pages.dirty),
+            "folios_loaded": pages.loads,
+            **self.design.stats(),
+        }
+
+
+_OUTER_ENDED: Final = "the transaction around this one has ended already; this one was rolled back with it"
