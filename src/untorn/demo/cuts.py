@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -20,6 +21,7 @@ from typing import Final
 from xxhash import xxh3_128_digest
 
 from untorn.frontends.api import open as untorn_open
+from untorn.geometry import SECTOR
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.variables import Choose, Legal, Value, Variable, newest, oldest, seeded
 
@@ -155,7 +157,105 @@ def _writer(
     if kind is Kind.UNTORN:
         file = untorn_open(PATH, "r+b", commit="explicit", folio_size=PAGE, log_bytes=_LOG_BYTES, storage=storage)
         return file.pwrite, file.commit, file.close
-    import os
-
     plain = storage.open(PATH, os.O_RDWR)
     return lambda data, offset: plain.write([data], offset), plain.fdatasync, plain.close
+
+
+def _fingerprint(storage: SimulatedStorage) -> bytes:
+    """Tells disks apart: names, contents, attributes, sizes, times."""
+    parts = []
+    for name in storage.listdir("/"):
+        info = storage.stat(f"/{name}")
+        content = xxh3_128_digest(storage.read_file(f"/{name}"))
+        parts.append((name, info.inode, info.mode, info.gid, info.size, info.mtime_ns, content))
+        parts.append(tuple(sorted(storage.attributes(f"/{name}").items())))
+    return xxh3_128_digest(repr(parts).encode())
+
+
+def _choices(
+    undetermined: Mapping[Variable, Sequence[Value]], samples: int, seed: int
+) -> tuple[list[Choose], bool]:
+    """Ways to choose among what a power cut may leave, and whether these are all."""
+    variables = list(undetermined)
+    if math.prod(map(len, undetermined.values())) <= samples:
+        ranges = [range(len(undetermined[variable])) for variable in variables]
+        every = itertools.product(*ranges)
+        return [_fixed(dict(zip(variables, indices, strict=True))) for indices in every], True
+    chance = random.Random(seed)
+    choices: list[Choose] = [oldest, newest]
+    while len(choices) < samples:
+        variable = chance.choice(variables)
+        match len(choices) % 4:
+            case 0:
+                choices.append(_but_one(newest, variable, oldest))
+            case 1:
+                choices.append(_but_one(oldest, variable, newest))
+            case _:
+                choices.append(seeded(chance.getrandbits(64)))
+    return choices[:samples], False
+
+
+def _fixed(indices: Mapping[Variable, int]) -> Choose:
+    return lambda variable, legal: indices[variable]
+
+
+def _but_one(most: Choose, one: Variable, other: Choose) -> Choose:
+    return lambda variable, legal: (other if variable == one else most)(variable, legal)
+
+
+def _judge(kind: Kind, cut: SimulatedStorage, work: _Work, at: int) -> tuple[str, str]:
+    """Whether the file is a commit at or after the last acknowledged one: a verdict, and words if it is not."""
+    least = work.acknowledged(at)
+    if kind is Kind.UNTORN:
+        try:
+            with untorn_open(PATH, "r+b", storage=cut) as file:
+                content = file.read()
+        # Whatever an open raises after a power cut, the user has no file: that is the finding.
+        except Exception as error:
+            return "refused", f"it could not be opened: {type(error).__name__}: {error}"
+        if cut.listdir("/") != [os.path.basename(PATH)] or cut.read_file(PATH) != content:
+            return "refused", "recovery did not leave one ordinary file"
+    else:
+        content = cut.read_file(PATH)
+    if content in work.commits[least:]:
+        return "whole", ""
+    if content in work.commits[:least]:
+        return "lost", f"commit {least} was acknowledged and is lost"
+    return "torn", _tear(content, work.commits[least], work.commits[min(least + 1, len(work.commits) - 1)])
+
+
+def _tear(content: bytes, old: bytes, new: bytes) -> str:
+    """How much of the new commit there is."""
+    starts = range(0, len(new), SECTOR)
+    changed = [at for at in starts if old[at : at + SECTOR] != new[at : at + SECTOR]]
+    there = sum(content[at : at + SECTOR] == new[at : at + SECTOR] for at in changed)
+    return f"{there} of the {len(changed)} sectors of a commit are new, the others old"
+
+
+def states_log2(table: Mapping[Variable, Sequence[Legal]], last: int) -> float:
+    """How many disks may be left by a power cut at any of the moments 0 to ``last``, as a power of two.
+
+    A choice of one value for each variable is a disk if there is a moment at which all are legal; it is counted
+    at the first one, where all are legal and not all of them were a moment before.
+    """
+    chains = [merged for chain in table.values() if len(merged := _merged(chain)) > 1]
+    total = 1
+    for at in range(1, last + 1):
+        now = before = 1
+        for chain in chains:
+            legal = [one.since for one in chain if one.since <= at < one.until]
+            now *= len(legal)
+            before *= sum(since < at for since in legal)
+        total += now - before
+    return math.log2(total)
+
+
+def _merged(chain: Sequence[Legal]) -> list[Legal]:
+    """Equal values that follow one another, as one."""
+    result: list[Legal] = []
+    for one in chain:
+        if result and result[-1].value == one.value:
+            result[-1] = Legal(one.value, result[-1].since, max(result[-1].until, one.until))
+        else:
+            result.append(one)
+    return result

@@ -18,8 +18,8 @@ class Savepoint(NamedTuple):
     """A state of the design to roll back to; opaque to the inode."""
 
     state: Any
-    records: int
-    """Grows with every ``write``: tells whether anything was written since."""
+    changes: int
+    """Grows with every ``write`` and ``cut``: where it differs, folios read since may show what is rolled back."""
 
 
 class Design(ABC):

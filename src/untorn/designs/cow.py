@@ -48,6 +48,7 @@ class CopyOnWrite(Design):
         self._grown: set[int] = set()
         self._salt = 0
         """Of the generation whose records the map points at; the log may have restarted since."""
+        self._changes = 0
         self._home_bytes = 0
         self._checkpoints = 0
         self._home_syncs = 0
@@ -102,6 +103,7 @@ class CopyOnWrite(Design):
 
     def write(self, folios: MappingType[int, Folio], size: int, size_min: int, *, commit: bool) -> list[Extent]:
         log = self._log
+        self._changes += 1
         log.start()
         assert log.slot is not None
         salt = log.slot.salt
@@ -141,13 +143,14 @@ class CopyOnWrite(Design):
             self._created = False
 
     def savepoint(self) -> Savepoint:
-        return Savepoint((self._mapping.mark(), self._log.parent), self._log.sequence)
+        return Savepoint((self._mapping.mark(), self._log.parent), self._changes)
 
     def rollback(self, savepoint: Savepoint) -> None:
         mark, self._log.parent = savepoint.state
         self._mapping.rollback(mark)
 
     def cut(self, size: int) -> None:
+        self._changes += 1
         self._mapping.cut(size)
         self.dense = min(self.dense, size)
 

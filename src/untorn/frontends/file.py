@@ -287,10 +287,10 @@ class File(io.BufferedIOBase):
         inode = getattr(self, "_inode", None)
         if inode is None or inode.state is not State.OPEN:
             return
-        if self._mode.writable:
-            message = f"unclosed file {self!r} was rolled back to its last commit"
-            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+        message = f"unclosed file {self!r} was rolled back to its last commit"
         self.abandon()
+        if self._mode.writable:
+            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
 
     def __enter__(self) -> Self:
         self._check_open()

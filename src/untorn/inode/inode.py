@@ -203,7 +203,7 @@ class Inode(CachedFile):
 
     def _roll_back(self, level: _Level) -> None:
         """Puts back the state of ``level``; memory only, so it cannot fail."""
-        if self.design.savepoint().records != level.savepoint.records:
+        if self.design.savepoint().changes != level.savepoint.changes:
             self.pages.clean.clear()
         self.pages.dirty = {}
         self.design.rollback(level.savepoint)

@@ -205,9 +205,7 @@ class FaultyFile(StorageFile):
             play(code)
 
         synchronous = play is not None and flags & (RWF_DSYNC | RWF_SYNC) and not self._synchronous
-        return self._storage.call(
-            "pwritev", self.path, make, length=length, fail=fail if synchronous else None
-        )
+        return self._storage.call("pwritev", self.path, make, length=length, fail=fail if synchronous else None)
 
     def truncate(self, size: int) -> None:
         self._call("truncate", lambda: self._inner.truncate(size))

@@ -55,9 +55,7 @@ class Ledger:
         """By inode or directory: open variables, with the index of the oldest legal version."""
         self._renames: list[Rename] = []
 
-    def _add(
-        self, operation: Issued, variable: Variable, value: Value, twin: Version | None = None
-    ) -> Version:
+    def _add(self, operation: Issued, variable: Variable, value: Value, twin: Version | None = None) -> Version:
         chain = self._chains.get(variable)
         if chain is None:
             chain = self._chains[variable] = [Version(self._determined(variable), 0, 0)]

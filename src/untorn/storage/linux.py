@@ -37,8 +37,10 @@ _AT_FDCWD: Final = -100
 _AT_SYMLINK_NOFOLLOW: Final = 0x100
 _STATX_BASIC_AND_BTIME: Final = 0x0FFF  # linux/stat.h
 _STATX_BTIME: Final = 0x0800
-_STATX: Final = struct.Struct("=IIQIIIHxxQQQQ qIxxxx qIxxxx qIxxxx qIxxxx IIII 112x")
-"""struct statx of linux/stat.h: fixed layout on every architecture, 256 bytes."""
+_STATX_SIZE: Final = 256
+_STATX: Final = struct.Struct("=I12x IIIH2x QQ 32x qI4x 16x qI4x 8x II")
+"""Of struct statx in linux/stat.h, which has one layout on every architecture: mask, links, uid, gid,
+mode, inode, size, birth time, mtime, major and minor of the device."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _fallocate = getattr(_libc, "fallocate64", None) or _libc.fallocate
@@ -65,15 +67,14 @@ def _stat_result(result: os.stat_result) -> FileStat:
 def _file_stat(directory: int, path: bytes, flags: int, shown: str) -> FileStat:
     """One statx(2); ``shown`` is the path that an error names."""
     assert _statx is not None
-    buffer = ctypes.create_string_buffer(_STATX.size)
+    buffer = ctypes.create_string_buffer(_STATX_SIZE)
     if _statx(directory, path, flags, _STATX_BASIC_AND_BTIME, buffer):
         raise _error(ctypes.get_errno(), shown)
-    fields = _STATX.unpack(buffer)
-    (mask, _, _, links, uid, gid, mode, inode, size, _, _) = fields[:11]
-    birth_s, birth_ns = fields[13:15]
-    mtime_s, mtime_ns = fields[17:19]
+    (
+        mask, links, uid, gid, mode, inode, size, birth_s, birth_ns, mtime_s, mtime_ns, major, minor,
+    ) = _STATX.unpack_from(buffer)  # fmt: skip
     return FileStat(
-        device=os.makedev(fields[21], fields[22]),
+        device=os.makedev(major, minor),
         inode=inode,
         mode=mode,
         uid=uid,

@@ -154,9 +154,7 @@ def combinations(
 ) -> Iterator[Legal]:
     """The legal tuples: legal at one time, and no rename took the old name without giving the new."""
     at = {variable: index for index, variable in enumerate(members)}
-    rules = [
-        (at[r.source], r.removed.ordinal, at[r.target], r.added.ordinal) for r in renames if r.source in at
-    ]
+    rules = [(at[r.source], r.removed.ordinal, at[r.target], r.added.ordinal) for r in renames if r.source in at]
     partial: list[tuple[tuple[Version, ...], int, int]] = [((), 0, NEVER)]
     for index, versions in enumerate(candidates):
         due = [rule for rule in rules if max(rule[0], rule[2]) == index]
