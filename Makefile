@@ -7,7 +7,9 @@ ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
+CORE := $(VENV)/.core
 READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 CODE := $(wildcard src tests bench)
 
 .DEFAULT_GOAL := help
@@ -26,20 +28,25 @@ help:
 	@echo 'make clean    remove .venv, caches and built files'
 
 # Made anew when a pin or a dependency changes. The second way is for systems that ship venv without ensurepip.
-$(READY): pyproject.toml constraints.txt
+$(CORE): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("untorn needs Python 3.11 or later: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	@$(PYTHON) -m venv --clear $(VENV) || { \
 	    $(PYTHON) -m venv --clear --without-pip $(VENV) && \
 	    $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
-	@echo 'Installing into $(VENV) ...'
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt \
-	    --group dev --editable '.[cli]'
+	@echo 'Installing untorn into $(VENV) ...'
+	@$(PIP) --upgrade pip
+	@$(PIP) --build-constraint constraints.txt --editable '.[cli]'
+	@touch $@
+
+# What only the tests need: h5py, pandas, pyarrow and others, some 450 MB.
+$(READY): $(CORE)
+	@echo 'Installing the tools and libraries of the tests into $(VENV) ...'
+	@$(PIP) --group dev
 	@touch $@
 
 venv: $(READY)
 
-demo: $(READY)
+demo: $(CORE)
 	@$(BIN)/untorn demo $(ARGS)
 
 # The ci profile of Hypothesis tries the same examples every time; plain pytest tries new ones.
@@ -57,7 +64,7 @@ types: $(READY)
 layers: $(READY)
 	$(BIN)/lint-imports --no-logo
 
-bench: $(READY)
+bench: $(CORE)
 	@$(BIN)/python -m bench $(ARGS)
 
 format: $(READY)
