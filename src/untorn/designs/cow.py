@@ -104,7 +104,7 @@ class CopyOnWrite(Design):
     def write(self, folios: MappingType[int, Folio], size: int, size_min: int, *, commit: bool) -> list[Extent]:
         log = self._log
         self._changes += 1
-        log.start()
+        log.start(self._info)
         assert log.slot is not None
         salt = log.slot.salt
         position = log.payload_position(sum([len(folio.ranges) for folio in folios.values()]))

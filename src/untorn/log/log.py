@@ -104,10 +104,15 @@ class Log:
             self.file.allocate(self.allocated, ample - self.allocated, keep_size=False)
             return ample
         except OSError as error:
-            if needed == ample or error.errno not in NO_SPACE:
+            if error.errno not in NO_SPACE:
                 raise
+        try:
             self.file.allocate(self.allocated, needed - self.allocated, keep_size=False)
-            return needed
+        except OSError:
+            # What was had in part is of more use to others.
+            self.file.truncate(self.allocated)
+            raise
+        return needed
 
     def give_back(self) -> None:
         """Frees what was reserved for home's growth; what is promised to records stays."""
@@ -135,19 +140,21 @@ class Log:
             message = f"{error.strerror}: the log cannot be made beside the file, which was not changed"
             raise OSError(error.errno, message, self.path) from error
         try:
-            file.set_owner(home.mode, home.gid)
+            file.set_owner(home.mode, home.uid, home.gid)
         except BaseException:
             file.close()
             self._storage.unlink(self.path)
             raise
         return file
 
-    def start(self) -> None:
-        """Makes the log findable and the file marked, before there is anything to find. Once is enough."""
+    def start(self, home: FileStat) -> None:
+        """Makes the log findable and the file marked, before there is anything to find. Once is enough.
+
+        ``home`` is as it was when its content was read: what another program did to it since must show.
+        """
         if self.slot is not None:
             return
         assert self.file is not None, "started without reservation"
-        home = self._home.stat()
         identity = Identity.MARK
         try:
             self._home.getxattr(MARK)
@@ -231,18 +238,16 @@ class Log:
     # Checkpoint, restart, end
 
     def begin_checkpoint(self, home: FileStat) -> None:
-        """After this, and not before, home may be written."""
-        assert self.slot is not None
+        """After this, and not before, home may be written; ``home`` is as it was found."""
+        slot = self.slot
+        assert slot is not None
         self.sync()
-        self._write_slot(
-            self.slot._replace(
-                kind=SlotKind.CHECKPOINT,
-                generation=self.slot.generation + 1,
-                home_size=home.size,
-                home_mtime_ns=home.mtime_ns,
-                synced_through=self.synced_through,
-            )
-        )
+        if slot.kind is SlotKind.START:
+            slot = slot._replace(kind=SlotKind.CHECKPOINT, home_size=home.size, home_mtime_ns=home.mtime_ns)
+        # At a second try home's first size and time stay: those of the first try's writes may not be durable, and
+        # a time that a power failure took back would look like a file restored from a backup.
+        synced_through = max(slot.synced_through, self.synced_through)
+        self._write_slot(slot._replace(generation=slot.generation + 1, synced_through=synced_through))
 
     def restart(self, home: FileStat) -> None:
         """Empties the log; ``home`` is durable and as given."""

@@ -133,7 +133,7 @@ def _identify(found: Found, home: StorageFile, mark: bytes | None) -> None:
         return
     found.replay = replay = replay_log(log, slot)
     if mark is None and not (slot.identity is Identity.INODE and same_inode):
-        found.state = State.STRAY if replay.sequence else State.EMPTY
+        found.state = State.STRAY if replay.sequence or replay.stop.damaged else State.EMPTY
         return
     found.state = State.HOT
     if replay.stop.damaged:
@@ -161,21 +161,16 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
     """
     if found.problem is not None and not force:
         raise found.problem
-    if found.log is None:
-        _remove_mark(home, found)
-        return 0
     if found.state is State.STRAY and not force:
         set_aside(storage, found)
         return 0
     slot, replay = found.slot, found.replay
-    if slot is None:
-        keep = found.problem is not None or found.state is State.STRAY
+    keep = found.problem is not None or found.state is State.STRAY
+    if found.log is None or slot is None or replay is None:
+        # Nothing here can be proved to be this file's: a log with another mark is not applied by force either.
         _drop(storage, home, found, keep=keep)
         return 0
-    if replay is None:
-        replay = replay_log(found.log, slot)
     log = Log(storage, home, slot.folio_size)
-    keep = found.problem is not None or found.state is State.STRAY
     log.adopt(found.log, slot, replay.tail, replay.sequence)
     if replay.commits:
         log.begin_checkpoint(home.stat())
@@ -209,6 +204,8 @@ def set_aside(storage: Storage, found: Found) -> str:
 def _drop(storage: Storage, home: StorageFile, found: Found, *, keep: bool) -> None:
     """Takes mark and log away without installing anything more."""
     _remove_mark(home, found)
+    if found.log is None and found.state is not State.STRAY:
+        return
     if keep:
         set_aside(storage, found)
     elif found.log is not None:

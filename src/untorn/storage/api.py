@@ -72,11 +72,14 @@ class StorageFile(ABC):
 
     @abstractmethod
     def allocate(self, offset: int, length: int, *, keep_size: bool) -> None:
-        """fallocate: reserves blocks, which read as zeros where nothing was; ENOSPC comes here."""
+        """fallocate: reserves blocks, which read as zeros where nothing was; ENOSPC comes here.
+
+        A failure may leave a part reserved, and the size grown.
+        """
 
     @abstractmethod
     def first_hole(self) -> int:
-        """Offset of the first byte without a block of its own (SEEK_HOLE), at most the size."""
+        """Offset of the first byte that was never written (SEEK_HOLE), at most the size; reserved is not written."""
 
     @abstractmethod
     def check_size(self, size: int) -> None:
@@ -115,8 +118,11 @@ class StorageFile(ABC):
         """fstat."""
 
     @abstractmethod
-    def set_owner(self, mode: int, gid: int) -> None:
-        """fchmod to the permission bits of ``mode`` and, where that is allowed, fchown to ``gid``."""
+    def set_owner(self, mode: int, uid: int, gid: int) -> None:
+        """fchown to ``uid`` and ``gid``, as far as that is allowed, then fchmod to the permission bits of ``mode``.
+
+        Where the group could not be had, ours gets no rights that were meant for it. No set-id bits.
+        """
 
     @abstractmethod
     def close(self) -> None:

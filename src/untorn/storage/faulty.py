@@ -243,8 +243,8 @@ class FaultyFile(StorageFile):
     def stat(self) -> FileStat:
         return self._call("stat", self._inner.stat)
 
-    def set_owner(self, mode: int, gid: int) -> None:
-        self._call("set_owner", lambda: self._inner.set_owner(mode, gid))
+    def set_owner(self, mode: int, uid: int, gid: int) -> None:
+        self._call("set_owner", lambda: self._inner.set_owner(mode, uid, gid))
 
     def close(self) -> None:
         if not self._storage.dead:

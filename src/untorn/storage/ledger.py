@@ -118,6 +118,10 @@ class Ledger:
 
         A value that two versions have is listed once only where the two are neighbours.
         """
+        return {variable: values for variable, values in self._overriding().items() if len(values) > 1}
+
+    def _overriding(self) -> dict[Variable, list[Value]]:
+        """The legal values of every open variable, also where equal bytes or a rename leave only one."""
         result: dict[Variable, list[Value]] = {}
         names: set[Variable] = set()
         for members in joined(self._renames):
@@ -128,8 +132,7 @@ class Ledger:
             for variable, low in group.items():
                 if variable not in names:
                     result[variable] = [version.value for version in self._chains[variable][low:]]
-        merged = {variable: [key for key, _ in itertools.groupby(v)] for variable, v in result.items()}
-        return {variable: values for variable, values in merged.items() if len(values) > 1}
+        return {variable: [key for key, _ in itertools.groupby(values)] for variable, values in result.items()}
 
     def table(self) -> dict[Variable, list[Legal]]:
         """Every variable that the sweep met, with each version's crash points up to now.
@@ -152,11 +155,11 @@ class Ledger:
 
         Names first, then by inode its size, the sectors below that size and the attributes.
         """
-        values = self.undetermined()
+        values = self._overriding()
 
         def pick(variable: Variable) -> Value:
             legal = values[variable]
-            return legal[choose(variable, legal)]
+            return legal[choose(variable, legal)] if len(legal) > 1 else legal[0]
 
         names = dict(self._names)
         for variable in sorted((v for v in values if not v.inode), key=repr):

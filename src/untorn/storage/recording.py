@@ -235,9 +235,9 @@ class RecordingFile(StorageFile):
     def stat(self) -> FileStat:
         return self._trace.run(self._begin("stat"), self._inner.stat)
 
-    def set_owner(self, mode: int, gid: int) -> None:
+    def set_owner(self, mode: int, uid: int, gid: int) -> None:
         operation = self._begin("set_owner", mode, gid)
-        self._trace.run(operation, lambda: self._inner.set_owner(mode, gid))
+        self._trace.run(operation, lambda: self._inner.set_owner(mode, uid, gid))
 
     def close(self) -> None:
         self._trace.run(self._begin("close"), self._inner.close)

@@ -1,7 +1,8 @@
 """A machine in memory whose process can be killed and whose power can be cut.
 
-It behaves as Linux does over the seam, records in ``trace`` what its files and names went through
-(not the questions that only look: stat, resolve, user), and leaves after a power cut what the rules of :mod:`untorn.storage.persistence` allow, and nothing else.
+It behaves as Linux does over the seam. ``trace`` records what its files and names went through,
+not the questions that only look (stat, resolve, user). A power cut leaves what the rules of
+:mod:`untorn.storage.persistence` allow, and nothing else.
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ class SimulatedFile(StorageFile):
         self._check()
         return self._disk.stat(self._inode)
 
-    def set_owner(self, mode: int, gid: int) -> None:
+    def set_owner(self, mode: int, uid: int, gid: int) -> None:
         operation = self._begin("set_owner", mode, gid)
         self._inode.mode = stat.S_IFMT(self._inode.mode) | stat.S_IMODE(mode)
         self._inode.gid = gid

@@ -1,0 +1,235 @@
+"""The persistence rules again, by brute force: every state that a crash at T may leave.
+
+Written from the rules and not from the code, in the slowest and plainest way: a version is legal
+if no later version has a witness of its durability. It shares with the package only the trace.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from untorn.storage.recording import Operation, Trace
+
+SECTOR = 512
+FOREVER = 10**9
+
+File = tuple[bytes, int, int, int, frozenset[tuple[str, bytes]]]
+"""Content, mtime, mode, gid and attributes."""
+State = frozenset[tuple[str, File]]
+
+
+@dataclass(eq=False)
+class Given:
+    """A value given to a variable."""
+
+    value: Any
+    operation: Operation | None = None
+    twin: Given | None = None
+    name: str = ""
+    chain: list[Given] = field(default_factory=list)
+
+    @property
+    def issued(self) -> int:
+        return self.operation.issued if self.operation else 0
+
+    @property
+    def completed(self) -> int:
+        if self.operation is None:
+            return 0
+        return FOREVER if self.operation.completed is None else self.operation.completed
+
+    def later(self) -> list[Given]:
+        return self.chain[self.chain.index(self) + 1 :]
+
+
+class Brute:
+    """All variables of a trace, and what may be left of them at ``time``."""
+
+    def __init__(self, trace: Trace, time: int) -> None:
+        self.time = time
+        self.operations = [o for o in trace.operations if o.issued <= time]
+        self.chains: dict[tuple[Any, ...], list[Given]] = {}
+        self.cache: dict[int, bytearray] = {}
+        self.renames: list[tuple[Given, Given]] = []
+        for number, inode in trace.image.inodes.items():
+            if not inode.is_directory:
+                self.born(number, inode.content.read(0, inode.content.size), inode)
+        for path, number in trace.image.names.items():
+            if number in self.cache:
+                self.give(("name", path), number, None)
+        for operation in self.operations:
+            if operation.error is None:
+                self.apply(operation)
+
+    def born(self, number: int, content: bytes, found: Any) -> None:
+        self.cache[number] = bytearray(content)
+        self.give(("size", number), len(content), None)
+        for index in range(-(-len(content) // SECTOR)):
+            self.give(("sector", number, index), self.sector(number, index), None)
+        for kind in ("mode", "gid"):
+            self.give((kind, number), getattr(found, kind), None)
+        self.give(("mtime", number), found.mtime_ns, None)
+        for name, value in getattr(found, "attributes", {}).items():
+            self.give(("xattr", number, name), value, None)
+
+    def sector(self, number: int, index: int) -> bytes:
+        data = bytes(self.cache[number][index * SECTOR : (index + 1) * SECTOR])
+        return data + bytes(SECTOR - len(data))
+
+    def give(
+        self, variable: tuple[Any, ...], value: Any, operation: Operation | None, twin: Given | None = None
+    ) -> Given:
+        nothing = bytes(SECTOR) if variable[0] == "sector" else None
+        chain = self.chains.setdefault(variable, [])
+        if operation is not None and not chain:
+            chain.append(Given(nothing, chain=chain, name=str(variable[1])))
+        given = Given(value, operation, twin, str(variable[1]), chain)
+        chain.append(given)
+        return given
+
+    def apply(self, operation: Operation) -> None:  # noqa: C901
+        number, arguments = operation.inode, operation.arguments
+        match operation.name:
+            case "open" if arguments[2]:
+                self.born(number, b"", operation.result)
+                self.give(("name", operation.path), number, operation)
+            case "pwritev":
+                offset, data, _ = arguments
+                cache = self.cache[number]
+                at_end = offset + len(data) >= len(cache)
+                cache.extend(bytes(max(0, offset + len(data) - len(cache))))
+                cache[offset : offset + len(data)] = data
+                for index in range(offset // SECTOR, (offset + len(data) + SECTOR - 1) // SECTOR):
+                    self.give(("sector", number, index), self.sector(number, index), operation)
+                if at_end:
+                    self.give(("size", number), len(cache), operation)
+            case "truncate" | "allocate":
+                cache = self.cache[number]
+                if operation.name == "truncate":
+                    size, old = arguments[0], len(cache)
+                    del cache[size:]
+                    for index in range(size // SECTOR, -(-old // SECTOR)):
+                        self.give(("sector", number, index), self.sector(number, index), operation)
+                else:
+                    size = len(cache) if arguments[2] else max(len(cache), arguments[0] + arguments[1])
+                cache.extend(bytes(size - len(cache)))
+                if operation.name == "truncate" or not arguments[2]:
+                    self.give(("size", number), size, operation)
+            case "setxattr":
+                self.give(("xattr", number, arguments[0]), arguments[1], operation)
+            case "removexattr":
+                self.give(("xattr", number, arguments[0]), None, operation)
+            case "set_owner":
+                self.give(("mode", number), 0o100000 | arguments[0], operation)
+                self.give(("gid", number), arguments[1], operation)
+            case "unlink":
+                self.give(("name", operation.path), None, operation)
+            case "rename" if arguments[0] != operation.path:
+                target = self.give(("name", arguments[0]), number, operation)
+                source = self.give(("name", operation.path), None, operation, target)
+                self.renames.append((source, target))
+        if operation.mtime_ns is not None:
+            self.give(("mtime", number), operation.mtime_ns, operation)
+
+    # When something is durable
+
+    def syncs(self, kind: str, owner: Any, *, failed: bool) -> list[Operation]:
+        """The syncs that had returned by the crash and are about this kind of variable."""
+        names = {"sector": ("fdatasync", "fsync"), "size": ("fdatasync", "fsync"), "name": ("sync_directory",)}
+        wanted = names.get(kind, ("fsync", "fdatasync") if failed else ("fsync",))
+        return [
+            o
+            for o in self.operations
+            if o.name in wanted
+            and o.completed is not None
+            and o.completed <= self.time
+            and (o.error is not None) is failed
+            and (o.path if kind == "name" else o.inode) == owner
+        ]
+
+    def witnessed(self, kind: str, owner: Any, given: Given) -> list[int]:
+        """When syncs that cover it returned."""
+        if given.operation is None:
+            return [0]
+        covering = self.syncs(kind, owner, failed=False)
+        return [o.completed or 0 for o in covering if given.completed < o.issued]
+
+    def unbroken(self, kind: str, owner: Any, given: Given, moment: int) -> bool:
+        """Whether no sync had failed between the change and its durability at ``moment``."""
+        return not any(given.issued < (o.completed or 0) < moment for o in self.syncs(kind, owner, failed=True))
+
+    def durable_at(self, kind: str, owner: Any, given: Given) -> int:
+        """When it became durable; FOREVER if not by the crash."""
+        moments = self.witnessed(kind, owner, given)
+        if given.twin is not None:
+            gone = self.name_settled(given.twin)
+            moments = [max(moment, gone) for moment in self.own_synced(owner, given)]
+        return min((m for m in moments if self.unbroken(kind, owner, given, m)), default=FOREVER)
+
+    def own_synced(self, owner: Any, given: Given) -> list[int]:
+        moments = self.witnessed("name", owner, given)
+        return [m for m in moments if self.unbroken("name", owner, given, m)]
+
+    def name_settled(self, given: Given) -> int:
+        """When a name's own directory was synced, or a later version of the name was durable."""
+        owner = os.path.dirname(given.name)
+        later = [self.durable_at("name", owner, other) for other in given.later()]
+        return min(self.own_synced(owner, given) + later, default=FOREVER)
+
+    def legal(self, variable: tuple[Any, ...]) -> list[Given]:
+        kind = variable[0]
+        owner = os.path.dirname(variable[1]) if kind == "name" else variable[1]
+        return [
+            given
+            for given in self.chains[variable]
+            if not any(self.durable_at(kind, owner, later) <= self.time for later in given.later())
+        ]
+
+    # All states
+
+    def states(self) -> set[State]:
+        paths = [variable for variable in self.chains if variable[0] == "name"]
+        result: set[State] = set()
+        for combination in itertools.product(*(self.legal(path) for path in paths)):
+            if self.neither(combination):
+                continue
+            names = [(path[1], given.value) for path, given in zip(paths, combination, strict=True)]
+            shown = [(path, number) for path, number in names if number is not None]
+            numbers = sorted({number for _, number in shown})
+            for files in itertools.product(*(self.files(number) for number in numbers)):
+                content = dict(zip(numbers, files, strict=True))
+                result.add(frozenset((path, content[number]) for path, number in shown))
+        return result
+
+    def neither(self, combination: tuple[Given, ...]) -> bool:
+        """Whether a rename took the old name and did not give the new one."""
+        for source, target in self.renames:
+            chosen = [given for given in combination if given.chain is source.chain]
+            other = [given for given in combination if given.chain is target.chain]
+            if chosen[0] in [source, *source.later()] and other[0] not in [target, *target.later()]:
+                return True
+        return False
+
+    def files(self, number: int) -> set[File]:
+        contents = set()
+        for size in {given.value for given in self.legal(("size", number))}:
+            options = []
+            for index in range(-(-size // SECTOR)):
+                variable = ("sector", number, index)
+                known = variable in self.chains
+                options.append({g.value for g in self.legal(variable)} if known else {bytes(SECTOR)})
+            contents |= {b"".join(parts)[:size] for parts in itertools.product(*options)}
+        plain = [{g.value for g in self.legal((kind, number))} for kind in ("mtime", "mode", "gid")]
+        attributes = [v for v in self.chains if v[0] == "xattr" and v[1] == number]
+        choices = [{g.value for g in self.legal(variable)} for variable in attributes]
+        marks = {
+            frozenset((v[2], value) for v, value in zip(attributes, row, strict=True) if value is not None)
+            for row in itertools.product(*choices)
+        }
+        return {
+            (content, *rest, mark)
+            for content, rest, mark in itertools.product(contents, itertools.product(*plain), marks)
+        }

@@ -1,0 +1,592 @@
+"""The persistence rules: each as a picture, and all of them against brute force.
+
+In a picture ``A`` is the old content of a sector, ``B`` and ``C`` are what was written, ``.`` is
+zeros; a file is its sectors in order, and ``-`` a name that is not there.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from tests.storage.brute import Brute, State
+from untorn.storage.image import Image
+from untorn.storage.persistence import History
+from untorn.storage.recording import RWF_DSYNC, RWF_SYNC, Operation, Trace
+from untorn.storage.simulated import SimulatedStorage
+from untorn.storage.simulated_file import SimulatedFile
+from untorn.storage.variables import GARBAGE, Value, Variable, newest, oldest, seeded
+
+SECTOR = 512
+Work = Callable[[SimulatedStorage, SimulatedFile], object]
+
+
+def images(history: History, limit: int = 100_000) -> Iterator[Image]:
+    """Every disk that the rules allow now, by trying every series of choices."""
+    stack: list[list[int]] = [[]]
+    while stack and limit:
+        prefix = stack.pop()
+        taken: list[int] = []
+        counts: list[int] = []
+
+        def choose(variable: Variable, legal: Sequence[Value]) -> int:
+            index = prefix[len(taken)] if len(taken) < len(prefix) else 0  # noqa: B023
+            taken.append(index)  # noqa: B023
+            counts.append(len(legal))  # noqa: B023
+            return index
+
+        yield history.image(choose)
+        limit -= 1
+        for position in range(len(prefix), len(taken)):
+            stack += [[*taken[:position], index] for index in range(1, counts[position])]
+
+
+def drawn(data: bytes) -> str:
+    """Content as a picture, one letter for each sector or part of one."""
+    sectors = [data[at : at + SECTOR] for at in range(0, len(data), SECTOR)]
+    return "".join(
+        "." if not any(sector) else "#" if sector == GARBAGE else "?" if len(set(sector)) > 1 else chr(sector[0])
+        for sector in sectors
+    )
+
+
+def row(machine: Image, names: Sequence[str]) -> str:
+    parts = []
+    for name in names:
+        number = machine.names.get(f"/d/{name}")
+        content = None if number is None else machine.inodes[number].content
+        parts.append("-" if content is None else drawn(content.read(0, content.size)) or "0")
+    return " ".join(parts)
+
+
+def pictures(
+    work: Work, *, names: Sequence[str] = ("f",), content: str = "AAA", back: int = 0, trash: bool = False
+) -> set[str]:
+    """All disks that a power cut ``back`` events before the end of the work may leave."""
+    machine = SimulatedStorage()
+    machine.mkdir("/d")
+    machine.mkdir("/e")
+    machine.write_file("/d/f", b"".join(letter.encode() * SECTOR for letter in content))
+    work(machine, machine.open("/d/f", os.O_RDWR))
+    history = History(machine.trace, trash=trash)
+    history.advance(machine.trace.now - back)
+    return {row(image, names) for image in images(history)}
+
+
+def create(machine: SimulatedStorage, path: str, letters: str = "") -> SimulatedFile:
+    file = machine.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    put(file, 0, letters)
+    return file
+
+
+def put(file: SimulatedFile, sector: int, letters: str, flags: int = 0) -> None:
+    data = b"".join(bytes(SECTOR) if c == "." else c.encode() * SECTOR for c in letters)
+    if data:
+        file.pwritev([data], sector * SECTOR, flags)
+
+
+def fail(file: SimulatedFile, *, data_only: bool = True) -> None:
+    with pytest.raises(OSError, match="Input/output"):
+        file.fail_sync(errno.EIO, data_only=data_only)
+
+
+def steps(*calls: Callable[[SimulatedStorage, SimulatedFile], object]) -> Work:
+    return lambda machine, file: [call(machine, file) for call in calls]
+
+
+def w(sector: int, letters: str, flags: int = 0) -> Work:
+    return lambda machine, file: put(file, sector, letters, flags)
+
+
+def cut(sectors: float) -> Work:
+    return lambda machine, file: file.truncate(int(sectors * SECTOR))
+
+
+def sync(machine: SimulatedStorage, file: SimulatedFile) -> None:
+    file.fdatasync()
+
+
+def failed(machine: SimulatedStorage, file: SimulatedFile) -> None:
+    fail(file)
+
+
+ROWS = [
+    ("nothing happened", steps(), 0, "AAA"),
+    ("each sector of a write alone", w(0, "BB"), 0, "AAA BAA ABA BBA"),
+    ("a write from issue on", w(0, "B"), 1, "AAA BAA"),
+    ("two writes in any order", steps(w(0, "B"), w(2, "C")), 0, "AAA BAA AAC BAC"),
+    ("versions of one sector", steps(w(0, "B"), w(0, "C")), 0, "AAA BAA CAA"),
+    ("fdatasync ends the old ones", steps(w(0, "B"), sync), 0, "BAA"),
+    ("fdatasync promises at its return", steps(w(0, "B"), sync), 1, "AAA BAA"),
+    ("fdatasync says nothing of what follows", steps(w(0, "B"), sync, w(0, "C")), 0, "BAA CAA"),
+    ("the last version by then is the floor", steps(w(0, "B"), w(0, "C"), sync), 0, "CAA"),
+    ("size without data reads zeros", w(3, "B"), 0, "AAA AAA. AAAB"),
+    ("a gap reads zeros", w(4, "B"), 0, "AAA AAA.. AAA.B"),
+    ("size and data by fdatasync", steps(w(3, "B"), sync), 0, "AAAB"),
+    ("truncate: old or new size", cut(1), 0, "AAA A.. AA. A.A A"),
+    ("cut data may return", steps(cut(1), cut(3)), 0, "AAA A.. AA. A.A A"),
+    ("cut data is gone after a sync", steps(cut(1), sync, cut(3)), 0, "A A.."),
+    ("cut data and growth synced", steps(cut(1), cut(3), sync), 0, "A.."),
+    ("growth by truncate reads zeros", cut(4), 0, "AAA AAA."),
+    ("allocate: a size of zeros", lambda m, f: f.allocate(0, 5 * SECTOR, keep_size=False), 0, "AAA AAA.."),
+    ("allocate, size kept", lambda m, f: f.allocate(0, 5 * SECTOR, keep_size=True), 0, "AAA"),
+    ("RWF_DSYNC is its own sync", w(0, "B", RWF_DSYNC), 0, "BAA"),
+    ("RWF_DSYNC may tear until it returns", w(0, "BB", RWF_DSYNC), 1, "AAA BAA ABA BBA"),
+    ("RWF_DSYNC says nothing of earlier writes", steps(w(0, "B"), w(1, "C", RWF_DSYNC)), 0, "ACA BCA"),
+    ("RWF_DSYNC takes the size it needs", w(3, "B", RWF_DSYNC), 0, "AAAB"),
+    ("RWF_DSYNC leaves a size it does not need", steps(cut(4), w(0, "B", RWF_DSYNC)), 0, "BAA BAA."),
+    ("RWF_SYNC takes every size", steps(cut(4), w(0, "B", RWF_SYNC)), 0, "BAA."),
+    ("after a failed sync old or new", steps(w(0, "B"), failed), 0, "AAA BAA"),
+    ("a later sync promises nothing about it", steps(w(0, "B"), failed, sync), 0, "AAA BAA"),
+    ("until it is written again", steps(w(0, "B"), failed, w(0, "B"), sync), 0, "BAA"),
+    ("a failed sync leaves durable things alone", steps(w(0, "B"), sync, failed, sync), 0, "BAA"),
+    ("a sync after it covers the others", steps(w(0, "B"), failed, w(1, "C"), sync), 0, "ACA BCA"),
+    ("a failed sync puts the size in doubt", steps(cut(2), failed, sync), 0, "AAA AA. AA"),
+    ("truncate writes the size again", steps(cut(4), failed, cut(4), sync), 0, "AAA."),
+    ("so does a write to the end", steps(w(3, "B"), failed, w(3, "B"), sync), 0, "AAAB"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("work", "back", "expected"), [r[1:] for r in ROWS], ids=[r[0] for r in ROWS])
+def test_data_and_size_are_left_as_drawn(work: Work, back: int, expected: str) -> None:
+    assert pictures(work, back=back) == set(expected.split())
+
+
+def test_a_part_of_a_sector_brings_what_the_cache_had_around_it() -> None:
+    def work(machine: SimulatedStorage, file: SimulatedFile) -> None:
+        put(file, 0, "B")
+        file.pwritev([b"C" * 256], 0)
+
+    machine = SimulatedStorage()
+    machine.write_file("/f", b"A" * SECTOR)
+    work(machine, machine.open("/f", os.O_RDWR))
+    left = {machine.power_cut(lambda v, legal, i=i: i % len(legal)).read_file("/f") for i in range(6)}  # type: ignore[misc]
+    assert left == {b"A" * SECTOR, b"B" * SECTOR, b"C" * 256 + b"B" * 256}
+
+
+def test_a_sector_being_written_may_be_garbage_if_the_device_is_such() -> None:
+    assert pictures(w(0, "B"), trash=True) == {"AAA", "#AA", "BAA"}
+    assert pictures(w(0, "A"), trash=True) == {"AAA", "#AA"}
+    assert pictures(steps(w(0, "B"), sync), trash=True) == {"BAA"}
+
+
+def d(call: Callable[[SimulatedStorage], object]) -> Work:
+    return lambda machine, file: call(machine)
+
+
+def sync_d(machine: SimulatedStorage, file: SimulatedFile) -> None:
+    machine.sync_directory("/d")
+
+
+def rename(machine: SimulatedStorage, file: SimulatedFile) -> None:
+    machine.rename("/d/f", "/d/g")
+
+
+def unlink(machine: SimulatedStorage, file: SimulatedFile) -> None:
+    machine.unlink("/d/f")
+
+
+def fail_directory(machine: SimulatedStorage) -> None:
+    with pytest.raises(OSError, match="Input/output"):
+        machine.fail_sync_directory("/d", errno.EIO)
+
+
+NAMES: list[tuple[str, Work, set[str]]] = [
+    (
+        "a created name is lost or kept, and fsync of the file does not keep it",
+        d(lambda m: create(m, "/d/g", "B").fsync()),
+        {"AAA -", "AAA B"},
+    ),
+    (
+        "a kept name shows what its data may be",
+        steps(d(lambda m: create(m, "/d/g", "B")), sync_d),
+        {"AAA 0", "AAA .", "AAA B"},
+    ),
+    ("an unlinked name may return", unlink, {"AAA -", "- -"}),
+    ("sync_directory ends it", steps(unlink, sync_d), {"- -"}),
+    (
+        "another directory's sync does not",
+        steps(unlink, d(lambda m: m.sync_directory("/e"))),
+        {"AAA -", "- -"},
+    ),
+    (
+        "names are independent: the later one may come alone",
+        steps(d(lambda m: create(m, "/d/g")), unlink),
+        {"AAA -", "AAA 0", "- 0", "- -"},
+    ),
+    ("a rename to a new name: never neither", rename, {"AAA -", "AAA AAA", "- AAA"}),
+    ("a synced rename", steps(rename, sync_d), {"- AAA"}),
+    (
+        "a rename over a name: old or new, never absent; it may come before the data",
+        steps(d(lambda m: create(m, "/d/g", "B").fsync()), sync_d, w(0, "C"), rename),
+        {"AAA B", "CAA B", "AAA AAA", "CAA CAA", "- AAA", "- CAA"},
+    ),
+    (
+        "an old name taken anew does not bring the neither back",
+        steps(rename, d(lambda m: create(m, "/d/f"))),
+        {"AAA -", "AAA AAA", "- AAA", "0 AAA"},
+    ),
+    (
+        "a sync of a directory that fails leaves its names in doubt",
+        steps(unlink, d(fail_directory), sync_d),
+        {"AAA -", "- -"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("work", "expected"), [r[1:] for r in NAMES], ids=[r[0] for r in NAMES])
+def test_names_are_left_as_drawn(work: Work, expected: set[str]) -> None:
+    assert pictures(work, names=("f", "g")) == expected
+
+
+@pytest.mark.parametrize(
+    ("directories", "expected"),
+    [
+        ((), {"f", "f g", "g"}),
+        (("/d",), {"f", "f g", "g"}),
+        (("/e",), {"f g", "g"}),
+        (("/d", "/e"), {"g"}),
+        (("/e", "/d"), {"g"}),
+    ],
+)
+def test_a_rename_is_durable_after_the_sync_of_both_directories(directories: Sequence[str], expected: set[str]) -> None:
+    machine = SimulatedStorage()
+    machine.mkdir("/d")
+    machine.mkdir("/e")
+    machine.write_file("/d/f", b"A")
+    machine.rename("/d/f", "/e/g")
+    for directory in directories:
+        machine.sync_directory(directory)
+    history = History(machine.trace)
+    history.advance(machine.trace.now)
+    left = {
+        " ".join(sorted(os.path.basename(n) for n in image.names if n not in ("/", "/d", "/e")))
+        for image in images(history)
+    }
+    assert left == expected
+
+
+def attribute_states(*calls: str, back: int = 0) -> set[tuple[bytes | None, int, int]]:
+    """Attribute, permissions and mtime (changes counted from the start) after a cut."""
+    machine = SimulatedStorage(tick_ns=1)
+    machine.write_file("/f", b"A", {"user.a": b"old"})
+    start = machine.stat("/f").mtime_ns
+    file = machine.open("/f", os.O_RDWR)
+    calls_by_name: dict[str, Callable[[], object]] = {
+        "set": lambda: file.setxattr("user.a", b"new"),
+        "remove": lambda: file.removexattr("user.a"),
+        "owner": lambda: file.set_owner(0o600, 0, 7),
+        "write": lambda: file.pwritev([b"B"], 0),
+        "fdatasync": file.fdatasync,
+        "fsync": file.fsync,
+        "failed": lambda: fail(file),
+        "sync write": lambda: file.pwritev([b"B"], 0, RWF_SYNC),
+    }
+    for call in calls:
+        calls_by_name[call]()
+    history = History(machine.trace)
+    history.advance(machine.trace.now - back)
+    return {
+        (inode.attributes.get("user.a"), inode.mode & 0o777, inode.mtime_ns - start)
+        for image in images(history)
+        for inode in [image.inodes[image.names["/f"]]]
+    }
+
+
+def test_attributes_owner_and_mtime_are_durable_by_fsync_only() -> None:
+    old, new = (b"old", 0o666, 0), (b"new", 0o666, 0)
+    assert attribute_states("set") == {old, new}
+    assert attribute_states("set", "fdatasync") == {old, new}
+    assert attribute_states("set", "fsync") == {new}
+    assert attribute_states("set", "fsync", back=1) == {old, new}
+    assert attribute_states("remove") == {old, (None, 0o666, 0)}
+    assert attribute_states("set", "failed", "fsync") == {old, new}
+    assert attribute_states("set", "sync write") == {(b"new", 0o666, 1)}
+    assert attribute_states("owner", "fdatasync") == {old, (b"old", 0o600, 0)}
+    assert attribute_states("owner", "fsync") == {(b"old", 0o600, 0)}
+    assert attribute_states("write", "fdatasync") == {old, (b"old", 0o666, 1)}
+    assert attribute_states("write", "fsync") == {(b"old", 0o666, 1)}
+
+
+def test_a_sync_does_not_cover_what_was_in_flight_when_it_was_issued() -> None:
+    machine = SimulatedStorage()
+    machine.write_file("/f", b"A" * SECTOR)
+    start = machine.trace.image
+    trace, number = Trace(start), start.names["/f"]
+    write = trace.begin("pwritev", "/f", number, 0, b"B" * SECTOR, 0)
+    sync = trace.begin("fdatasync", "/f", number)
+    trace.end(write, SECTOR)
+    trace.end(sync)
+    history = History(trace)
+    history.advance(trace.now)
+    assert len(history.undetermined()) == 1
+
+
+def test_an_operation_that_never_returned_may_be_on_disk_and_is_in_no_sync() -> None:
+    machine = SimulatedStorage()
+    machine.write_file("/f", b"A" * SECTOR)
+    trace = Trace(machine.trace.image)
+    number = trace.image.names["/f"]
+    trace.begin("pwritev", "/f", number, 0, b"B" * SECTOR, 0)
+    trace.end(trace.begin("fsync", "/f", number))
+    history = History(trace)
+    history.advance(trace.now)
+    assert [len(legal) for legal in history.undetermined().values()] == [2]
+
+
+# Against brute force
+
+PATHS = ("/d/f", "/d/g", "/e/f", "/e/f")
+OFTEN = ("/d/f", "/d/f", "/d/f", "/d/g")
+CALL = st.one_of(
+    st.tuples(st.just("write"), st.sampled_from(OFTEN), st.sampled_from((0, 300, 512, 900)), st.integers(1, 700)),
+    st.tuples(st.just("truncate"), st.sampled_from(OFTEN), st.sampled_from((0, 100, 512, 1100))),
+    st.tuples(st.just("allocate"), st.sampled_from(OFTEN), st.integers(1, 1200), st.booleans()),
+    st.tuples(st.sampled_from(("set", "remove", "owner")), st.sampled_from(OFTEN)),
+    st.tuples(st.sampled_from(("fsync", "fdatasync", "failed")), st.sampled_from(OFTEN)),
+    st.tuples(st.sampled_from(("fsync", "fdatasync")), st.just("/d/f")),
+    st.tuples(st.sampled_from(("unlink", "create")), st.sampled_from(PATHS)),
+    st.tuples(st.just("rename"), st.sampled_from(PATHS), st.sampled_from(PATHS)),
+    st.tuples(
+        st.sampled_from(("directory", "directory", "directory", "failed directory")), st.sampled_from(("/d", "/e"))
+    ),
+)
+CALLS = st.lists(CALL, min_size=3, max_size=9)
+DELAYS = st.lists(st.sampled_from((0, 0, 0, 1, 2)), min_size=1, max_size=5)
+
+
+def perform(machine: SimulatedStorage, call: tuple[object, ...], letter: int) -> None:
+    """One call of a random program; what cannot be done is left out."""
+    name, path, *rest = call
+    assert isinstance(path, str)
+    try:
+        if name == "directory":
+            machine.sync_directory(path)
+        elif name == "failed directory":
+            machine.fail_sync_directory(path, errno.EIO)
+        elif name == "unlink":
+            machine.unlink(path)
+        elif name == "rename":
+            machine.rename(path, str(rest[0]))
+        else:
+            file = machine.open(path, os.O_RDWR | (os.O_CREAT if name == "create" else 0))
+            actions: dict[object, Callable[[], object]] = {
+                "write": lambda: file.pwritev([bytes([letter]) * int(str(rest[1]))], int(str(rest[0]))),
+                "truncate": lambda: file.truncate(int(str(rest[0]))),
+                "allocate": lambda: file.allocate(0, int(str(rest[0])), keep_size=bool(rest[1])),
+                "set": lambda: file.setxattr("user.a", bytes([letter])),
+                "remove": lambda: file.removexattr("user.a"),
+                "owner": lambda: file.set_owner(0o600, 0, letter),
+                "fsync": file.fsync,
+                "fdatasync": file.fdatasync,
+                "failed": lambda: file.fail_sync(errno.EIO, data_only=True),
+                "create": lambda: None,
+            }
+            actions[name]()
+    except OSError:
+        pass
+
+
+def overlapped(trace: Trace, delays: Sequence[int]) -> Trace:
+    """The same operations, with some returning only after later ones were issued."""
+    result = Trace(trace.image)
+    result.operations = trace.operations
+    event = 0
+    running: list[tuple[int, Operation]] = []
+    for position, operation in enumerate(trace.operations):
+        for due, late in list(running):
+            if due <= position:
+                running.remove((due, late))
+                late.completed = event = event + 1
+        operation.issued = event = event + 1
+        running.append((position + 1 + delays[position % len(delays)], operation))
+    for _, late in running:
+        late.completed = event = event + 1
+    result.now = event
+    return result
+
+
+def state(image: Image) -> State:
+    return frozenset(
+        (path, (i.content.read(0, i.content.size), i.mtime_ns, i.mode, i.gid, frozenset(i.attributes.items())))
+        for path, number in image.names.items()
+        for i in [image.inodes[number]]
+        if not i.is_directory
+    )
+
+
+def traced(calls: Sequence[tuple[object, ...]], delays: Sequence[int]) -> Trace:
+    machine = SimulatedStorage()
+    machine.mkdir("/d")
+    machine.mkdir("/e")
+    machine.write_file("/d/f", b"A" * 700, {"user.a": b"old"})
+    machine.write_file("/d/g", b"a" * 300)
+    for letter, call in enumerate(calls):
+        perform(machine, call, ord("B") + letter // 2)
+    return overlapped(machine.trace, delays)
+
+
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(CALLS, DELAYS, st.data())
+def test_the_rules_allow_what_brute_force_finds_and_nothing_else(
+    calls: list[tuple[object, ...]], delays: list[int], data: st.DataObject
+) -> None:
+    trace = traced(calls, delays)
+    time = data.draw(st.integers(0, trace.now), label="crash point")
+    history = History(trace)
+    history.advance(time)
+    limit = 3000
+    found = [state(image) for image in images(history, limit)]
+    assume(len(found) < limit)
+    assert set(found) == Brute(trace, time).states()
+
+
+def names_left(values: dict[Variable, set[Value]]) -> set[frozenset[tuple[str, Value]]]:
+    """All ways in which the names among the variables may be left."""
+    parts = []
+    for variable, legal in values.items():
+        paths = variable.key if isinstance(variable.key, tuple) else (str(variable.key),)
+        rows = [value if isinstance(value, tuple) else (value,) for value in legal]
+        parts.append([list(zip(paths, row, strict=True)) for row in rows])
+    return {frozenset(itertools.chain(*combination)) for combination in itertools.product(*parts)}
+
+
+@settings(max_examples=150, derandomize=True, deadline=None)
+@given(CALLS, DELAYS)
+def test_the_table_says_at_each_crash_point_what_the_sweep_says_there(
+    calls: list[tuple[object, ...]], delays: list[int]
+) -> None:
+    trace = traced(calls, delays)
+    whole, sweep = History(trace), History(trace)
+    whole.advance(trace.now)
+    table = whole.table()
+    assert all(since < until for legal in table.values() for _, since, until in legal)
+    for time in range(trace.now + 1):
+        sweep.advance(time)
+        tabled = {
+            variable: {value for value, since, until in legal if since <= time < until}
+            for variable, legal in table.items()
+        }
+        told = {variable: set(values) for variable, values in sweep.undetermined().items()}
+        assert all(tabled.values())
+        tabled_names = {v: tabled.pop(v) for v in list(tabled) if not v.inode}
+        told_names = {v: told.pop(v) for v in list(told) if not v.inode}
+        assert {v: values for v, values in tabled.items() if len(values) > 1} == {
+            v: values for v, values in told.items() if len(values) > 1
+        }
+        # Renames join names over the whole table, but only those so far in the sweep.
+        settled = sweep.image(oldest).names
+        mentioned = {path for v in told_names for path in (v.key if isinstance(v.key, tuple) else (v.key,))}
+        for variable in tabled_names:
+            for path in variable.key if isinstance(variable.key, tuple) else (str(variable.key),):
+                if path not in mentioned:
+                    told_names[Variable("name", 0, path)] = {settled.get(path)}
+        assert names_left(tabled_names) == names_left(told_names)
+
+
+def test_a_name_that_a_later_version_made_certain_ends_its_rename_too() -> None:
+    machine = SimulatedStorage()
+    machine.mkdir("/e")
+    machine.write_file("/f", b"A")
+    machine.rename("/f", "/e/g")
+    with pytest.raises(OSError, match="Input/output"):
+        machine.fail_sync_directory("/e", errno.EIO)
+    machine.unlink("/e/g")
+    machine.sync_directory("/e")
+    machine.sync_directory("/")
+    assert [list(machine.power_cut(choose).listdir("/")) for choose in (oldest, newest)] == [["e"], ["e"]]
+
+
+def test_a_new_owner_of_the_old_name_that_is_durable_proves_the_rename() -> None:
+    machine = SimulatedStorage()
+    machine.mkdir("/e")
+    machine.write_file("/f", b"A")
+    machine.rename("/f", "/e/g")
+    machine.open("/f", os.O_RDWR | os.O_CREAT).close()
+    machine.sync_directory("/")
+    assert machine.history(machine.trace.now).undetermined() == {}
+    after = machine.power_cut(oldest)
+    assert (after.read_file("/f"), after.read_file("/e/g")) == (b"", b"A")
+
+
+def test_one_value_left_by_two_versions_is_the_value() -> None:
+    machine = SimulatedStorage()
+    machine.write_file("/f", b"A" * SECTOR)
+    trace = Trace(machine.trace.image)
+    number = trace.image.names["/f"]
+    trace.end(trace.begin("pwritev", "/f", number, 0, b"B" * SECTOR, 0), SECTOR)
+    sync = trace.begin("fdatasync", "/f", number)
+    write = trace.begin("pwritev", "/f", number, 0, b"B" * SECTOR, 0)
+    trace.end(sync)
+    trace.end(write, SECTOR)
+    history = History(trace)
+    history.advance(trace.now)
+    assert history.undetermined() == {}
+    assert history.image(oldest).inodes[number].content.read(0, 1) == b"B"
+
+
+def test_a_directory_sync_does_not_cover_what_was_in_flight_when_it_was_issued() -> None:
+    machine = SimulatedStorage()
+    machine.write_file("/f", b"A")
+    trace = Trace(machine.trace.image)
+    unlink = trace.begin("unlink", "/f", trace.image.names["/f"])
+    sync = trace.begin("sync_directory", "/", 0)
+    trace.end(unlink)
+    trace.end(sync)
+    history = History(trace)
+    history.advance(trace.now)
+    assert list(history.undetermined().values()) == [[trace.image.names["/f"], None]]
+
+
+def test_an_operation_that_failed_changed_nothing() -> None:
+    machine = SimulatedStorage(size_max=1024)
+    machine.write_file("/f", b"A" * SECTOR)
+    file = machine.open("/f", os.O_RDWR)
+    for change in (lambda: file.pwritev([b"B"], 1024), lambda: file.truncate(2000)):
+        with pytest.raises(OSError, match="File too large"):
+            change()
+    history = machine.history(machine.trace.now)
+    assert history.undetermined() == {}
+
+
+def test_what_a_sector_held_behind_the_end_does_not_come_to_light() -> None:
+    machine = SimulatedStorage()
+    machine.write_file("/f", b"A" * 100)
+    machine.open("/f", os.O_RDWR).pwritev([b"B" * SECTOR], 0)
+    after = machine.power_cut(lambda variable, legal: 0 if variable.kind == "size" else -1)
+    file = after.open("/f", os.O_RDWR)
+    file.truncate(SECTOR)
+    assert file.read(SECTOR, 0) == b"B" * 100 + bytes(SECTOR - 100)
+
+
+def test_power_cut_takes_oldest_newest_or_chance_and_all_of_it_is_durable_then() -> None:
+    machine = SimulatedStorage()
+    machine.write_file("/f", b"A" * 4096)
+    file = machine.open("/f", os.O_RDWR)
+    file.pwritev([b"B" * 4096], 0)
+    assert machine.power_cut(oldest).read_file("/f") == b"A" * 4096
+    after = machine.power_cut(newest)
+    assert after.power_cut(oldest).read_file("/f") == b"B" * 4096
+    assert set(machine.power_cut(seeded(1)).read_file("/f")) == set(b"AB")
+    assert machine.power_cut(seeded(1)).read_file("/f") == machine.power_cut(seeded(1)).read_file("/f")
+
+
+def test_one_run_can_be_cut_after_every_event() -> None:
+    machine = SimulatedStorage()
+    machine.write_file("/f", b"A" * SECTOR)
+    file = machine.open("/f", os.O_RDWR)
+    for letter in b"BCDE":
+        file.pwritev([bytes([letter]) * SECTOR], 0)
+        file.fdatasync()
+    seen = [machine.power_cut(oldest, at=t).read_file("/f")[:1] for t in range(machine.trace.now + 1)]
+    assert seen == sorted(seen)
+    assert set(seen) == {b"A", b"B", b"C", b"D", b"E"}
+    back = [machine.power_cut(oldest, at=t).read_file("/f")[:1] for t in reversed(range(machine.trace.now + 1))]
+    assert back == seen[::-1]
+    assert file.pread(1, 0) == b"E"
