@@ -167,14 +167,12 @@ def _fingerprint(storage: SimulatedStorage) -> bytes:
     for name in storage.listdir("/"):
         info = storage.stat(f"/{name}")
         content = xxh3_128_digest(storage.read_file(f"/{name}"))
-        parts.append((name, info.inode, info.mode, info.gid, info.size, info.mtime_ns, content))
-        parts.append(tuple(sorted(storage.attributes(f"/{name}").items())))
+        attributes = sorted(storage.attributes(f"/{name}").items())
+        parts.append((name, info.inode, info.mode, info.gid, info.size, info.mtime_ns, content, attributes))
     return xxh3_128_digest(repr(parts).encode())
 
 
-def _choices(
-    undetermined: Mapping[Variable, Sequence[Value]], samples: int, seed: int
-) -> tuple[list[Choose], bool]:
+def _choices(undetermined: Mapping[Variable, Sequence[Value]], samples: int, seed: int) -> tuple[list[Choose], bool]:
     """Ways to choose among what a power cut may leave, and whether these are all."""
     variables = list(undetermined)
     if math.prod(map(len, undetermined.values())) <= samples:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import random
 import select
-import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from typing import IO, Final
 
 from untorn.demo.cuts import Kind, Tick
-from untorn.demo.pattern import PAGE, Pattern, transaction_of
+from untorn.demo.pattern import PAGE, Pattern
 from untorn.demo.subject import Subject
+from untorn.errors import UntornError
 from untorn.frontends.api import recover, status
 from untorn.geometry import SECTOR
 from untorn.log.log import log_path
@@ -42,6 +43,8 @@ class KillEffort:
     """In each transaction, of 16 KiB each."""
     delay_s: float = 0.12
     """Longest time from a writer's first acknowledged transaction to its end."""
+    limit_s: float = 10.0
+    """On a slow disk there are fewer kills, but always two."""
 
 
 @dataclass
@@ -56,6 +59,8 @@ class Kills:
     """Kills after which the file was not exactly one commit."""
     lost: int = 0
     """Kills after which an acknowledged transaction was missing."""
+    refused: int = 0
+    """Kills after which recovery failed."""
     logs: int = 0
     """Kills that left commits in a log, for recovery to bring home."""
     recovered: int = 0
@@ -65,7 +70,7 @@ class Kills:
     @property
     def bad(self) -> int:
         """Kills after which the file was neither the last acknowledged commit nor a later one."""
-        return self.torn + self.lost
+        return self.torn + self.lost + self.refused
 
 
 @dataclass
@@ -83,6 +88,10 @@ class Expected:
         while self.transaction < transaction:
             self.transaction += 1
             self.written.update(dict.fromkeys(self.pattern.places(self.transaction), self.transaction))
+
+    def copy(self) -> Expected:
+        """The same, to go forward alone."""
+        return Expected(self.original, self.pattern, self.transaction, dict(self.written))
 
     def page(self, page: int) -> bytes:
         """What the page must hold."""
@@ -106,15 +115,14 @@ def kill_writers(kind: Kind, subject: Subject, effort: KillEffort, seed: int, ti
     expected = Expected(subject.original, pattern)
     chance = random.Random(seed)
     kills = Kills(kind)
+    limit = time.monotonic() + effort.limit_s
     for number in range(effort.kills):
         delay = chance.uniform(0, effort.delay_s)
         acknowledged = _kill_one(kind, subject.path, pattern, expected.transaction + 1, delay)
         kills.kills += 1
         kills.acknowledged += max(acknowledged - expected.transaction, 0)
-        if kind is Kind.UNTORN:
-            found = status(subject.path)
-            kills.logs += found.commits > 0
-            kills.recovered += recover(subject.path)
+        if kind is Kind.UNTORN and not _recovered(subject.path, kills):
+            break
         expected.advance(acknowledged)
         verdict = judge(subject.path, expected)
         if verdict:
@@ -123,8 +131,22 @@ def kill_writers(kind: Kind, subject: Subject, effort: KillEffort, seed: int, ti
             kills.example = kills.example or f"kill {number + 1}, after transaction {acknowledged}: {verdict}"
             _put_right(subject.path, expected)
         tick((number + 1) / effort.kills)
+        if time.monotonic() > limit and number:
+            break
     _put_right(subject.path, Expected(subject.original, pattern))
     return kills
+
+
+def _recovered(path: str, kills: Kills) -> bool:
+    """Recovery as the next open would do it; False if it fails, which leaves the user without his file."""
+    try:
+        kills.logs += status(path).commits > 0
+        kills.recovered += recover(path)
+    except (UntornError, OSError) as error:
+        kills.refused += 1
+        kills.example = kills.example or f"recovery failed: {error}"
+        return False
+    return True
 
 
 def judge(path: str, expected: Expected) -> str:
@@ -136,18 +158,30 @@ def judge(path: str, expected: Expected) -> str:
         return "torn"
     with open(path, "rb") as file:
         data = file.read()
-    newest = max(transaction_of(data[at : at + SECTOR]) for at in range(0, len(data), SECTOR))
+    newest = _newest(data, expected)
     lost = newest < expected.transaction
-    state = Expected(expected.original, expected.pattern) if lost else expected
-    before = dict(expected.written), expected.transaction
+    state = Expected(expected.original, expected.pattern) if lost else expected.copy()
     state.advance(newest)
     whole = len(data) == len(state.original) and all(
         data[page * PAGE : (page + 1) * PAGE] == state.page(page) for page in state.pages()
     )
-    if whole and not lost:
-        return ""
-    expected.written, expected.transaction = before
-    return "lost" if whole else "torn"
+    if not whole:
+        return "torn"
+    if lost:
+        return "lost"
+    expected.advance(newest)
+    return ""
+
+
+def _newest(data: bytes, expected: Expected) -> int:
+    """The newest transaction of which a sector is there: each one writes some, so the file is it or none."""
+    newest = 0
+    for start in range(0, len(data), PAGE):
+        page = data[start : start + PAGE]
+        if page != expected.original[start : start + PAGE]:
+            sectors = (page[at : at + SECTOR] for at in range(0, len(page), SECTOR))
+            newest = max(newest, *map(expected.pattern.transaction_of, sectors))
+    return newest
 
 
 def _put_right(path: str, expected: Expected) -> None:
@@ -172,7 +206,7 @@ def _kill_one(kind: Kind, path: str, pattern: Pattern, first: int, delay_s: floa
         if told:
             time.sleep(delay_s)
         alive = writer.poll() is None
-        os.killpg(writer.pid, signal.SIGKILL)
+        writer.kill()  # SIGKILL
         writer.wait()
         told += output.read()
         if not alive or not told:
@@ -186,8 +220,6 @@ def _kill_one(kind: Kind, path: str, pattern: Pattern, first: int, delay_s: floa
 @contextmanager
 def _running(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]]:
     """The process, what it tells and what it complains of; gone afterwards, whatever happens."""
-    import tempfile
-
     with tempfile.TemporaryFile() as errors:
         # A session of its own: Ctrl-C is for us, and the writer is to die of SIGKILL only.
         writer = subprocess.Popen(

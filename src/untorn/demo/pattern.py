@@ -40,21 +40,21 @@ class Pattern:
 
     def page(self, transaction: int, page: int) -> bytes:
         """What a transaction writes to a page."""
-        parts = []
-        for sector in range(PAGE // SECTOR):
-            stamp = _STAMP.pack(_MAGIC, transaction, page, sector)
-            parts += [stamp, xxh3_128_digest(stamp, self.seed) * _FILL]
-        return b"".join(parts)
+        return b"".join([self.sector(transaction, page, sector) for sector in range(PAGE // SECTOR)])
+
+    def sector(self, transaction: int, page: int, sector: int) -> bytes:
+        """What a transaction writes to a sector of a page."""
+        stamp = _STAMP.pack(_MAGIC, transaction, page, sector)
+        return stamp + xxh3_128_digest(stamp, self.seed) * _FILL
 
     def writes(self, transaction: int) -> Iterator[tuple[bytes, int]]:
         """The writes of a transaction: bytes and offset."""
         for page in self.places(transaction):
             yield self.page(transaction, page), page * PAGE
 
-
-def transaction_of(sector: bytes) -> int:
-    """The transaction that wrote these SECTOR bytes; 0 if it was none."""
-    if not sector.startswith(_MAGIC) or len(sector) < _STAMP.size:
-        return 0
-    transaction: int = _STAMP.unpack_from(sector)[1]
-    return transaction
+    def transaction_of(self, sector: bytes) -> int:
+        """The transaction that wrote these SECTOR bytes, whole; 0 if it was none."""
+        if not sector.startswith(_MAGIC) or len(sector) != SECTOR:
+            return 0
+        _, transaction, page, number = _STAMP.unpack_from(sector)
+        return transaction if sector == self.sector(transaction, page, number) else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import stat
 import sys
@@ -121,16 +122,16 @@ def _workplace() -> str:
 
 def file_system(path: str) -> str:
     """The type of the file system that holds ``path``, as /proc says; ``unknown`` if it does not."""
-    best, kind = "", "unknown"
-    real = os.path.realpath(path)
+    best, kind = b"", b"unknown"
+    real = os.fsencode(os.path.realpath(path))
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+        with open("/proc/self/mountinfo", "rb") as mounts:
             for line in mounts:
                 fields = line.split()
-                point = fields[4].encode("utf-8", "surrogateescape").decode("unicode_escape")
-                inside = point == "/" or real == point or real.startswith(point + "/")
+                point = re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), fields[4])
+                inside = point in (b"/", real) or real.startswith(point + b"/")
                 if inside and len(point) >= len(best):
-                    best, kind = point, fields[fields.index("-") + 1]
+                    best, kind = point, fields[fields.index(b"-") + 1]
     except (OSError, ValueError, IndexError):
         return "unknown"
-    return kind
+    return kind.decode("ascii", "replace")

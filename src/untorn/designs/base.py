@@ -40,6 +40,10 @@ class Design(ABC):
         """Space for that many dirty folios, with what is on its way; ENOSPC and nothing changed."""
 
     @abstractmethod
+    def unreserve(self) -> None:
+        """Nothing is dirty: what was reserved for dirty folios may be given back."""
+
+    @abstractmethod
     def grow(self, first: int, last: int, end: int) -> None:
         """Folios ``first`` to ``last`` will need new blocks, up to byte ``end``; EFBIG if that cannot be."""
 

@@ -10,7 +10,8 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingType
-from typing import Final
+from itertools import accumulate
+from typing import Any, Final
 
 from xxhash import xxh3_64_intdigest
 
@@ -27,6 +28,10 @@ from untorn.storage.api import Buffer, FileStat, Storage, StorageFile
 
 EXTENTS_IN_LOG: Final = 1 << 16
 """Extents that wait for a checkpoint before one is made: bounds the map's memory."""
+
+
+# A NamedTuple's own constructor takes twice as long, and there is one for each page of each commit.
+_new_tuple: Final[Any] = tuple.__new__
 
 
 class CopyOnWrite(Design):
@@ -93,6 +98,9 @@ class CopyOnWrite(Design):
         # is not touched before its checkpoint slot is durable.
         self._log.reserve(records, len(self._grown) * self._folio_size)
 
+    def unreserve(self) -> None:
+        self._log.unreserve()
+
     def grow(self, first: int, last: int, end: int) -> None:
         if end > self._info.size:
             self._home.check_size(end)
@@ -107,23 +115,28 @@ class CopyOnWrite(Design):
         log.start(self._info)
         assert log.slot is not None
         salt = log.slot.salt
-        position = log.payload_position(sum([len(folio.ranges) for folio in folios.values()]))
-        extents = []
+        offsets, payload = self._dirty_pieces(folios)
+        lengths = [len(piece) for piece in payload]
+        digests = [xxh3_64_intdigest(piece, salt) for piece in payload]
+        positions = accumulate(lengths, initial=log.payload_position(len(payload)))
+        extents = [
+            _new_tuple(Extent, (offset, offset + length, offset, length, digest, position))
+            for offset, length, digest, position in zip(offsets, lengths, digests, positions, strict=False)
+        ]
+        log.append(RecordKind.COMMIT if commit else RecordKind.DATA, extents, payload, size, size_min)
+        return extents
+
+    def _dirty_pieces(self, folios: MappingType[int, Folio]) -> tuple[list[int], list[Buffer]]:
+        """Offset and bytes of every dirty range, in file order."""
+        offsets = []
         payload: list[Buffer] = []
         for index in sorted(folios):
             folio = folios[index]
-            base = index * self._folio_size
-            data: Buffer = folio.data
+            data = folio.data
             for start, stop in folio.ranges:
-                length = stop - start
-                piece = data if length == len(data) else memoryview(data)[start:stop]
-                payload.append(piece)
-                offset = base + start
-                digest = xxh3_64_intdigest(piece, salt)
-                extents.append(Extent(offset, offset + length, offset, length, digest, position))
-                position += length
-        log.append(RecordKind.COMMIT if commit else RecordKind.DATA, extents, payload, size, size_min)
-        return extents
+                offsets.append(index * self._folio_size + start)
+                payload.append(data if stop - start == len(data) else memoryview(data)[start:stop])
+        return offsets, payload
 
     def land(self, written: list[Extent], size: int, *, commit: bool) -> None:
         assert self._log.slot is not None

@@ -61,9 +61,7 @@ class LogView:
     """Where and why the log ends."""
 
 
-def read_log(
-    path: str | bytes | os.PathLike[Any], *, extents: bool = False, storage: Storage | None = None
-) -> LogView:
+def read_log(path: str | bytes | os.PathLike[Any], *, extents: bool = False, storage: Storage | None = None) -> LogView:
     """Every record of the file's log, with each one's extents if asked for: they may be many.
 
     LockedError if a handle has the file open for writing; OSError if it cannot be read.
@@ -90,7 +88,9 @@ def _records(found: Found, *, extents: bool) -> tuple[tuple[LoggedRecord, ...], 
         return (), None
     replay = Replay(Mapping(slot.folio_size, slot.home_size), slot.home_size)
     found_entries = [entry if extents else entry._replace(extents=[]) for entry in entries(log, slot, replay)]
-    durable_through = max(slot.synced_through, replay.synced_through)
+    # A log is damaged only if something behind the damage says that the records up to there were durable.
+    known = replay.sequence if replay.stop.damaged else 0
+    durable_through = max(slot.synced_through, replay.synced_through, known)
     fates = _fates([entry.record for entry in found_entries])
     logged = [
         LoggedRecord(

@@ -5,6 +5,8 @@ on garbage collection, and at every ``seek`` and ``tell``, for it flushes there.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -32,6 +34,7 @@ class TextFile(io.TextIOWrapper):
         line_buffering: bool = False,
     ) -> None:  # fmt: skip
         self._file = file
+        self._silent = False
         quiet: Any = _Quiet(file)
         super().__init__(quiet, encoding, errors, newline, line_buffering)
         self.mode = mode  # type: ignore[misc]
@@ -44,7 +47,37 @@ class TextFile(io.TextIOWrapper):
     def flush(self) -> None:
         """Hands the text to the binary file, then flushes that, which may commit."""
         self._push()
-        self._file.flush()
+        if not self._silent:
+            self._file.flush()
+
+    @contextmanager
+    def _silence(self) -> Iterator[None]:
+        """Around a method of the wrapper that calls ``flush`` by itself, which then must not commit."""
+        before, self._silent = self._silent, True
+        try:
+            yield
+        finally:
+            self._silent = before
+
+    def seek(self, cookie: int, whence: int = 0, /) -> int:
+        """As of any text file; commits nothing."""
+        with self._silence():
+            return super().seek(cookie, whence)
+
+    def tell(self) -> int:
+        """As of any text file; commits nothing."""
+        with self._silence():
+            return super().tell()
+
+    def truncate(self, pos: int | None = None, /) -> int:
+        """As of any text file; commits nothing."""
+        with self._silence():
+            return super().truncate(pos)
+
+    def reconfigure(self, **changes: Any) -> None:
+        """As of any text file; commits nothing."""
+        with self._silence():
+            super().reconfigure(**changes)
 
     def commit(self, durable: bool = True) -> None:
         """As File.commit, of all text written so far."""
@@ -117,4 +150,4 @@ class TextFile(io.TextIOWrapper):
 
     def _reset(self) -> None:
         """Forgets what the decoder read ahead of a position that was rolled back."""
-        super().seek(self._file.tell())
+        self.seek(self._file.tell())

@@ -46,6 +46,8 @@ class CachedFile(Guarded, ABC):
         self._dirty_max = max(min(limits), _DIRTY_MIN)
         self._room = 0
         """Folios that may be dirty before space has to be reserved again."""
+        self._room_usual = _ROOM_FIRST
+        """As many as the last commit had."""
         self._admitted = -1
         """A folio beyond the dense part whose growth is reserved."""
         self._changed = False
@@ -183,7 +185,7 @@ class CachedFile(Guarded, ABC):
             return False
         if stop > self.design.dense:
             self._grow(first, last, stop)
-        room = min(max(wanted, 2 * self._room, _ROOM_FIRST), self._dirty_max)
+        room = min(max(wanted, 2 * self._room, self._room_usual), self._dirty_max)
         in_flight = len(self.pages.writeback)
         try:
             self.design.reserve(room + in_flight)

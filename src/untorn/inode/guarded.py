@@ -14,8 +14,6 @@ that comes back in gets ReentrantError instead of a deadlock.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
@@ -67,16 +65,8 @@ class Guarded:
         if self.state is not State.OPEN:
             raise self._refusal()
 
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        """A block whose every failure, an interrupt too, puts the handle out of work."""
-        try:
-            yield
-        except BaseException as error:
-            self._fail(error)
-            raise
-
     def _fail(self, error: BaseException) -> None:
+        """Puts the handle out of work: what reached the disk is not known."""
         if self.state is State.OPEN:
             self.state = State.FAILED
             self._cause = repr(error)

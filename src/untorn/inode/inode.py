@@ -52,7 +52,7 @@ class Inode(CachedFile):
         with self._exclusive():
             self._check()
             if self.pages.dirty:
-                self._write_back(commit=False)
+                self._spill()
 
     def _write_huge(self, data: Data, offset: int | None) -> int:
         """A write of more than may be dirty: spilled piece by piece, rolled back as a whole if one fails."""
@@ -67,7 +67,7 @@ class Inode(CachedFile):
                     piece = view[at : at + step]
                     stop = start + at + len(piece)
                     if not self._admit((start + at) >> self._shift, (stop - 1) >> self._shift, stop):
-                        self._write_back(commit=False)
+                        self._spill()
                         self._admit((start + at) >> self._shift, (stop - 1) >> self._shift, stop)
                     self._apply(piece, start + at, stop, offset)
                 return len(view)
@@ -117,11 +117,14 @@ class Inode(CachedFile):
                 self._commit(durable=True)
 
     def _commit(self, *, durable: bool) -> None:
-        if self._changed:
-            self._write_back(commit=True)
-        if durable:
-            with self._failing():
+        try:
+            if self._changed:
+                self._write_back(commit=True)
+            if durable:
                 self.design.sync()
+        except BaseException as error:
+            self._fail(error)
+            raise
         if self.design.checkpoint_due():
             try:
                 self._checkpoint()
@@ -129,27 +132,39 @@ class Inode(CachedFile):
                 # The commit stands and the log is kept; it grows until there is space or a write says ENOSPC.
                 pass
 
+    def _spill(self) -> None:
+        """Dirty data to the log, uncommitted. On any failure, an interrupt too, the handle is out of work."""
+        try:
+            self._write_back(commit=False)
+        except BaseException as error:
+            self._fail(error)
+            raise
+
     def _write_back(self, *, commit: bool) -> None:
-        """Dirty data to storage. On any failure, an interrupt too, the handle is out of work."""
-        with self._failing():
-            with self._lock:
-                folios = self.pages.start_writeback()
-                size, size_min = self.size, self._size_min
-                self._size_min = self._recorded_size = size
-                self._room = 0
-                self._changed = False
-            written = self.design.write(folios, size, size_min, commit=commit)
-            with self._lock:
-                self.design.land(written, size, commit=commit)
-                self.pages.end_writeback()
-                if commit:
-                    self.commits += 1
-                    self._base = self._level(size)
-                else:
-                    self._changed = True
+        """Dirty data to storage; any failure is final for the handle."""
+        with self._lock:
+            folios = self.pages.start_writeback()
+            size, size_min = self.size, self._size_min
+            self._size_min = self._recorded_size = size
+            self._room = 0
+            self._room_usual = len(folios) + 1
+            self._changed = False
+        written = self.design.write(folios, size, size_min, commit=commit)
+        with self._lock:
+            self.design.land(written, size, commit=commit)
+            self.pages.end_writeback()
+            if commit:
+                self.commits += 1
+                self._base = self._level(size)
+            else:
+                self._changed = True
 
     def _checkpoint(self) -> None:
         try:
+            with self._lock:
+                if not self.pages.dirty:
+                    self._room = 0
+                    self.design.unreserve()
             self.design.checkpoint(self.pages.peek_clean)
             with self._lock:
                 self.design.finish_checkpoint()
@@ -198,7 +213,7 @@ class Inode(CachedFile):
     def _mark(self) -> _Level:
         """A state to roll back to; what is dirty goes to the log first, so that it need not be remembered."""
         if self.pages.dirty or self._size_min < self._recorded_size:
-            self._write_back(commit=False)
+            self._spill()
         return self._level()
 
     def _roll_back(self, level: _Level) -> None:
@@ -251,6 +266,11 @@ class Inode(CachedFile):
                 self._release()
             if unended and speak:
                 raise TransactionError("closed within a transaction, which was rolled back")
+
+    def forked(self) -> None:
+        """In a forked child: lets go of everything. Its descriptors would keep the parent's flock."""
+        super().forked()
+        self._release()
 
     def _release(self) -> None:
         if self.state is not State.FORKED:

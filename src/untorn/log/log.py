@@ -114,6 +114,11 @@ class Log:
             raise
         return needed
 
+    def unreserve(self) -> None:
+        """Nothing more is promised to records."""
+        with self._space:
+            self._promised = 0
+
     def give_back(self) -> None:
         """Frees what was reserved for home's growth; what is promised to records stays."""
         with self._space:
@@ -167,12 +172,24 @@ class Log:
         self.file.write([encode_slot(slot).ljust(RECORDS_OFFSET, b"\0")], 0)
         self.file.fsync()
         self._storage.sync_directory(os.path.dirname(self.path))
-        if identity is Identity.MARK:
-            self._home.setxattr(MARK, file_id)
+        if identity is Identity.MARK and not self._mark(file_id):
+            slot = slot._replace(identity=Identity.INODE)
+            self.file.write([encode_slot(slot)], 0)
+            self.file.fsync()
         # Also makes home's time durable, by which a foreign edit is noticed.
         self._home.fsync()
         self.syncs += 3
         self._begin(slot)
+
+    def _mark(self, file_id: bytes) -> bool:
+        """Marks home; False if its file system has no space for that: no reason to lose what was written."""
+        try:
+            self._home.setxattr(MARK, file_id)
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            return False
+        return True
 
     def adopt(self, file: StorageFile, slot: Slot, tail: int, sequence: int) -> None:
         """Takes over a found log, records up to ``tail`` valid, to checkpoint it; never to append to it."""
@@ -265,15 +282,35 @@ class Log:
         if self.file is None:
             return
         if self.slot is not None:
-            if self.slot.identity is Identity.MARK and self._home.getxattr(MARK) is not None:
-                self._home.removexattr(MARK)
+            if self.slot.identity is Identity.MARK:
+                self._unmark(self.slot.file_id)
             self._home.fsync()
             self.syncs += 1
-        self._storage.unlink(self.path)
+        if self._in_its_place():
+            self._storage.unlink(self.path)
         if self.slot is not None:
             self._storage.sync_directory(os.path.dirname(self.path))
             self.syncs += 1
         self.close()
+
+    def _unmark(self, file_id: bytes) -> None:
+        try:
+            if self._home.getxattr(MARK) is None:
+                # Gone from the cache, but if the sync of an earlier removal failed, not from the disk.
+                self._home.setxattr(MARK, file_id)
+        except OSError as error:
+            if error.errno not in (*_NO_ATTRIBUTES, *NO_SPACE):
+                raise
+            return
+        self._home.removexattr(MARK)
+
+    def _in_its_place(self) -> bool:
+        """Whether the log's name still is that of our log: another program may have removed or replaced it."""
+        assert self.file is not None
+        try:
+            return self._storage.stat(self.path).inode == self.file.stat().inode
+        except FileNotFoundError:
+            return False
 
     def close(self) -> None:
         """Lets go of the log as it is; the next opener recovers it."""

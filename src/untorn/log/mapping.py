@@ -48,16 +48,15 @@ class Mapping:
         """Maps each extent over what was there; uncommitted ones can be rolled back."""
         folios, size = self.folios, self.folio_size
         for extent in extents:
-            index = extent.offset // size
-            before = folios.get(index)
+            index = extent.start // size
+            before = folios.get(index, ())
             if not committed:
-                self._undo.append((index, before or ()))
-            if before is None:
+                self._undo.append((index, before))
+            if not before or (extent.start <= before[0].start and extent.stop >= before[-1].stop):
                 folios[index] = (extent,)
-                self._count += 1
+                self._count += 1 - len(before)
             else:
-                after = _overlay(before, extent)
-                folios[index] = after
+                after = folios[index] = _overlay(before, extent)
                 self._count += len(after) - len(before)
 
     def cut(self, size: int) -> None:
@@ -96,8 +95,6 @@ class Mapping:
 def _overlay(before: tuple[Extent, ...], extent: Extent) -> tuple[Extent, ...]:
     """``before`` with ``extent`` over it, in order of start."""
     start, stop = extent.start, extent.stop
-    if start <= before[0].start and stop >= before[-1].stop:
-        return (extent,)
     after = [extent]
     for old in before:
         if old.start < start:

@@ -228,8 +228,9 @@ def decode_record(sector: bytes, salt: int) -> Record | None:
 
 def encode_table(extents: Sequence[Extent]) -> bytes:
     """The extents' table, without padding."""
-    pack = _EXTENT.pack
-    return b"".join([pack(0, length, offset, digest) for _, _, offset, length, digest, _ in extents])
+    # The first two fields as one: file is 0, and one pack of all is several times as fast as one for each.
+    words = [word for _, _, offset, length, digest, _ in extents for word in (length << 32, offset, digest)]
+    return struct.pack(f"<{len(words)}Q", *words)
 
 
 def payload_start(extents: int) -> int:

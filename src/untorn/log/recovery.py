@@ -40,10 +40,13 @@ from untorn.errors import (
     UntrustedLogError,
 )
 from untorn.log.install import install, read_extent
-from untorn.log.log import MARK, Log, log_path
+from untorn.log.log import MARK, SUFFIX, Log, log_path
 from untorn.log.ondisk import Identity, Slot, SlotKind
 from untorn.log.scan import Replay, is_blank, read_slots, replay_log
 from untorn.storage.api import FileStat, Storage, StorageFile
+
+_NAME_MAX: Final = 255
+"""Most bytes in a name, as limits.h of Linux has it."""
 
 _WAYS_OUT: Final = (
     "Nothing was changed. 'untorn check' explains; 'untorn recover --force' applies what can be proved, "
@@ -170,10 +173,16 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
         # Nothing here can be proved to be this file's: a log with another mark is not applied by force either.
         _drop(storage, home, found, keep=keep)
         return 0
+    if replay.size > home.stat().size:
+        home.check_size(replay.size)
     log = Log(storage, home, slot.folio_size)
     log.adopt(found.log, slot, replay.tail, replay.sequence)
     if replay.commits:
-        log.begin_checkpoint(home.stat())
+        info = home.stat()
+        log.begin_checkpoint(info)
+        if slot.kind is SlotKind.CHECKPOINT and info.size < slot.home_size:
+            # If the first try's sync failed, what it cut may still be on disk; longer again, it is cut anew.
+            home.truncate(slot.home_size)
         source = found.log
         install(home, replay.mapping, replay.size, lambda extent: read_extent(source, slot.salt, extent))
         home.fsync()
@@ -193,11 +202,15 @@ def discard(storage: Storage, home: StorageFile, found: Found) -> None:
 
 def set_aside(storage: Storage, found: Found) -> str:
     """Renames a log that is not this file's out of the way; returns its new path."""
-    aside = f"{found.log_path}.aside-{storage.random_bytes(4).hex()}"
+    suffix = f"{SUFFIX}.aside-{storage.random_bytes(4).hex()}"
+    folder, name = os.path.split(found.log_path.removesuffix(SUFFIX))
+    # A name that only just leaves room for that of its log leaves none for this one.
+    aside = os.path.join(folder, os.fsdecode(os.fsencode(name)[: _NAME_MAX - len(suffix)]) + suffix)
     found.close()
     storage.rename(found.log_path, aside)
     storage.sync_directory(os.path.dirname(aside))
-    warnings.warn(f"a log that is not this file's was set aside as {aside!r}", UntornWarning, stacklevel=2)
+    what = "a log that is not this file's" if found.state is State.STRAY else "the log"
+    warnings.warn(f"{what} was set aside as {aside!r}", UntornWarning, stacklevel=2)
     return aside
 
 

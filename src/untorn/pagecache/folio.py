@@ -19,7 +19,7 @@ RANGES_MAX: Final = 16
 """Most dirty ranges of one folio; one more and all from the first to the last byte counts as dirty."""
 
 Ranges = tuple[tuple[int, int], ...]
-"""Dirty bytes ``[start, stop)`` within the folio, in order, none touching the next."""
+"""Bytes ``[start, stop)`` within the folio, in order, none touching the next: what made it dirty."""
 
 
 class PageFlags:

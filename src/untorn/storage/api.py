@@ -156,6 +156,9 @@ class StorageFile(ABC):
             if written == 0 and any(len(buffer) for buffer in batch):
                 raise OSError(errno.EIO, os.strerror(errno.EIO), self.path)
             offset += written
+            if written == sum(map(len, batch)):
+                start += len(batch)
+                continue
             for buffer in batch:
                 if written < len(buffer):
                     break

@@ -229,9 +229,13 @@ class History(Ledger):
     def _truncated(self, operation: Operation) -> None:
         (size,) = operation.arguments
         content = self._cached[operation.inode]
-        cut = content.sectors(size, content.size) if size < content.size else []
+        cut = set(content.sectors(size, content.size) if size < content.size else [])
+        # Where an earlier cut left a hole in the cache, the disk may still hold what was there.
+        first, last = size // SECTOR, -(-content.size // SECTOR)
+        waiting = (number(v.key) for v in self._open.get(operation.inode, ()) if v.kind == "sector")
+        cut.update(index for index in waiting if first <= index < last)
         content.truncate(size)
-        self._add_sectors(operation, cut)
+        self._add_sectors(operation, sorted(cut))
         self._add_size(operation)
         self._blocks.setdefault(operation.inode, []).append((operation.completed or NEVER, size, []))
 

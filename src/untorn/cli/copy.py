@@ -1,0 +1,121 @@
+"""``untorn cp``: a copy into place, as one commit."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any, Final
+
+import click
+
+from untorn.cli.output import Progress, printable, progress, quoted, size_of
+from untorn.errors import UntornError
+from untorn.frontends.api import open as untorn_open
+from untorn.frontends.file import File
+
+CHUNK: Final = 1 << 20
+"""Bytes copied at a time, and in a folio: then each goes to the log as it was read."""
+
+
+@click.command(short_help="Copy a file into place, as one commit.")
+@click.argument("source", type=click.Path(), metavar="SRC")
+@click.argument("target", type=click.Path(), metavar="DST")
+def cp(source: str, target: str) -> None:
+    """Copy SRC into place at DST, or into it if it is a directory, as one commit.
+
+    After a crash DST is whole, the old or the new content. An existing DST keeps its inode, owner and permissions.
+    If SRC has commits waiting in its log, they are copied too. Takes as much free space again until it is done.
+    """
+    if os.path.isdir(source):
+        raise click.UsageError(f"{printable(source)} is a directory: cp copies one file")
+    if os.path.isdir(target):
+        target = os.path.join(target, os.path.basename(source))
+    if os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
+        raise click.UsageError(f"{quoted(source)} and {quoted(target)} are the same file")
+    with _open_source(source) as reader, progress() as show:
+        _Copy(reader, source, target, show).run()
+
+
+def _open_source(source: str) -> Any:
+    """The committed content of a file, by its log if it has one; pipes and devices as they are."""
+    if stat.S_ISREG(os.stat(source).st_mode):
+        return untorn_open(source, "rb", folio_size=CHUNK)
+    return open(source, "rb", buffering=0)
+
+
+class _Copy:
+    """One copy, and what is on disk if it ends early."""
+
+    def __init__(self, reader: Any, source: str, target: str, show: Progress) -> None:
+        self._reader = reader
+        self._source = source
+        self._target = target
+        self._show = show
+        self._left = f"{quoted(target)} was not changed"
+        """What is true of the target when something fails now."""
+
+    def run(self) -> None:
+        try:
+            self._run()
+        except (UntornError, OSError, KeyboardInterrupt) as error:
+            # Our own errors say themselves what is on disk.
+            if not isinstance(error, UntornError):
+                notes = getattr(error, "__notes__", [])
+                error.__notes__ = [self._left, *(note for note in notes if "while rolling back" in note)]
+            raise
+
+    def _run(self) -> None:
+        name = quoted(self._target)
+        try:
+            file, created = untorn_open(self._target, "xb", commit="explicit", folio_size=CHUNK), True
+        except FileExistsError:
+            file, created = untorn_open(self._target, "r+b", commit="explicit", folio_size=CHUNK), False
+        try:
+            with file:
+                if created:
+                    self._left = f"{name} was not made"
+                    self._take_permissions()
+                size = self._fill(file)
+                file.truncate(size)
+                self._left = f"{name} is whole, old or new"
+                self._show("Committing", 1.0)
+                file.commit()
+                self._left = (
+                    f"{name} has its new content, committed; it waits in the log beside it, and the next open, or "
+                    f"'untorn recover {name}', brings it home"
+                )
+                created = False
+                self._show("Moving it home", 1.0)
+        except BaseException:
+            if created:
+                self._unmake()
+            raise
+
+    def _fill(self, file: Any) -> int:
+        """Writes everything there is; returns how many bytes."""
+        reader, done, whole = self._reader, 0, 0
+        if isinstance(reader, File):
+            whole = reader.seek(0, os.SEEK_END)
+            reader.seek(0)
+        self._show("Copying", 0.0)
+        while data := reader.read(CHUNK):
+            file.write(data)
+            done += len(data)
+            self._show(f"Copying, {size_of(done)}", done / whole if whole else 0.0)
+        return done
+
+    def _take_permissions(self) -> None:
+        """As cp does for a new file: the source's permissions, less the umask."""
+        info = os.stat(self._source)
+        if stat.S_ISREG(info.st_mode):
+            umask = os.umask(0o077)
+            os.umask(umask)
+            os.chmod(self._target, info.st_mode & 0o777 & ~umask)
+
+    def _unmake(self) -> None:
+        """Takes away the empty file that was made for a copy that did not come."""
+        try:
+            if os.stat(self._target).st_size == 0:
+                os.unlink(self._target)
+        except OSError:
+            self._left = f"{quoted(self._target)} was made and is empty"

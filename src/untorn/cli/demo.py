@@ -1,0 +1,164 @@
+"""``untorn demo``: runs it, and says in a table what it showed."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from untorn import demo as show
+from untorn.cli.failures import BAD, ENVIRONMENT, FINE
+from untorn.cli.output import WIDTH, emit, is_terminal, path_fields, plural, progress, quoted, say, size_of, tell
+from untorn.cli.state import JSON
+from untorn.demo import Cuts, Report
+
+
+@click.command(short_help="Watch ordinary writes tear and untorn writes hold.")
+@click.argument("file", type=click.Path(), metavar="[FILE]", required=False)
+@click.option("--quick", is_flag=True, help="A small part of the work, in some seconds.")
+@click.option("--seed", type=click.IntRange(0, 2**32), default=1, show_default=True, help="Of the sample.")
+@JSON
+@click.pass_context
+def demo(ctx: click.Context, file: str | None, quick: bool, seed: int, as_json: bool) -> None:
+    """Watch ordinary writes tear and untorn writes hold, on a copy of FILE or of Python's own largest library file.
+
+    Cuts the power of a simulated machine at every operation, kills live writers, and measures. FILE is only read.
+    """
+    effort = show.QUICK if quick else show.FULL
+    try:
+        with progress(lines=not as_json) as tick:
+            report = show.run(file, effort=effort, seed=seed, progress=tick)
+    except show.WriterError as error:
+        tell(str(error))
+        ctx.exit(ENVIRONMENT)
+    if as_json:
+        emit("demo", **_fields(report))
+    else:
+        _print(report)
+    for example in (report.untorn_cuts.example, report.untorn_kills.example):
+        if example:
+            tell(f"a bad state under untorn: {example}")
+    ctx.exit(BAD if report.bad or report.blind else FINE)
+
+
+def _fields(report: Report) -> dict[str, Any]:
+    fields = dataclasses.asdict(report)
+    source = fields.pop("source")
+    for name in ("plain_cuts", "untorn_cuts", "plain_kills", "untorn_kills"):
+        fields[name]["bad"] = getattr(report, name).bad
+    fields["speed"] |= {"ratio": report.speed.ratio, "ratio_total": report.speed.ratio_total}
+    return {"source": path_fields(source), **fields, "bad": report.bad, "blind": report.blind}
+
+
+def _print(report: Report) -> None:
+    copied = "" if report.copy_size == report.source_size else f", its copy {size_of(report.copy_size)}"
+    say(f"On a copy of {quoted(report.source)}")
+    say(f"({size_of(report.source_size)}{copied}) on {report.file_system}, {report.seconds:.0f} s, seed {report.seed}")
+    say()
+    _print_table(_rows(report))
+    say()
+    for note in _notes(report):
+        for line in _wrapped(note):
+            say(line)
+    say()
+    for line in _wrapped(_meaning(report)):
+        say(line)
+
+
+Row = tuple[str, str, str, bool]
+"""What is counted, plain, untorn, and whether it is a count of what must not be."""
+
+
+def _rows(report: Report) -> list[Row]:
+    cuts, kills, speed = report.untorn_cuts, report.untorn_kills, report.speed
+
+    def rate(value: float) -> str:
+        return f"{value / (1 << 20):,.0f} MiB/s"
+
+    return [
+        ("Power cut at every operation: disks tried", f"{report.plain_cuts.tried:,}", f"{cuts.tried:,}", False),
+        ("  file neither the old nor the new commit", f"{report.plain_cuts.bad:,}", f"{cuts.bad:,}", True),
+        ("Live writer killed in mid-work: times", f"{report.plain_kills.kills}", f"{kills.kills}", False),
+        ("  file neither the old nor the new commit", f"{report.plain_kills.bad}", f"{kills.bad}", True),
+        (f"Speed, {speed.pages} pages of 16 KiB a commit", rate(speed.plain), rate(speed.untorn), False),
+        ("  with checkpoints and close", rate(speed.plain_total), rate(speed.untorn_total), False),
+    ]
+
+
+def _print_table(rows: Sequence[Row]) -> None:
+    if is_terminal(sys.stdout) and _print_rich(rows):
+        return
+    line = "{:<45}{:>16}{:>16}".format
+    say(line("", "plain write", "untorn"))
+    say("-" * 77)
+    for what, plain, untorn, _ in rows:
+        say(line(what, plain, untorn))
+
+
+def _print_rich(rows: Sequence[Row]) -> bool:
+    """The same in colour; False if rich is not installed. It minds NO_COLOR itself."""
+    try:
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        return False
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    table.add_column("plain write", justify="right")
+    table.add_column("untorn", justify="right")
+    for what, plain, untorn, must_be_none in rows:
+        styles = (
+            ["bold green" if value == "0" else "bold red" for value in (plain, untorn)] if must_be_none else ["", ""]
+        )
+        table.add_row(Text(what), Text(plain, styles[0]), Text(untorn, styles[1]))
+    console = Console()
+    console.width = min(console.width, WIDTH)
+    console.print(table)
+    return True
+
+
+def _notes(report: Report) -> list[str]:
+    """What the figures are figures of, in full."""
+    speed, kills = report.speed, report.untorn_kills
+    return [
+        f"Power cuts are simulated, on the file's first {size_of(report.excerpt)}; 512-byte sectors tear. "
+        f"{_scope('plain', report.plain_cuts)}; {_scope('untorn', report.untorn_cuts)}. Each untorn disk was opened, "
+        "which recovers it, and compared byte for byte.",
+        f"SIGKILL is not a power failure: the kernel keeps what was written. Of {plural(kills.kills, 'killed writer')} "
+        f"{kills.logs} left commits in the log; recovery brought {plural(kills.recovered, 'commit')} home, and all of "
+        f"the {plural(kills.acknowledged, 'commit')} they had acknowledged "
+        f"{'were there' if not kills.bad else 'were NOT there'}.",
+        f"untorn commits at {speed.ratio:.2f} times the plain speed, {speed.ratio_total:.2f} with checkpoints and "
+        "close. The plain speed is that of writes that tear."
+        + (" The copy is in memory: these speeds are no disk's." if report.in_memory else ""),
+    ]
+
+
+def _scope(name: str, cuts: Cuts) -> str:
+    """How much of what may be left was tried."""
+    if cuts.complete:
+        tried = "all tried"
+    else:
+        tried = f"tried: all at {cuts.moments_complete} of {cuts.moments} moments, a seeded sample at the others"
+    return f"{name}: {cuts.operations} operations, about 2^{cuts.states_log2:.0f} disks may be left, {tried}"
+
+
+def _meaning(report: Report) -> str:
+    if report.blind:
+        return "No plain write was seen to tear, so this run shows nothing: something is wrong with the demo itself."
+    if report.bad:
+        return f"What it means: untorn FAILED in {plural(report.bad, 'state')}. Please report it."
+    return (
+        "What it means: wherever the power was cut or the writer killed, the plain file could be part old, part new; "
+        "the untorn one was always one whole commit."
+    )
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH - 2, break_long_words=False, break_on_hyphens=False)

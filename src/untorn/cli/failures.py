@@ -1,0 +1,75 @@
+"""From an error to words and an exit code.
+
+====  =====================================================================
+0     fine
+1     a bad state was found
+2     the command was used wrongly: no such file, not a file, a bad option
+3     the environment lacks something, and the message says what
+4     another handle has the file
+70    untorn itself is at fault
+130   interrupted
+141   nobody reads the output any more
+====  =====================================================================
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Final
+
+from untorn.cli.output import printable, quoted
+from untorn.errors import ForeignEditError, LockedError, LogError
+
+FINE: Final = 0
+BAD: Final = 1
+USAGE: Final = 2
+ENVIRONMENT: Final = 3
+LOCKED: Final = 4
+FAULT: Final = 70
+INTERRUPTED: Final = 130
+NO_READER: Final = 141
+
+_WRONG_USE: Final = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ENAMETOOLONG, errno.ELOOP}
+_REMEDY: Final = {
+    errno.EACCES: "run it as a user who may do that",
+    errno.EPERM: "run it as a user who may do that",
+    errno.EROFS: "mount the file system writable",
+    errno.ENOSPC: "free space and run it again",
+    errno.EDQUOT: "free space or raise the quota, and run it again",
+    errno.EFBIG: "raise the limit (ulimit -f) or take another file system",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EIO: "the device or file system failed: see the kernel's log",
+}
+
+
+def code_of(error: Exception) -> int:
+    """The exit code that tells of ``error``."""
+    if isinstance(error, LockedError):
+        return LOCKED
+    if isinstance(error, (LogError, ForeignEditError)):
+        return BAD
+    if isinstance(error, OSError) and error.errno in _WRONG_USE:
+        return USAGE
+    return ENVIRONMENT
+
+
+def worst(codes: list[int]) -> int:
+    """One exit code for several files: a bad state weighs most."""
+    order = (BAD, ENVIRONMENT, LOCKED, USAGE)
+    return next((code for code in order if code in codes), FINE)
+
+
+def words_of(error: Exception) -> str:
+    """The error in one line, with the file it is about and what to do."""
+    if not isinstance(error, OSError):
+        text = str(error)
+    else:
+        text = error.strerror or str(error)
+        # The message of our own errors says what to do; the system's does not.
+        if error.errno in _REMEDY and text == os.strerror(error.errno):
+            text = f"{text}: {_REMEDY[error.errno]}"
+    notes = [note.removeprefix("untorn: ") for note in getattr(error, "__notes__", ())]
+    line = "; ".join(printable(part).rstrip(".") for part in (text, *notes))
+    name = getattr(error, "filename", None)
+    return f"{quoted(os.fsdecode(name))}: {line}" if isinstance(name, (str, bytes)) else line

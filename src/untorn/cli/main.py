@@ -1,0 +1,95 @@
+"""The command ``untorn``: its commands, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from untorn.cli.copy import cp
+from untorn.cli.demo import demo
+from untorn.cli.failures import FAULT, INTERRUPTED, NO_READER, code_of, words_of
+from untorn.cli.log import log
+from untorn.cli.output import printable, tell
+from untorn.cli.state import check, recover, status
+from untorn.errors import UntornError
+
+
+class Commands(click.Group):
+    """Turns every error into words and an exit code, never into a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.ClickException):
+            raise
+        except KeyboardInterrupt as error:
+            notes = getattr(error, "__notes__", ())
+            tell("; ".join(["interrupted", *map(printable, notes)]))
+            code = INTERRUPTED
+        except BrokenPipeError:
+            _forget_output()
+            code = NO_READER
+        except (UntornError, OSError) as error:
+            tell(words_of(error))
+            code = code_of(error)
+        except Exception as error:
+            tell(_fault(error))
+            code = FAULT
+        raise click.exceptions.Exit(code)
+
+
+def _forget_output() -> None:
+    """What is still buffered must not be written to the closed pipe at exit."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass
+
+
+def _fault(error: Exception) -> str:
+    """A fault of ours, with what a report of it needs."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{os.path.basename(place.filename)}:{place.lineno}"
+    return (
+        f"this is a fault of untorn: {type(error).__name__} in {where}: {printable(str(error))}. Every file is as of "
+        "its last commit; open it again to go on. Please report this line"
+    )
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 fine, 1 a bad state was found, 2 usage, 3 the environment lacks something, "
+    "4 locked, 130 interrupted.",
+)
+@click.version_option(package_name="untorn", prog_name="untorn", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Buffered file writes that a crash cannot tear."""
+
+
+for command in (demo, cp, status, check, recover, log):
+    cli.add_command(command)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """As Ctrl-C does: what is open is rolled back, and no temporary file stays."""
+    raise SystemExit(128 + number)
+
+
+def main() -> NoReturn:
+    """Runs the command line of this process."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # else nohup, or a parent, wants it ignored
+            signal.signal(number, _end)
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the locale cannot show is escaped, rather than the end of the command.
+        if stream is not None:
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    cli(prog_name="untorn")
+    raise SystemExit(0)

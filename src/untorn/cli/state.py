@@ -1,0 +1,308 @@
+"""``untorn status``, ``check`` and ``recover``: what stands beside a file, what is wrong, and putting it right."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import click
+
+from untorn.cli.failures import BAD, ENVIRONMENT, FINE, code_of, words_of, worst
+from untorn.cli.output import emit, path_fields, plural, printable, quoted, say, size_of, table, tell
+from untorn.errors import (
+    CorruptLogError,
+    ForeignEditError,
+    LockedError,
+    MissingLogError,
+    UntornError,
+    UntornWarning,
+    UntrustedLogError,
+)
+from untorn.frontends.api import Status
+from untorn.frontends.api import recover as recover_file
+from untorn.frontends.api import status as status_of
+from untorn.frontends.inspection import read_log
+from untorn.log.log import log_path
+from untorn.log.ondisk import SlotKind
+from untorn.log.recovery import State
+
+FILES: Final = click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
+JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+_NAMES: Final = {
+    CorruptLogError: "log damaged",
+    MissingLogError: "log missing",
+    UntrustedLogError: "log not trusted",
+    ForeignEditError: "edited meanwhile",
+}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A problem in words."""
+
+    name: str
+    what: str
+    where: str
+    on_disk: str
+    ways_out: tuple[tuple[str, str], ...]
+    """What to do, and what that does."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one file, or the error that it gave."""
+
+    path: str
+    status: Status | None
+    error: Exception | None = None
+
+    @property
+    def problem(self) -> UntornError | None:
+        if self.status is None:
+            return None
+        if self.status.problem is None and self.status.state == State.STRAY and self.status.log_path is None:
+            # Readers may go on past it, a writer will be refused.
+            return UntrustedLogError("what stands in the place of this file's log is not one", self.path)
+        return self.status.problem
+
+    @property
+    def code(self) -> int:
+        if self.error is not None:
+            return code_of(self.error)
+        return BAD if self.problem else FINE
+
+    @property
+    def name(self) -> str:
+        """The state in two words."""
+        if self.status is None:
+            return "in use" if isinstance(self.error, LockedError) else "unreadable"
+        problem = self.problem
+        return _NAMES.get(type(problem), "log of another file") if problem else self.status.state
+
+    def fields(self) -> dict[str, Any]:
+        """For JSON; every field is always there."""
+        status, problem = self.status, self.problem
+        names = ("state", "log_bytes", "commits", "size", "home_size")
+        log = status.log_path if status else None
+        return {
+            **path_fields(self.path),
+            **{name: getattr(status, name, None) for name in names},
+            "log": path_fields(log) if log else None,
+            "problem": None if problem is None else problem_fields(problem),
+            "error": None if self.error is None else error_fields(self.error),
+        }
+
+
+def problem_fields(problem: UntornError) -> dict[str, Any]:
+    """A problem for JSON."""
+    return {
+        "kind": type(problem).__name__,
+        "message": printable(getattr(problem, "strerror", None) or str(problem)),
+        "offset": getattr(problem, "offset", None),
+        "reason": getattr(problem, "reason", None),
+    }
+
+
+def error_fields(error: Exception) -> dict[str, Any]:
+    """An error for JSON."""
+    return {"kind": type(error).__name__, "message": words_of(error), "pid": getattr(error, "pid", None)}
+
+
+def find(files: tuple[str, ...], look: Callable[[str], Status]) -> list[Finding]:
+    """What each file gives; the error of one does not keep the others from being looked at."""
+    findings = []
+    for path in files:
+        try:
+            findings.append(Finding(path, look(path)))
+        except (UntornError, OSError) as error:
+            tell(words_of(error))
+            findings.append(Finding(path, None, error))
+    return findings
+
+
+@click.command(short_help="Show what stands beside a file.")
+@FILES
+@JSON
+@click.pass_context
+def status(ctx: click.Context, files: tuple[str, ...], as_json: bool) -> None:
+    """Show what stands beside each FILE: nothing, or a log with commits that wait there. Writes nothing."""
+    findings = find(files, status_of)
+    if as_json:
+        emit("status", files=[finding.fields() for finding in findings])
+    else:
+        rows = [("STATE", "COMMITS", "LOG", "SIZE", "FILE")]
+        for finding in findings:
+            found = finding.status
+            log = size_of(found.log_bytes) if found and found.log_path else "-"
+            commits = f"{found.commits:,}" if found and found.log_path else "-"
+            rows.append((finding.name, commits, log, size_of(found.size) if found else "-", quoted(finding.path)))
+        for line in table(rows, numbers=(1, 2, 3)):
+            say(line)
+        if any(finding.problem for finding in findings):
+            tell("'untorn check' says what is wrong and what to do")
+    ctx.exit(worst([finding.code for finding in findings]))
+
+
+@click.command(short_help="Prove what waits in a file's log; say what is wrong.")
+@FILES
+@JSON
+@click.pass_context
+def check(ctx: click.Context, files: tuple[str, ...], as_json: bool) -> None:
+    """Prove every commit that waits in a FILE's log. Says what is wrong, where, and the ways out. Writes nothing."""
+    findings = find(files, status_of)
+    entries = []
+    for finding in findings:
+        diagnosis = diagnose(finding) if finding.problem else None
+        entries.append({**finding.fields(), "fine": finding.code == FINE, "diagnosis": diagnosis})
+        if as_json or finding.status is None:
+            continue
+        if diagnosis is None:
+            say(f"{quoted(finding.path)}: fine. {_fine(finding.path, finding.status)}")
+        else:
+            for line in _lines(finding.path, diagnosis):
+                say(line)
+    if as_json:
+        emit("check", files=entries)
+    ctx.exit(worst([finding.code for finding in findings]))
+
+
+def _fine(path: str, found: Status) -> str:
+    """What stands beside a file that has no problem."""
+    log = quoted(found.log_path) if found.log_path else ""
+    if found.state == State.HOT and found.commits:
+        return (
+            f"{plural(found.commits, 'commit')} of {size_of(found.log_bytes)} in {log}, all proved. untorn reads them "
+            f"from there, other programs see the file without them ({size_of(found.home_size)}, with them "
+            f"{size_of(found.size)}) until the next open for writing, or: untorn recover {quoted(path)}"
+        )
+    if found.state in (State.HOT, State.EMPTY):
+        return f"{log} holds no commit; the next open for writing removes it."
+    if found.state == State.STRAY:
+        return f"{log} is not this file's log; the next open for writing sets it aside."
+    return f"An ordinary file of {size_of(found.home_size)}, nothing beside it."
+
+
+def diagnose(finding: Finding) -> Diagnosis:
+    """What is wrong with the file, where, what is on disk now, and the ways out."""
+    problem, found = finding.problem, finding.status
+    assert found is not None
+    path, log = finding.path, quoted(found.log_path or log_path(found.path))
+    force = f"untorn recover --force {quoted(found.path)}"
+    discard = f"untorn recover --discard {quoted(found.path)}"
+    name, aside = finding.name, "keeps the log under another name"
+    size = size_of(found.home_size)
+    untouched = f"the file as other programs read it, {size}; nothing was changed"
+    proved = plural(found.commits, "commit")
+    match problem:
+        case CorruptLogError():
+            torn = _in_checkpoint(path)
+            return Diagnosis(
+                name, f"{problem.reason}, where the log was known to be durable",
+                f"byte {problem.offset} of {log}",
+                f"the file of {size}" + (
+                    ", which a checkpoint was rewriting: it may hold parts of several commits" if torn
+                    else f", as of its last checkpoint; {proved} since then can be proved"
+                ),
+                (
+                    (force, f"applies the {proved} that can be proved, loses those behind the damage, {aside}"),
+                    (discard, f"takes the file as it is, without any commit in the log, {aside}"),
+                    *([("a backup", "neither of them need give one commit: compare with a backup")] if torn else []),
+                ),
+            )  # fmt: skip
+        case MissingLogError():
+            return Diagnosis(
+                name, "commits to this file wait in its log, and that is not beside it: renamed, copied or restored "
+                "without it?", log, untouched,
+                (
+                    (f"put its log back at {log}", "then the commits are there again"),
+                    (discard, "takes the file as it is, without those commits"),
+                ),
+            )  # fmt: skip
+        case UntrustedLogError():
+            return Diagnosis(
+                name, "what stands in the place of the log is no regular file with one name, or not of the file's "
+                "owner, ourselves or root", log, untouched,
+                ((f"look at {log} and move it away", "then check again: the file's own log may be missing"),),
+            )  # fmt: skip
+        case ForeignEditError():
+            return Diagnosis(
+                name, f"another program changed the file while {proved} to it waited in the log", log, untouched,
+                (
+                    (discard, f"keeps what the other program wrote, {aside}"),
+                    (force, f"writes the {proved} over it, {aside}"),
+                ),
+            )  # fmt: skip
+        case _:
+            return Diagnosis(
+                name, "the log beside the file belongs to another one, and the file's own log is missing", log,
+                untouched,
+                (
+                    (f"put its own log back at {log}", "then the commits are there again"),
+                    (discard, f"takes the file as it is, {aside}"),
+                ),
+            )  # fmt: skip
+
+
+def _in_checkpoint(path: str) -> bool:
+    """Whether home was being rewritten when the log was left."""
+    slot = read_log(path).slot
+    return slot is not None and slot.kind is SlotKind.CHECKPOINT
+
+
+def _lines(path: str, diagnosis: Diagnosis) -> list[str]:
+    lines = [
+        f"{quoted(path)}: {diagnosis.name.upper()}",
+        f"  what     {printable(diagnosis.what)}",
+        f"  where    {diagnosis.where}",
+        f"  on disk  {diagnosis.on_disk}",
+        "  ways out",
+    ]
+    for way, effect in diagnosis.ways_out:
+        lines += [f"    {way}", f"      {effect}"]
+    return lines
+
+
+@click.command(short_help="Bring a file to its last commit.")
+@click.option("--force", is_flag=True, help="Apply the commits that can be proved, even if something is wrong.")
+@click.option("--discard", is_flag=True, help="Keep the file as it is, without the commits in its log.")
+@FILES
+@click.pass_context
+def recover(ctx: click.Context, files: tuple[str, ...], force: bool, discard: bool) -> None:
+    """Bring each FILE to its last commit and take its log away, as the next open for writing would.
+
+    --force and --discard are for what 'untorn check' finds wrong; both keep the log under another name.
+    """
+    if force and discard:
+        raise click.UsageError("--force and --discard exclude each other")
+    codes = []
+    for path in files:
+        try:
+            codes.append(_recover(path, force=force, discard=discard))
+        except (UntornError, OSError) as error:
+            tell(words_of(error))
+            codes.append(code_of(error))
+    ctx.exit(worst(codes))
+
+
+def _recover(path: str, *, force: bool, discard: bool) -> int:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UntornWarning)
+        try:
+            commits = recover_file(path, force=force, discard=discard)
+        except UntornError:
+            raise
+        except OSError as error:
+            if code_of(error) == ENVIRONMENT:
+                error.add_note("the file and its log are such that it can be run again")
+            raise
+    if discard:
+        done = "kept as it is"
+    elif commits:
+        done = f"{plural(commits, 'commit')} brought home"
+    else:
+        done = "nothing to recover"
+    say("; ".join([f"{quoted(path)}: {done}", *(printable(str(warning.message)) for warning in caught)]))
+    return FINE
