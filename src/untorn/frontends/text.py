@@ -79,6 +79,10 @@ class TextFile(io.TextIOWrapper):
         with self._silence():
             super().reconfigure(**changes)
 
+    def detach(self) -> Any:
+        """io.UnsupportedOperation, as of File: text and file commit together."""
+        raise io.UnsupportedOperation("detach")
+
     def commit(self, durable: bool = True) -> None:
         """As File.commit, of all text written so far."""
         self._push()
