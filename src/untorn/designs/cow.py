@@ -17,11 +17,11 @@ from xxhash import xxh3_64_intdigest
 
 from untorn.designs.base import Design, Savepoint
 from untorn.errors import CheckpointError, ForeignEditError
-from untorn.geometry import BLOCK, round_up
+from untorn.geometry import BLOCK, SECTOR, round_up
 from untorn.log.install import install, read_extent
 from untorn.log.log import NO_SPACE, Log
 from untorn.log.mapping import Mapping
-from untorn.log.ondisk import Extent, RecordKind, record_length_max
+from untorn.log.ondisk import EXTENT_BYTES, Extent, RecordKind
 from untorn.log.recovery import Found
 from untorn.pagecache.folio import RANGES_MAX, Folio
 from untorn.storage.api import Buffer, FileStat, Storage, StorageFile
@@ -29,6 +29,9 @@ from untorn.storage.api import Buffer, FileStat, Storage, StorageFile
 EXTENTS_IN_LOG: Final = 1 << 16
 """Extents that wait for a checkpoint before one is made: bounds the map's memory."""
 
+
+_RECORDS_COST: Final = 3 * (2 * SECTOR + BLOCK)
+"""Header and padding of three records: what is dirty may go in two, and an empty one may end the transaction."""
 
 # A NamedTuple's own constructor takes twice as long, and there is one for each page of each commit.
 _new_tuple: Final[Any] = tuple.__new__
@@ -46,6 +49,7 @@ class CopyOnWrite(Design):
         self._home = home
         self._info = home.stat()
         self._folio_size = folio_size
+        self._folio_cost = folio_size + RANGES_MAX * EXTENT_BYTES
         self._log_bytes = log_bytes
         self._created = created
         self._log = Log(storage, home, folio_size)
@@ -92,8 +96,7 @@ class CopyOnWrite(Design):
     # Space
 
     def reserve(self, folios: int) -> None:
-        # Three more blocks: what is dirty may go in two records, and an empty one may end the transaction.
-        records = record_length_max(folios * RANGES_MAX, folios * self._folio_size) + 3 * BLOCK
+        records = folios * self._folio_cost + _RECORDS_COST
         # Home's growth is reserved as blocks of the log, which a checkpoint hands over: home itself
         # is not touched before its checkpoint slot is durable.
         self._log.reserve(records, len(self._grown) * self._folio_size)

@@ -118,8 +118,9 @@ class CachedFile(Guarded, ABC):
                 start = self._start(offset) if offset is None or offset < 0 else offset
                 stop = start + len(data)
                 first, last = start >> self._shift, (stop - 1) >> self._shift
-                admitted = stop <= self.design.dense or first == self._admitted
-                if first == last and admitted and len(self.pages.dirty) < self._room and data:
+                known = stop <= self.design.dense or first == self._admitted
+                room = known and len(self.pages.dirty) < self._room
+                if first == last and data and (room or self._admit(first, last, stop)):
                     if stop - start == self._folio_size and type(data) is bytes:
                         folio = Folio(data, WRITTEN, self._whole)
                     else:

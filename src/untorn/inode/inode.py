@@ -20,6 +20,8 @@ class _Level(NamedTuple):
     size: int
     position: int
     opener: int
+    changed: bool
+    """Whether it differs from the last commit."""
 
 
 class Inode(CachedFile):
@@ -214,7 +216,7 @@ class Inode(CachedFile):
         """A state to roll back to; what is dirty goes to the log first, so that it need not be remembered."""
         if self.pages.dirty or self._size_min < self._recorded_size:
             self._spill()
-        return self._level()
+        return self._level(changed=self._changed)
 
     def _roll_back(self, level: _Level) -> None:
         """Puts back the state of ``level``; memory only, so it cannot fail."""
@@ -226,11 +228,11 @@ class Inode(CachedFile):
         self.position = level.position
         self._room = 0
         self._admitted = -1
-        self._changed = level is not self._base
+        self._changed = level.changed
 
-    def _level(self, size: int | None = None) -> _Level:
+    def _level(self, size: int | None = None, *, changed: bool = False) -> _Level:
         size = self.size if size is None else size
-        return _Level(self.design.savepoint(), size, self.position, threading.get_ident())
+        return _Level(self.design.savepoint(), size, self.position, threading.get_ident(), changed)
 
     # The end
 

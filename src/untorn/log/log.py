@@ -229,8 +229,8 @@ class Log:
             self.synced_through, size, size_min, length, xxh3_64_intdigest(table, self.slot.salt),
         )  # fmt: skip
         header, checksum = encode_record(record)
-        start = record.payload_start
-        total = record.total_length
+        start = payload_start(len(extents))
+        total = round_up(start + length, BLOCK)
         assert self.tail + total <= self.allocated, "appended without reservation"
         buffers = [(header + table).ljust(start, b"\0"), *payload, bytes(total - start - length)]
         if length < _SMALL * len(payload):
