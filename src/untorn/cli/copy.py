@@ -16,6 +16,8 @@ from untorn.frontends.file import File
 CHUNK: Final = 1 << 20
 """Bytes copied at a time, and in a folio: then each goes to the log as it was read."""
 
+_OPTIONS: Final[dict[str, Any]] = {"folio_size": CHUNK, "cache_bytes": 16 * CHUNK}
+
 
 @click.command(short_help="Copy a file into place, as one commit.")
 @click.argument("source", type=click.Path(), metavar="SRC")
@@ -39,7 +41,7 @@ def cp(source: str, target: str) -> None:
 def _open_source(source: str) -> Any:
     """The committed content of a file, by its log if it has one; pipes and devices as they are."""
     if stat.S_ISREG(os.stat(source).st_mode):
-        return untorn_open(source, "rb", folio_size=CHUNK)
+        return untorn_open(source, "rb", **_OPTIONS)
     return open(source, "rb", buffering=0)
 
 
@@ -67,9 +69,9 @@ class _Copy:
     def _run(self) -> None:
         name = quoted(self._target)
         try:
-            file, created = untorn_open(self._target, "xb", commit="explicit", folio_size=CHUNK), True
+            file, created = untorn_open(self._target, "xb", commit="explicit", **_OPTIONS), True
         except FileExistsError:
-            file, created = untorn_open(self._target, "r+b", commit="explicit", folio_size=CHUNK), False
+            file, created = untorn_open(self._target, "r+b", commit="explicit", **_OPTIONS), False
         try:
             with file:
                 if created:

@@ -84,12 +84,9 @@ def _plain(value: object) -> Any:
 
 def size_of(count: int) -> str:
     """Bytes for people."""
-    size = float(count)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{count} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
+    power = min(max(count.bit_length() - 1, 0) // 10, 4)
+    unit = ("bytes", "KiB", "MiB", "GiB", "TiB")[power]
+    return f"{count / (1 << 10 * power):.1f}".removesuffix(".0") + f" {unit}"
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -51,7 +51,7 @@ class CutEffort:
     commits: int = 8
     pages: int = 3
     """Overwritten in each commit, PAGE bytes each."""
-    samples: int = 12
+    samples: int = 24
     """Most disks tried at one moment."""
 
 

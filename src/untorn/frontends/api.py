@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from dataclasses import dataclass
 from typing import Any, Final
@@ -54,13 +55,15 @@ def open(
         for name, value in (("encoding", encoding), ("errors", errors), ("newline", newline)):
             if value is not None:
                 raise ValueError(f"binary mode doesn't take {'an' if name[0] == 'e' else 'a'} {name} argument")
+    elif newline is not None and not isinstance(newline, str):
+        raise TypeError(f"open() argument 'newline' must be str or None, not {type(newline).__name__}")
     elif newline not in (None, "", "\n", "\r", "\r\n"):
         raise ValueError(f"illegal newline value: {newline!r}")
-    if buffering == 0:
+    if operator.index(buffering) == 0:
         raise ValueError("can't have unbuffered I/O: untorn is a buffer")
     options = Options(commit=commit, design=design, folio_size=folio_size, cache_bytes=cache_bytes, log_bytes=log_bytes)
     inode = open_inode(storage or LinuxStorage(), _name(path), parsed, options)
-    file = File(inode, path, parsed, commit)
+    file = File(inode, os.fspath(path), parsed, commit)
     if not parsed.text:
         return file
     try:

@@ -21,8 +21,9 @@ class Mode(NamedTuple):
 
     @property
     def binary_name(self) -> str:
-        """As io.BufferedIOBase objects show it: ``rb``, ``rb+``, ``wb``..."""
-        return self.action + "b" + ("+" if self.readable and self.writable else "")
+        """As io.BufferedIOBase objects show it: ``rb``, ``wb``, ``ab+``..., and ``rb+`` for ``w+b`` too."""
+        update = self.readable and self.writable
+        return ("r" if update and self.action == "w" else self.action) + ("b+" if update else "b")
 
 
 def parse_mode(mode: str) -> Mode:

@@ -1,0 +1,499 @@
+"""One file on a simulated machine, used through untorn and followed by a model of bytes.
+
+Every method does something through the library and the same to the model, and compares. Calls may be cut short
+by a planted fault: then the model knows what may have been committed, and the next open has to show one of it.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from copy import copy
+from typing import Any, Final, NamedTuple, TypeVar
+
+import untorn
+from tests.crash.history import Content, History, overwritten, resized
+from untorn.frontends import file as file_module
+from untorn.log.log import MARK, log_path
+from untorn.log.ondisk import SlotKind
+from untorn.log.scan import read_slots
+from untorn.storage.faulty import Fault, FaultyStorage, ProcessDeath
+from untorn.storage.simulated import SimulatedStorage
+from untorn.storage.variables import Choose
+
+PATH: Final = "/file"
+EDITOR: Final = 99
+"""Number of the process that edits behind untorn's back."""
+
+CHANGES: Final = frozenset(
+    {"pwritev", "truncate", "allocate", "setxattr", "removexattr", "unlink", "rename", "set_owner"}
+)
+"""Calls that a reader must not make."""
+
+
+_T = TypeVar("_T")
+
+
+class PausingStorage(FaultyStorage):
+    """Leaves what the test itself looks at undisturbed and uncounted."""
+
+    paused = False
+
+    def call(self, name: str, path: str, make: Callable[[int | None], _T], **rest: Any) -> _T:
+        return make(None) if self.paused else super().call(name, path, make, **rest)
+
+
+class Level(NamedTuple):
+    """A transaction that is open, and what to go back to."""
+
+    block: AbstractContextManager[None]
+    content: bytes
+    position: int
+
+
+class Driver:
+    """The library and the model, step by step. ``seen`` counts the situations that came up."""
+
+    def __init__(self, initial: Content, seen: Counter[str] | None = None, **options: Any) -> None:
+        self.machine = SimulatedStorage(**options)
+        if initial is not None:
+            self.machine.write_file(PATH, initial)
+        self.storage = PausingStorage(self.machine)
+        self.history = History(initial)
+        self.seen: Counter[str] = Counter() if seen is None else seen
+        self.file: Any = None
+        self.commit_mode = ""
+        self.append = False
+        self.content = b""
+        self.position = 0
+        self.levels: list[Level] = []
+        self.crashed = False
+        """Whether the last session ended other than by a close that returned."""
+        self.power = False
+        """Whether the power was cut since the file was last seen."""
+        self.shown: Content = None
+        """What a reader saw since the last crash."""
+        self.fault: str | None = None
+        """What was planted and has not come yet."""
+        self.fired: str | None = None
+        self._options: dict[str, Any] = {}
+
+    # Faults
+
+    def plant(self, kind: str, **fault: Any) -> None:
+        """A fault at a call still to come; ``kind`` is for ``seen``."""
+        self.storage.clear()
+        self.fault = kind
+
+        def fire() -> None:
+            self.fault, self.fired = None, kind
+
+        self.storage.add(Fault(before=fire, **fault))
+
+    def _attempt(self, call: Callable[[], object], *in_flight: Content) -> bool:
+        """Makes a call that may be cut short, leaving one of ``in_flight`` committed; whether it returned."""
+        self.fired = None
+        try:
+            call()
+        except ProcessDeath:
+            self.seen["died in a call"] += 1
+            self.history.maybe(*in_flight)
+            self.let_go()
+            return False
+        except OSError as error:
+            if self.fired is None:
+                raise
+            self._failed(error, *in_flight)
+            return False
+        if self.fired is not None:
+            self.seen[f"survived: {self.fired}"] += 1
+        return True
+
+    def _failed(self, error: OSError, *in_flight: Content) -> None:
+        """An injected error came through: the handle is out of work, or nothing changed."""
+        self.storage.clear()
+        self.fault = None
+        self.seen[f"failed: {self.fired}"] += 1
+        if self.file is None or self.file.closed:
+            self.history.maybe(*in_flight)
+            self.let_go()
+            return
+        try:
+            self.file.pread(1, 0)
+        except untorn.FailedError:
+            self.seen["handle out of work"] += 1
+            assert not isinstance(error, untorn.FailedError), "the first error is the cause itself"
+            self.history.maybe(*in_flight)
+            for refused in (lambda: self.file.write(b"x"), self.file.commit, self.file.close):
+                _raises(untorn.FailedError, refused)
+            assert self.file.closed
+            self.let_go()
+        else:
+            self.compare()
+
+    # Opening
+
+    def open(self, mode: str, **options: Any) -> bool:
+        """Opens the file, and compares what it shows; False if a fault or the lack of a file prevented that."""
+        assert self.file is None
+        self._options = {"commit": "flush", **options}
+
+        def call() -> None:
+            self.file = untorn.open(PATH, mode, storage=self.storage, **self._options)
+
+        created: list[Content] = []
+        if mode[0] in "wa" and not self.exists():
+            self.history.settle(None, power=self.power)
+            self.power = False
+            created = [b""]
+        try:
+            if not self._attempt(call, *created):
+                return False
+        except FileNotFoundError:
+            assert mode == "r+b"
+            self.history.settle(None, power=self.power)
+            self._settled()
+            return False
+        try:
+            self._opened(mode, created=bool(created))
+        except AssertionError:
+            self.kill()
+            raise
+        return True
+
+    def _opened(self, mode: str, *, created: bool) -> None:
+        """The new session starts from what the handle shows, which must be legal."""
+        self.commit_mode = self._options["commit"]
+        self.append = mode[0] == "a"
+        self.levels = []
+        if self.crashed:
+            self.seen[f"recovered after {'power cut' if self.power else 'death'}"] += 1
+        if created:
+            self.history.commit(b"", durable=False)
+        if mode[0] == "w":
+            self.content = b""
+            self.history.recovered(power=self.power)
+            self.crashed = self.power = False
+            self.shown = None
+        else:
+            self.content = self._whole()
+            self.history.settle(self.content, power=self.power)
+            self._settled(self.content)
+        self.position = len(self.content) if self.append else 0
+        assert self.file.tell() == self.position
+
+    def _settled(self, content: Content = None) -> None:
+        """The file was recovered, and durably so."""
+        if self.shown is not None:
+            assert content == self.shown, "a reader saw another state than recovery installed"
+        self.history.recovered(power=self.power)
+        self.crashed = self.power = False
+        self.shown = None
+
+    def look(self) -> None:
+        """Reads the file with a reader, which must show a legal state and change nothing."""
+        before = len(self.machine.trace.operations)
+        found: list[bytes] = []
+
+        def call() -> None:
+            with untorn.open(PATH, "rb", storage=self.storage) as file:
+                found.append(file.read())
+
+        try:
+            if not self._attempt(call):
+                return
+        except FileNotFoundError:
+            assert None in self.history.legal(power=self.power)
+            return
+        assert found[0] in self.history.legal(power=self.power)
+        if self.shown is not None:
+            assert found[0] == self.shown, "two readers saw two states"
+        self.shown = found[0]
+        self.seen["looked at a hot file" if self.crashed else "looked at a plain file"] += 1
+        made = {operation.name for operation in self.machine.trace.operations[before:]}
+        assert not made & CHANGES, made
+
+    # Reading and writing
+
+    def _whole(self) -> bytes:
+        """The whole content, as the handle shows it."""
+        self.storage.paused = True
+        content: bytes = self.file.pread(1 << 30, 0)
+        self.storage.paused = False
+        return content
+
+    def compare(self) -> None:
+        """The handle shows what the model holds."""
+        content = self._whole()
+        assert content == self.content, History(self.content)._explain(content, False)
+        assert self.file.tell() == self.position
+
+    def read(self, length: int, offset: int | None) -> None:
+        start = self.position if offset is None else offset
+        expected = self.content[start : start + length]
+        got: list[bytes] = []
+
+        def call() -> None:
+            got.append(self.file.read(length) if offset is None else self.file.pread(length, offset))
+
+        if self._attempt(call):
+            assert got[0] == expected
+            if offset is None:
+                self.position = start + len(expected)
+
+    def seek(self, offset: int, whence: int) -> None:
+        base = (0, self.position, len(self.content))[whence]
+        if base + offset < 0:
+            _raises(OSError, lambda: self.file.seek(offset, whence))
+        else:
+            self.position = base + offset
+            assert self.file.seek(offset, whence) == self.position
+
+    def write(self, data: bytes) -> None:
+        start = len(self.content) if self.append else self.position
+        self._write(lambda: self.file.write(data), start, data, moves=True)
+
+    def pwritev(self, buffers: Sequence[bytes], offset: int) -> None:
+        self._write(lambda: self.file.pwritev(buffers, offset), offset, b"".join(buffers))
+
+    def append_write(self, data: bytes) -> None:
+        self._write(lambda: self.file.pwrite(data, 0, untorn.RWF_APPEND), len(self.content), data)
+
+    def write_durably(self, data: bytes, offset: int) -> None:
+        if self.levels:
+            _raises(untorn.TransactionError, lambda: self.file.pwrite(data, offset, untorn.RWF_DSYNC))
+            return
+        after = overwritten(self.content, offset, data)
+        if self._attempt(lambda: self.file.pwrite(data, offset, untorn.RWF_DSYNC), after):
+            self.content = after
+            self.history.commit(after, durable=True)
+
+    def _write(self, call: Callable[[], int], start: int, data: bytes, *, moves: bool = False) -> None:
+        lengths: list[int] = []
+        before = self.file.stats()
+        if self._attempt(lambda: lengths.append(call())):
+            after = self.file.stats()
+            self.seen["spilled in a write"] += after["bytes_to_log"] > before["bytes_to_log"]
+            self.seen["a folio was read in for a write"] += after["folios_loaded"] > before["folios_loaded"]
+            self.seen["checkpoint in an open session"] += after["checkpoints"] > 0
+            assert lengths == [len(data)]
+            self.content = overwritten(self.content, start, data)
+            if moves:
+                self.position = start + len(data)
+            self._may_commit()
+
+    def truncate(self, size: int) -> None:
+        if self._attempt(lambda: self.file.truncate(size)):
+            self.content = resized(self.content, size)
+            self._may_commit()
+
+    def _may_commit(self) -> None:
+        """In mode ``write`` every prefix of the writes is a legal commit."""
+        if self.commit_mode == "write" and not self.levels:
+            self.history.maybe(self.content)
+
+    # Commits and transactions
+
+    def flush(self) -> None:
+        commits = self.commit_mode in ("flush", "write") and not self.levels
+        if self._attempt(self.file.flush, *([self.content] if commits else [])) and commits:
+            self.history.commit(self.content, durable=True)
+
+    def commit(self, *, durable: bool) -> None:
+        if self.levels:
+            _raises(untorn.TransactionError, self.file.commit)
+        elif self._attempt(lambda: self.file.commit(durable=durable), self.content):
+            self.history.commit(self.content, durable=durable)
+
+    def rollback(self) -> None:
+        if self.levels:
+            _raises(untorn.TransactionError, self.file.rollback)
+        elif self._attempt(self.file.rollback):
+            self.content = self._whole()
+            self.history.settle(self.content, power=False)
+            self.position = self.file.tell()
+
+    def begin(self) -> None:
+        level = Level(self.file.transaction(), self.content, self.position)
+        if self._attempt(level.block.__enter__):
+            self.levels.append(level)
+            self.seen["nested transaction" if len(self.levels) > 1 else "transaction"] += 1
+
+    def end(self, *, keep: bool) -> None:
+        level = self.levels.pop()
+        commits = keep and not self.levels and self.commit_mode in ("flush", "write")
+        error = None if keep else KeyError("raised in the block")
+
+        def call() -> None:
+            level.block.__exit__(type(error) if error else None, error, None)
+
+        if not self._attempt(call, *([self.content] if commits else [])):
+            return
+        if not keep:
+            self.content, self.position = level.content, level.position
+            self.seen["rolled back to a savepoint" if self.levels else "transaction raised"] += 1
+        elif commits:
+            self.history.commit(self.content, durable=True)
+        self._may_commit()
+
+    # Ends
+
+    def close(self) -> None:
+        """A normal close. Within a transaction it rolls back and says so."""
+        rolls_back = bool(self.levels) or self.commit_mode == "explicit"
+        file, content, unended = self.file, self.content, bool(self.levels)
+
+        def call() -> None:
+            try:
+                file.close()
+            except untorn.TransactionError:
+                assert unended
+            except untorn.CheckpointError:
+                self.seen["checkpoint without space at close"] += 1
+                if not rolls_back:
+                    self.history.commit(content, durable=True)
+                raise
+            else:
+                assert not unended
+
+        if self._attempt(call, *([] if rolls_back else [content])):
+            if not rolls_back:
+                self.history.commit(content, durable=True)
+            self.tidy()
+            self.seen[f"closed in mode {self.commit_mode}"] += 1
+
+    def leave_by_exception(self) -> None:
+        """Leaving ``with`` by an exception, or garbage collection: what was not committed is rolled back."""
+        error = KeyError("left by an exception")
+        if self._attempt(lambda: self.file.__exit__(KeyError, error, None)):
+            if getattr(error, "__notes__", ()):  # it could not be rolled back at once
+                assert self.fired
+                self.let_go()
+            else:
+                self.tidy()
+
+    def tidy(self) -> None:
+        """After a clean close: one ordinary file, nothing beside it, no mark."""
+        file, self.file = self.file, None
+        assert file.closed
+        assert self._beside() == [os.path.basename(PATH)]
+        assert MARK not in self.machine.attributes(PATH)
+        self.history.settle(self.machine.read_file(PATH), power=False)
+        self.crashed = False
+
+    def _beside(self) -> list[str]:
+        return [name for name in self.machine.listdir("/") if ".aside-" not in name]
+
+    def let_go(self) -> None:
+        """The session is over without a close: nothing of it must act any more."""
+        file, self.file = self.file, None
+        if file is not None:
+            file_module._live.pop(id(file), None)
+            file._inode.forked()
+        self.levels = []
+        self.crashed = True
+        self.kill()
+
+    def kill(self) -> None:
+        """The process dies, and another one takes its place."""
+        self.storage.dead = True
+        if self.file is not None:
+            self.let_go()
+            return
+        self.machine.kill_process()
+        self.storage = PausingStorage(self.machine)
+        self.fault = None
+
+    def cut_power(self, choose: Choose) -> None:
+        """The process dies, and of what was not synced only what is chosen stays."""
+        if self.file is not None:
+            self.kill()
+        self.machine = self.machine.power_cut(choose)
+        self.storage = PausingStorage(self.machine)
+        self.fault = None
+        self.power = True
+        self.shown = None
+
+    def after_cut(self, choose: Choose) -> Driver:
+        """What a power cut just now would leave; this machine runs on."""
+        other = copy(self)
+        other.machine = self.machine.power_cut(choose, at=self.machine.trace.now)
+        other.storage = PausingStorage(other.machine)
+        other.history = copy(self.history)
+        other.history.states = list(self.history.states)
+        other.file = other.fault = other.shown = None
+        other.levels = []
+        other.crashed = other.power = True
+        return other
+
+    # Others
+
+    def edit(self, content: bytes) -> None:
+        """Another program writes the file. No commit of ours is lost or written over it without a word."""
+        self.storage.clear()
+        self.fault = None
+        raw = self.machine.read_file(PATH) if self.exists() else None
+        loses_nothing = raw in self.history.legal(power=self.power)
+        self.machine.another_process(EDITOR).write_file(PATH, content)
+        if self.file is not None:
+            commits = self.commit_mode != "explicit" and not self.levels
+            self._close_edited(content, raw == self.content if commits else loses_nothing)
+        self._reopen_edited(content, loses_nothing)
+
+    def _close_edited(self, content: bytes, loses_nothing: bool) -> None:
+        try:
+            self.file.close()
+        except untorn.ForeignEditError:
+            self.seen["edit of an open file refused at close"] += 1
+            self.let_go()
+        except untorn.TransactionError:
+            self.file = None
+        else:
+            assert loses_nothing, "commits were dropped without a word"
+            self.file = None
+        assert self.machine.read_file(PATH) == content, "the edit was written over"
+
+    def _reopen_edited(self, content: bytes, loses_nothing: bool) -> None:
+        try:
+            with untorn.open(PATH, "r+b", storage=self.storage) as file:
+                assert file.read() == content
+        except untorn.ForeignEditError:
+            self.seen["edit of a hot file refused at open"] += 1
+            assert self.crashed
+            assert self.machine.read_file(PATH) == content, "the edit was written over"
+            _raises(untorn.ForeignEditError, lambda: untorn.open(PATH, "rb", storage=self.storage))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", untorn.UntornWarning)
+                untorn.recover(PATH, discard=True, storage=self.storage)
+        else:
+            assert loses_nothing, "commits were dropped without a word"
+            self.seen["edit of a plain file taken"] += 1
+        assert self.machine.read_file(PATH) == content
+        self.history.restart(content)
+        self.levels = []
+        self.crashed = self.power = False
+        self.shown = None
+
+    def in_checkpoint(self) -> bool:
+        """Whether home may be partly rewritten: then nothing can be said about an edit of it."""
+        if log_path(PATH)[1:] not in self.machine.listdir("/"):
+            return False
+        file = self.machine.open(log_path(PATH), os.O_RDONLY)
+        slot = read_slots(file)
+        file.close()
+        return slot is not None and slot.kind is SlotKind.CHECKPOINT
+
+    def exists(self) -> bool:
+        """Whether the file has a name."""
+        return os.path.basename(PATH) in self.machine.listdir("/")
+
+
+def _raises(kind: type[BaseException], call: Callable[[], object]) -> None:
+    try:
+        call()
+    except kind:
+        return
+    raise AssertionError(f"{kind.__name__} was not raised")

@@ -1,0 +1,107 @@
+"""Every storage call of a session made to fail in turn: an exception or success, never silence, and old or new."""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+from typing import Any, Final
+
+import pytest
+
+from tests.crash.driver import Driver
+from tests.crash.mutants import MUTANTS
+from tests.crash.sessions import SESSIONS, Session
+from untorn.storage.faulty import TRANSFERS
+from untorn.storage.variables import newest, oldest, seeded
+
+SYNCS: Final = frozenset({"fdatasync", "fsync", "sync_directory"})
+
+FAULTS: Final[dict[str, dict[str, Any]]] = {
+    **{name: {"error": getattr(errno, name)} for name in ("EIO", "ENOSPC", "EDQUOT", "EINTR")},
+    "half a transfer": {"transfer": 0.5},
+    "one byte": {"transfer": 1},
+    "death": {"death": True},
+    "death in the call": {"death": True, "transfer": 0.6},
+}
+
+
+def calls_of(session: Session) -> list[str]:
+    """The names of the calls that the session makes undisturbed."""
+    driver = session.prepare()
+    storage = driver.storage
+    first = len(storage.log)
+    session.play(driver)
+    return storage.log[first:]
+
+
+def play(session: Session, nth: int, kind: str) -> Driver:
+    """The session with one call failing; the driver compares at every step that comes through."""
+    driver = session.prepare()
+    storage = driver.storage
+    first = len(storage.log)
+    driver.plant(kind, nth=nth, **FAULTS[kind])
+    session.play(driver)
+    after = storage.log[first + nth + 1 :]
+    if "error" in FAULTS[kind] and storage.log[first + nth] in SYNCS and storage is not driver.storage:
+        assert not SYNCS & set(after), "a sync was made after one had failed"
+    return driver
+
+
+def judge(driver: Driver, nth: int) -> None:
+    """What power cuts and the death of the process leave is legal, and recovery of it ends in a plain file."""
+    if driver.file is not None:
+        driver.kill()
+    for choose in (oldest, newest, seeded(nth)):
+        reopen(driver.after_cut(choose))
+    reopen(driver)
+
+
+def reopen(driver: Driver) -> None:
+    if driver.open("r+b"):
+        driver.close()
+
+
+def fail_every_call(session: Session, kind: str) -> Counter[str]:
+    """Returns what came up, by name."""
+    seen: Counter[str] = Counter()
+    for nth, name in enumerate(calls_of(session)):
+        if "transfer" in FAULTS[kind] and name not in TRANSFERS:
+            continue
+        driver = play(session, nth, kind)
+        judge(driver, nth)
+        seen += driver.seen
+    return seen
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize("name", SESSIONS)
+def test_a_failing_call_gives_an_exception_or_success_and_leaves_old_or_new(name: str, kind: str) -> None:
+    seen = fail_every_call(SESSIONS[name], kind)
+
+    if kind in ("half a transfer", "one byte"):
+        assert seen[f"survived: {kind}"]
+        assert not seen[f"failed: {kind}"], "a short transfer is not an error"
+    elif "error" in FAULTS[kind]:
+        assert seen[f"failed: {kind}"]
+    else:
+        assert seen["died in a call"]
+
+
+@pytest.mark.parametrize(
+    ("mutant", "name", "kind"),
+    [
+        ("a failed sync is tried again", "update", "EIO"),
+        ("a failed commit passes for one", "update", "EIO"),
+        ("a failed handle goes on", "spills", "EIO"),
+        ("a short write passes for a whole one", "many folios", "half a transfer"),
+        ("a short read passes for a whole one", "recovery", "half a transfer"),
+        ("recovery does not rewrite what it found", "update", "EIO"),
+    ],
+)
+def test_a_failing_call_shows_a_planted_defect(
+    mutant: str, name: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    MUTANTS[mutant](monkeypatch.setattr)
+
+    with pytest.raises((AssertionError, OSError)):
+        fail_every_call(SESSIONS[name], kind)

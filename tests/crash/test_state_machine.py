@@ -1,0 +1,83 @@
+"""Random sessions, crashes and faults against a plain history of bytes, and proof that they would be seen to fail.
+
+``UNTORN_EXAMPLES`` is how many runs of the machine are made, 250 if it is not set.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Final
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.crash.machine import CrashMachine
+from tests.crash.mutants import MUTANTS
+from tests.crash.test_directed_crashes import SHOWN_BY
+
+EXAMPLES: Final = int(os.environ.get("UNTORN_EXAMPLES", "250"))
+STEPS: Final = 40
+HUNT: Final = 150
+"""Most runs until a mutant has to be found."""
+
+SITUATIONS: Final = frozenset(
+    {
+        "a folio was read in for a write",
+        "checkpoint in an open session",
+        "closed in mode close",
+        "closed in mode explicit",
+        "closed in mode flush",
+        "closed in mode write",
+        "died in a call",
+        "edit of a hot file refused at open",
+        "edit of a plain file taken",
+        "edit of an open file refused at close",
+        "failed: error",
+        "failed: failed sync",
+        "handle out of work",
+        "looked at a hot file",
+        "looked at a plain file",
+        "nested transaction",
+        "recovered after death",
+        "recovered after power cut",
+        "rolled back to a savepoint",
+        "spilled in a write",
+        "survived: short transfer",
+        "transaction raised",
+    }
+)
+
+
+def _run(seen: Counter[str], examples: int, phases: tuple[Phase, ...]) -> None:
+    class Machine(CrashMachine):
+        pass
+
+    Machine.seen = seen
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=STEPS,
+            phases=phases,
+            report_multiple_bugs=False,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )
+
+
+def test_after_any_crash_the_file_is_one_commit_at_or_after_the_last_durable_one() -> None:
+    seen: Counter[str] = Counter()
+
+    _run(seen, EXAMPLES, (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink))
+
+    assert not SITUATIONS - set(+seen), "what never came up was not tested"
+
+
+@pytest.mark.parametrize("name", [name for name in MUTANTS if name not in SHOWN_BY])
+def test_the_machine_finds_a_planted_defect(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    MUTANTS[name](monkeypatch.setattr)
+
+    with pytest.raises((AssertionError, OSError)):
+        _run(Counter(), HUNT, (Phase.generate,))

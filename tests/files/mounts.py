@@ -1,0 +1,63 @@
+"""Small file systems of their own, mounted for one test and always taken away again."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+MIB: Final = 1 << 20
+SIZES: Final = {"ext4": 8 * MIB, "xfs": 320 * MIB, "tmpfs": 4 * MIB, "ramfs": 0}
+"""Of the whole file system; XFS refuses to be smaller than 300 MiB, ramfs cannot be limited."""
+
+_MAKE: Final = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f"]}
+
+
+@contextlib.contextmanager
+def mounted(kind: str, folder: Path) -> Iterator[Path]:
+    """A new file system of this kind; skips the test if the machine cannot make or mount one."""
+    place = folder / kind
+    place.mkdir()
+    if kind in _MAKE:
+        image = folder / f"{kind}.image"
+        with image.open("wb") as file:
+            file.truncate(SIZES[kind])
+        if shutil.which(_MAKE[kind][0]) is None:
+            pytest.skip(f"{_MAKE[kind][0]} is missing")
+        _run([*_MAKE[kind], str(image)])
+        _mount(["-o", "loop", "-t", kind, str(image), str(place)])
+    else:
+        options = ["-o", f"size={SIZES[kind]}"] if SIZES[kind] else []
+        _mount(["-t", kind, *options, "untorn-test", str(place)])
+    try:
+        yield place
+    finally:
+        # Lazily, for a test that failed may have left files open.
+        _run(["umount", "--lazy", str(place)])
+        (folder / f"{kind}.image").unlink(missing_ok=True)
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def _mount(arguments: list[str]) -> None:
+    result = subprocess.run(["mount", *arguments], check=False, capture_output=True, text=True)
+    if result.returncode:
+        pytest.skip(f"mount {' '.join(arguments[:-1])} does not work here: {result.stderr.strip()}")
+
+
+def fill(folder: Path) -> Path:
+    """Takes all the space there is, as another program may; returns the file to remove again."""
+    junk = folder / "junk"
+    with junk.open("ab", buffering=0) as file:
+        for size in (MIB, 4096, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(b"j" * size)
+    return junk
