@@ -61,12 +61,7 @@ class Finding:
 
     @property
     def problem(self) -> UntornError | None:
-        if self.status is None:
-            return None
-        if self.status.problem is None and self.status.state == State.STRAY and self.status.log_path is None:
-            # Readers may go on past it, a writer will be refused.
-            return UntrustedLogError("what stands in the place of this file's log is not one", self.path)
-        return self.status.problem
+        return self.status.problem if self.status is not None else None
 
     @property
     def code(self) -> int:

@@ -24,7 +24,8 @@ def open_inode(storage: Storage, path: str, mode: Mode, options: Options) -> Ino
     try:
         found = examine(storage, home, writable=mode.writable)
         try:
-            if found.problem is not None:
+            # Of a file that is not marked, a reader needs nothing that stands beside it.
+            if found.problem is not None and (mode.writable or found.state is not State.STRAY or found.marked):
                 raise found.problem
             if not mode.writable:
                 return _reader(storage, home, found, options)
@@ -71,6 +72,11 @@ def _reader(storage: Storage, home: StorageFile, found: Found, options: Options)
 
 def open_locked(storage: Storage, path: str, mode: Mode) -> tuple[StorageFile, bool]:
     """The file at ``path`` under its flock, and whether this call created it."""
+    # As open(2) says; resolving the path would lose both.
+    if not path:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    if path.endswith("/") and mode.action != "r":
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if mode.action == "x" and _exists(storage, path):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
     target = storage.resolve(path)
@@ -101,6 +107,8 @@ def _open(storage: Storage, target: str, path: str, mode: Mode) -> tuple[Storage
         return storage.open(target, access | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW), True
     if stat.S_ISDIR(kind):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if path.endswith("/"):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
     if not stat.S_ISREG(kind):
         raise OSError(errno.EINVAL, "untorn opens regular files only", path)
     return storage.open(target, access | os.O_NOFOLLOW | os.O_NONBLOCK), False

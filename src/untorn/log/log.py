@@ -295,13 +295,19 @@ class Log:
 
     def _unmark(self, file_id: bytes) -> None:
         try:
-            if self._home.getxattr(MARK) is None:
-                # Gone from the cache, but if the sync of an earlier removal failed, not from the disk.
-                self._home.setxattr(MARK, file_id)
+            marked = self._home.getxattr(MARK) is not None
         except OSError as error:
-            if error.errno not in (*_NO_ATTRIBUTES, *NO_SPACE):
+            if error.errno not in _NO_ATTRIBUTES:
                 raise
             return
+        if not marked:
+            # Gone from the cache, but if the sync of an earlier removal failed, not from the disk.
+            try:
+                self._home.setxattr(MARK, file_id)
+            except OSError as error:
+                if error.errno not in NO_SPACE:
+                    raise
+                return
         self._home.removexattr(MARK)
 
     def _in_its_place(self) -> bool:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 import warnings
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ def examine(storage: Storage, home: StorageFile, *, writable: bool) -> Found:
             found.log = None
         elif isinstance(error, UntrustedLogError):
             found.state = State.STRAY
-            found.problem = error if mark is not None or writable else None
+            found.problem = error
             return found
         else:
             raise
@@ -278,6 +279,6 @@ def _corrupt(reason: str, path: str, offset: int) -> CorruptLogError:
 def _missing(path: str, log: str) -> str:
     return (
         f"commits to this file wait in a log that is not at {log!r}: was the file renamed, copied or linked after "
-        f"a crash? Put its log back there. Nothing was changed; 'untorn recover --discard {path}' takes the "
-        "file as it is, without those commits"
+        "a crash? Put its log back there. Nothing was changed; "
+        f"'untorn recover --discard {shlex.quote(path)}' takes the file as it is, without those commits"
     )
