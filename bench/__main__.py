@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     facts = about(options.dir, quick=options.quick)
     if facts["filesystem"] in ("tmpfs", "ramfs"):
         progress("this is memory, not a disk: syncs cost nothing here. Name a directory on a disk with --dir")
-    if int(facts["wake-up us"]) > 1000:
+    if int(facts["late wake-up us"]) > 1000:
         progress("other programs keep the processors busy: every sync may take a timer tick longer than it should")
     results = measure(options.dir, QUICK if options.quick else FULL, tuple(options.only))
     judged = verdicts(results)

@@ -58,7 +58,7 @@ def about(parent: Path, *, quick: bool) -> About:
         "kernel": platform.release(),
         "processors": os.cpu_count() or 0,
         "filesystem": filesystem(parent),
-        "wake-up us": round(wake_up_delay() * 1e6),
+        "late wake-up us": round(wake_up_delay() * 1e6),
         "quick": quick,
     }
 
