@@ -44,6 +44,10 @@ class Design(ABC):
         """Nothing is dirty: what was reserved for dirty folios may be given back."""
 
     @abstractmethod
+    def still_reserved(self, folios: int) -> bool:
+        """Whether an earlier ``reserve`` still covers that many; takes none."""
+
+    @abstractmethod
     def grow(self, first: int, last: int, end: int) -> None:
         """Folios ``first`` to ``last`` will need new blocks, up to byte ``end``; EFBIG if that cannot be."""
 

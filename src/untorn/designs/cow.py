@@ -18,7 +18,7 @@ from xxhash import xxh3_64_intdigest
 from untorn.designs.base import Design, Savepoint
 from untorn.errors import CheckpointError, ForeignEditError
 from untorn.geometry import BLOCK, SECTOR, round_up
-from untorn.log.install import install, read_extent
+from untorn.log.install import cut_home, install, read_extent
 from untorn.log.log import NO_SPACE, Log
 from untorn.log.mapping import Mapping
 from untorn.log.ondisk import EXTENT_BYTES, Extent, RecordKind
@@ -103,6 +103,9 @@ class CopyOnWrite(Design):
 
     def unreserve(self) -> None:
         self._log.unreserve()
+
+    def still_reserved(self, folios: int) -> bool:
+        return self._log.still_reserved(folios * self._folio_cost + _RECORDS_COST, len(self._grown) * self._folio_size)
 
     def grow(self, first: int, last: int, end: int) -> None:
         if end > self._info.size:
@@ -194,6 +197,7 @@ class CopyOnWrite(Design):
             return memoryview(folio.data)[extent.start - base : extent.stop - base]
 
         try:
+            cut_home(self._home, self._mapping)
             self._hand_over_space()
             self._home_bytes += install(self._home, self._mapping, self.committed_size, fetch)
         except OSError as error:
@@ -240,11 +244,7 @@ class CopyOnWrite(Design):
         )
 
     def _hand_over_space(self) -> None:
-        """Gives home the blocks that were reserved for its growth, before any of its bytes change."""
-        if not self._grown:
-            return
-        log = self._log
-        log.give_back()
+        """Sees that home has the blocks for its growth, before any is written; the log gives them up if need be."""
         for first, last in _runs(sorted(self._grown)):
             start = first * self._folio_size
             stop = min((last + 1) * self._folio_size, round_up(self.committed_size, BLOCK))
@@ -255,8 +255,7 @@ class CopyOnWrite(Design):
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
-                # Some file systems free blocks only when their own journal commits.
-                log.flush_space()
+                self._log.give_back()
                 self._home.allocate(start, stop - start, keep_size=True)
 
     def remove(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import errno
 import io
+import operator
 import os
 import warnings
 import weakref
@@ -121,7 +122,7 @@ class File(io.BufferedIOBase):
     def read(self, size: int | None = -1, /) -> bytes:
         """``size`` bytes from the position, or all there are; fewer only at the end."""
         self._check_readable()
-        return self._inode.read(SIZE_MAX if size is None or size < 0 else size)
+        return self._inode.read(SIZE_MAX if size is None or size < 0 else operator.index(size))
 
     def read1(self, size: int = -1, /) -> bytes:
         """As read, but no more than one folio where no size is given."""
@@ -132,6 +133,8 @@ class File(io.BufferedIOBase):
         """Fills the buffer from the position; fewer bytes than it has only at the end."""
         self._check_readable()
         view = memoryview(buffer).cast("B")
+        if view.readonly:
+            raise TypeError(f"readinto() argument must be read-write bytes-like object, not {type(buffer).__name__}")
         data = self._inode.read(len(view))
         view[: len(data)] = data
         return len(data)
@@ -146,6 +149,19 @@ class File(io.BufferedIOBase):
         inode = self._inode
         position, folio_size = inode.position, inode.pages.folio_size
         return inode.read(max(size, folio_size - position % folio_size), position)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Up to and with the next newline, at most ``size`` bytes; the one of IOBase may give more, by peek."""
+        self._check_readable()
+        limit = SIZE_MAX if size is None or size < 0 else operator.index(size)
+        parts = []
+        while limit and (ahead := self.peek()):
+            stop = ahead.find(b"\n", 0, limit) + 1 or min(len(ahead), limit)
+            parts.append(self._inode.read(stop))
+            limit -= stop
+            if parts[-1].endswith(b"\n"):
+                break
+        return b"".join(parts)
 
     def pread(self, length: int, offset: int) -> bytes:
         """``length`` bytes from ``offset``, fewer only at the end; the position stays."""
@@ -191,7 +207,7 @@ class File(io.BufferedIOBase):
     def truncate(self, size: int | None = None, /) -> int:
         """Cuts or zero-extends the file to ``size`` bytes, or to the position; returns the size."""
         self._check_writable()
-        size = self._inode.position if size is None else size
+        size = self._inode.position if size is None else operator.index(size)
         if size < 0:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), self.name)
         self._inode.truncate(size)
@@ -199,8 +215,10 @@ class File(io.BufferedIOBase):
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Moves the position from the start (0), from where it is (1) or from the end (2); returns it."""
-        if whence not in (0, 1, 2):
+        if operator.index(whence) not in (0, 1, 2):
             raise ValueError(f"whence value {whence} unsupported")
+        if abs(offset := operator.index(offset)) > SIZE_MAX:
+            raise ValueError("cannot fit 'int' into an offset-sized integer")
         return self._inode.seek(offset, whence)
 
     def tell(self) -> int:

@@ -16,6 +16,11 @@ from untorn.storage.api import StorageFile
 _ROOM_FIRST: Final = 8
 """Folios for which space is reserved at first; doubled each time that it does not do."""
 
+_AHEAD: Final = 63
+"""Folios for whose growth an appending writer asks ahead, at most; and no more than it has dirty."""
+
+NOTHING: Final = (0, -1)
+
 _DIRTY_MIN: Final = 4
 """Folios that may always be dirty, so that any small write fits."""
 
@@ -48,8 +53,8 @@ class CachedFile(Guarded, ABC):
         """Folios that may be dirty before space has to be reserved again."""
         self._room_usual = _ROOM_FIRST
         """As many as the last commit had."""
-        self._admitted = -1
-        """A folio beyond the dense part whose growth is reserved."""
+        self._admitted = NOTHING
+        """First and last of folios beyond the dense part whose growth is reserved."""
         self._changed = False
         """Whether there is anything to commit."""
 
@@ -118,7 +123,7 @@ class CachedFile(Guarded, ABC):
                 start = self._start(offset) if offset is None or offset < 0 else offset
                 stop = start + len(data)
                 first, last = start >> self._shift, (stop - 1) >> self._shift
-                known = stop <= self.design.dense or first == self._admitted
+                known = stop <= self.design.dense or self._admitted[0] <= first <= self._admitted[1]
                 room = known and len(self.pages.dirty) < self._room
                 if first == last and data and (room or self._admit(first, last, stop)):
                     if stop - start == self._folio_size and type(data) is bytes:
@@ -199,10 +204,11 @@ class CachedFile(Guarded, ABC):
         return True
 
     def _grow(self, first: int, last: int, stop: int) -> None:
-        """Sees to home's new blocks, for all of the last folio if it may grow so far, so that appends ask once."""
+        """Sees to home's new blocks, and if the file may grow so far for some more, so that appends seldom ask."""
+        ahead = last + min(len(self.pages.dirty), _AHEAD)
         try:
-            self.design.grow(first, last, (last + 1) << self._shift)
-            self._admitted = last
+            self.design.grow(first, ahead, (ahead + 1) << self._shift)
+            self._admitted = first, ahead
         except OSError:
-            self._admitted = -1
+            self._admitted = NOTHING
             self.design.grow(first, last, stop)

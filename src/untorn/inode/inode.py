@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from untorn.designs.base import Design, Savepoint
 from untorn.errors import CheckpointError, TransactionError
-from untorn.inode.cached import CachedFile
+from untorn.inode.cached import NOTHING, CachedFile
 from untorn.inode.guarded import State
 from untorn.pagecache.address_space import Data
 from untorn.storage.api import StorageFile
@@ -146,7 +146,7 @@ class Inode(CachedFile):
         """Dirty data to storage; any failure is final for the handle."""
         with self._lock:
             folios = self.pages.start_writeback()
-            size, size_min = self.size, self._size_min
+            size, size_min, room = self.size, self._size_min, self._room
             self._size_min = self._recorded_size = size
             self._room = 0
             self._room_usual = len(folios) + 1
@@ -155,6 +155,8 @@ class Inode(CachedFile):
         with self._lock:
             self.design.land(written, size, commit=commit)
             self.pages.end_writeback()
+            if not self.pages.dirty and self.design.still_reserved(room):
+                self._room = room
             if commit:
                 self.commits += 1
                 self._base = self._level(size)
@@ -227,7 +229,7 @@ class Inode(CachedFile):
         self.size = self._size_min = self._recorded_size = level.size
         self.position = level.position
         self._room = 0
-        self._admitted = -1
+        self._admitted = NOTHING
         self._changed = level.changed
 
     def _level(self, size: int | None = None, *, changed: bool = False) -> _Level:

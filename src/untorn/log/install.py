@@ -28,14 +28,29 @@ def read_extent(log: StorageFile, salt: int, extent: Extent) -> Buffer:
     return memoryview(data)[extent.start - extent.offset : extent.stop - extent.offset]
 
 
+def cut_home(home: StorageFile, mapping: Mapping) -> None:
+    """Cuts home to ``home_limit``, or to where extents that go on from there without a gap end.
+
+    What they rewrite anyway keeps its blocks: freeing and allocating them again costs more than the write.
+    """
+    if home.stat().size <= mapping.home_limit:
+        return
+    keep = mapping.home_limit
+    for extent in mapping.extents():
+        if extent.start > keep:
+            break
+        keep = max(keep, extent.stop)
+    if home.stat().size > keep:
+        home.truncate(keep)
+
+
 def install(home: StorageFile, mapping: Mapping, size: int, fetch: Callable[[Extent], Buffer]) -> int:
     """Makes home's content that of the map and ``size``; returns bytes written. Not durable yet.
 
     Can be done again from any state that a crash in its middle leaves: what the map does not cover it
     never changes, but for what lies beyond ``home_limit``, which is cut.
     """
-    if home.stat().size > mapping.home_limit:
-        home.truncate(mapping.home_limit)
+    cut_home(home, mapping)
     written = 0
     for start, buffers in _runs(mapping, fetch):
         home.write(buffers, start)

@@ -97,6 +97,14 @@ class Log:
                 self.allocated = self._allocate(needed, max(needed, ample))
             self._promised = records
 
+    def still_reserved(self, records: int, growth: int) -> bool:
+        """Whether what is allocated still has room for as much; then that much is promised again."""
+        with self._space:
+            enough = self.file is not None and self.tail + records + growth <= self.allocated
+            if enough:
+                self._promised = records
+            return enough
+
     def _allocate(self, needed: int, ample: int) -> int:
         """Allocates ``ample`` bytes, or ``needed`` if there are no more; returns which."""
         assert self.file is not None
@@ -127,10 +135,7 @@ class Log:
             if keep < self.allocated:
                 self.file.truncate(keep)
                 self.allocated = keep
-
-    def flush_space(self) -> None:
-        """Lets the file system really free what was given back."""
-        assert self.file is not None
+        # Some file systems free blocks only when their own journal commits.
         self.file.fsync()
 
     def _create(self) -> StorageFile:

@@ -7,7 +7,7 @@ until they are committed (``settle``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from untorn.log.ondisk import Extent
@@ -44,9 +44,15 @@ class Mapping:
         for index in sorted(self.folios):
             yield from self.folios[index]
 
-    def insert(self, extents: Iterable[Extent], *, committed: bool) -> None:
+    def insert(self, extents: Sequence[Extent], *, committed: bool) -> None:
         """Maps each extent over what was there; uncommitted ones can be rolled back."""
         folios, size = self.folios, self.folio_size
+        whole = [extent[3] for extent in extents].count(size) == len(extents)
+        if whole and committed and self._count == len(folios):
+            # Whole folios over single extents, the common case of fixed pages, in one call.
+            folios.update(zip([extent[0] // size for extent in extents], zip(extents, strict=False), strict=False))
+            self._count = len(folios)
+            return
         for extent in extents:
             index = extent.start // size
             before = folios.get(index, ())
