@@ -79,6 +79,7 @@ class Driver:
         self.fault: str | None = None
         """What was planted and has not come yet."""
         self.fired: str | None = None
+        self._fired_at = 0
         self._options: dict[str, Any] = {}
 
     # Faults
@@ -89,13 +90,16 @@ class Driver:
         self.fault = kind
 
         def fire() -> None:
-            self.fault, self.fired = None, kind
+            self.fault, self.fired, self._fired_at = None, kind, len(self.storage.log) - 1
 
         self.storage.add(Fault(before=fire, **fault))
 
+    def _begin(self) -> None:
+        self.fired = None
+
     def _attempt(self, call: Callable[[], object], *in_flight: Content) -> bool:
         """Makes a call that may be cut short, leaving one of ``in_flight`` committed; whether it returned."""
-        self.fired = None
+        self._begin()
         try:
             call()
         except ProcessDeath:
@@ -117,6 +121,8 @@ class Driver:
         self.storage.clear()
         self.fault = None
         self.seen[f"failed: {self.fired}"] += 1
+        if self.storage.log[self._fired_at] == "sync_directory" and None in self.history.legal(power=True):
+            self.history.nameless = True
         if self.file is None or self.file.closed:
             self.history.maybe(*in_flight)
             self.let_go()
@@ -180,6 +186,7 @@ class Driver:
             self.shown = None
         else:
             self.content = self._whole()
+            self.file._inode.pages.clean.clear()  # what is done next has to read in what it needs
             self.history.settle(self.content, power=self.power)
             self._settled(self.content)
         self.position = len(self.content) if self.append else 0

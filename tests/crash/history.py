@@ -37,6 +37,8 @@ class History:
         self.states: list[Content] = [state]
         self.durable = 0
         self.issued = 0
+        self.nameless = False
+        """The sync of a new file's name failed: no sync will ever make it durable."""
 
     def maybe(self, *states: Content) -> None:
         """These may have been committed, in this order, but nobody was told."""
@@ -51,12 +53,15 @@ class History:
 
     def legal(self, *, power: bool) -> Sequence[Content]:
         """What the file may hold after a crash."""
-        return self.states[self.durable if power else self.issued :]
+        never_named = [None] if power and self.nameless else []
+        return never_named + self.states[self.durable if power else self.issued :]
 
     def settle(self, state: Content, *, power: bool) -> None:
         """The file was seen to hold this state after a crash, a rollback or an error; it goes on from there."""
         legal = self.legal(power=power)
         assert state in legal, self._explain(state, power)
+        if state is None and self.nameless:
+            self.restart(None)
         last = len(self.states) - 1 - self.states[::-1].index(state)
         del self.states[last + 1 :]
         self.issued = last
@@ -74,6 +79,7 @@ class History:
         """The file durably holds this state, whatever it held before."""
         self.states = [state]
         self.durable = self.issued = 0
+        self.nameless = self.nameless and state is not None
 
     def _explain(self, state: Content, power: bool) -> str:
         crash = "a power cut" if power else "the death of the process, a rollback or an error"

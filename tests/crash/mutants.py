@@ -242,3 +242,27 @@ MUTANTS: Final[dict[str, Callable[[Patch], None]]] = {
     "a short write passes for a whole one": _short_write_taken_for_whole,
     "a short read passes for a whole one": _short_read_taken_for_whole,
 }
+
+
+BY_STORY: Final = {
+    "digests are not checked": "a torn record",
+    "the salt stays": "a log used again",
+    "rolled-back spills are applied": "a rolled-back spill",
+    "recovery does not rewrite what it found": "a failed sync and a cut recovery",
+    "recovery does not cut anew": "a cut whose sync failed",
+    "a mark is removed from the cache once": "a cut and growth whose sync failed",
+    "a second try records home's time anew": "a kill in a checkpoint and a cut recovery",
+    "home's time is taken at the first commit": "an edit before the first commit",
+}
+"""What the state machine finds seldom, and the story of test_directed_crashes that shows it."""
+
+BY_CALL: Final = {
+    "a failed sync is tried again": ("update", "EIO"),
+    "a failed commit passes for one": ("commits", "EIO"),
+    "a short write passes for a whole one": ("many folios", "half a transfer"),
+    "a short read passes for a whole one": ("transactions", "half a transfer"),
+}
+"""What a failing call shows, and the session of test_every_call_fails and its fault."""
+
+BY_MACHINE: Final = [name for name in MUTANTS if name not in BY_STORY and name not in BY_CALL]
+"""What the state machine finds."""

@@ -33,7 +33,7 @@ class Session(NamedTuple):
     def play(self, driver: Driver, steps: list[Step] | tuple[Step, ...] | None = None) -> None:
         """Takes every step that finds the file open, or closed if it opens it."""
         for step in self.steps if steps is None else steps:
-            opens = isinstance(step, partial) and step.func is Driver.open or step in _BETWEEN
+            opens = (isinstance(step, partial) and step.func is Driver.open) or step in _BETWEEN
             if (driver.file is None) is opens:
                 step(driver)
 
@@ -101,20 +101,23 @@ SESSIONS: Final[dict[str, Session]] = {
     "many folios": Session(_OLD, [opened("r+b", **SMALL), put(2, 50, 14000), commit, put(3, 9000, 9000), close]),
     "commits": Session(
         _OLD,
-        [opened("r+b", commit="close", **SMALL), put(2, 0, 99), order, put(3, 9000, 99), order, commit, put(4, 7, 7), close],
+        [
+            opened("r+b", commit="close", **SMALL), put(2, 0, 99), order, put(3, 9000, 99), order, commit,
+            put(4, 7, 7), close,
+        ],
     ),
     "transactions": Session(
         _OLD,
         [
-            opened("r+b", **SMALL), begin, put(2, 0, 5000), begin, put(3, 6000, 100), ended(keep=False), put(4, 7000, 100),
-            ended(keep=True), begin, put(5, 0, 99), ended(keep=False), compare, close,
+            opened("r+b", **SMALL), begin, put(2, 0, 5000), begin, put(3, 6000, 100), ended(keep=False),
+            put(4, 7000, 100), ended(keep=True), begin, put(5, 0, 99), ended(keep=False), compare, close,
         ],
     ),
     "spills": Session(
         _OLD,
         [
-            opened("r+b", **TINY), put(2, 100, 3 * BLOCK), put(3, 4 * BLOCK, 3 * BLOCK), compare, put(4, 0, 9 * BLOCK + 5),
-            compare, commit, put(5, 3 * BLOCK, 2 * BLOCK), raise_through,
+            opened("r+b", **TINY), put(2, 100, 3 * BLOCK), put(3, 4 * BLOCK, 3 * BLOCK), compare,
+            put(4, 0, 9 * BLOCK + 5), compare, commit, put(5, 3 * BLOCK, 2 * BLOCK), raise_through,
         ],
     ),
     "mode write": Session(
@@ -127,8 +130,8 @@ SESSIONS: Final[dict[str, Session]] = {
     "checkpoints": Session(
         _OLD,
         [
-            opened("r+b", log_bytes=3 * BLOCK, **SMALL), put(2, 0, 99), commit, put(3, 5000, 9000), commit, put(4, 50000, 9),
-            commit, close,
+            opened("r+b", log_bytes=3 * BLOCK, **SMALL), put(2, 0, 99), commit, put(3, 5000, 9000), commit,
+            put(4, 50000, 9), commit, close,
         ],
     ),
     "truncates": Session(

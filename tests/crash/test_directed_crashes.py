@@ -10,7 +10,7 @@ import pytest
 
 from tests.crash.driver import PATH, Driver
 from tests.crash.history import stamp
-from tests.crash.mutants import MUTANTS
+from tests.crash.mutants import BY_STORY, MUTANTS
 from untorn.storage.variables import newest, oldest, seeded
 
 BLOCK: Final = 4096
@@ -157,24 +157,13 @@ STORIES: Final[dict[str, Story]] = {
     "an edit before the first commit": an_edit_before_the_first_commit,
 }
 
-SHOWN_BY: Final = {
-    "digests are not checked": "a torn record",
-    "the salt stays": "a log used again",
-    "rolled-back spills are applied": "a rolled-back spill",
-    "recovery does not rewrite what it found": "a failed sync and a cut recovery",
-    "recovery does not cut anew": "a cut whose sync failed",
-    "a mark is removed from the cache once": "a cut and growth whose sync failed",
-    "a second try records home's time anew": "a kill in a checkpoint and a cut recovery",
-    "home's time is taken at the first commit": "an edit before the first commit",
-}
-
 
 @pytest.mark.parametrize("name", STORIES)
 def test_the_file_is_one_commit_after(name: str) -> None:
     assert judge(STORIES[name])
 
 
-@pytest.mark.parametrize(("mutant", "name"), SHOWN_BY.items())
+@pytest.mark.parametrize(("mutant", "name"), BY_STORY.items())
 def test_the_story_shows_a_planted_defect(mutant: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     MUTANTS[mutant](monkeypatch.setattr)
 

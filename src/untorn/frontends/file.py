@@ -210,8 +210,7 @@ class File(io.BufferedIOBase):
         size = self._inode.position if size is None else operator.index(size)
         if size < 0:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), self.name)
-        self._inode.truncate(size)
-        return size
+        return self._inode.truncate(size)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Moves the position from the start (0), from where it is (1) or from the end (2); returns it."""
@@ -277,8 +276,12 @@ class File(io.BufferedIOBase):
         inode = self._inode
         if inode.state is State.CLOSED:
             return
-        _live.pop(id(self), None)
-        inode.close(commit=commit and self._commit_mode != "explicit", speak=commit)
+        try:
+            inode.close(commit=commit and self._commit_mode != "explicit", speak=commit)
+        finally:
+            # Not before: a close that was refused as reentrant, or is still at work, leaves it to exit and fork.
+            if inode.state in (State.CLOSED, State.FORKED):
+                _live.pop(id(self), None)
 
     def abandon(self) -> None:
         """Rolls back what is not committed and closes; what fails is left to the next open's recovery."""

@@ -130,9 +130,9 @@ class CachedFile(Guarded, ABC):
                         folio = Folio(data, WRITTEN, self._whole)
                     else:
                         folio = self.pages.replacement(first, data, start, stop, self.size)
-                    dirty, before, size, position = self.pages.dirty, None, self.size, self.position
+                    dirty, size, position = self.pages.dirty, self.size, self.position
+                    before = dirty.get(first)
                     try:
-                        before = dirty.get(first)
                         self._changed = True
                         dirty[first] = folio
                         if stop > size:

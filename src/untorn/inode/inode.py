@@ -78,12 +78,12 @@ class Inode(CachedFile):
                     self._roll_back(level)
                 raise
 
-    def truncate(self, size: int) -> None:
-        """Cuts the file to ``size`` bytes, or extends it with zeros."""
+    def truncate(self, size: int) -> int:
+        """Cuts the file to ``size`` bytes, or extends it with zeros; returns the size."""
         with self._exclusive(), self._lock:
             self._check()
             if size == self.size:
-                return
+                return size
             if size > self.size:
                 self.home.check_size(size)
             self.design.reserve(max(len(self.pages.dirty), self._room))
@@ -96,6 +96,7 @@ class Inode(CachedFile):
                     self.pages.truncate(size)
                     self._size_min = min(self._size_min, size)
                 self.size = size
+                return size
             except BaseException:
                 self.pages.dirty, self.size, self._size_min = before
                 self.design.rollback(savepoint)

@@ -16,7 +16,7 @@ RUN_MAX: Final = 1 << 23
 """Most bytes held in memory for one write to home."""
 
 
-def read_extent(log: StorageFile, salt: int, extent: Extent) -> Buffer:
+def read_extent(log: StorageFile, salt: int, extent: Extent) -> bytes:
     """The extent's current bytes from the log, proved by its digest; CorruptLogError if that fails."""
     data = log.read(extent.length, extent.position)
     if len(data) != extent.length or xxh3_64_intdigest(data, salt) != extent.digest:
@@ -25,7 +25,8 @@ def read_extent(log: StorageFile, salt: int, extent: Extent) -> Buffer:
         raise CorruptLogError(message, log.path, extent.position, reason)
     if extent.stop - extent.start == extent.length:
         return data
-    return memoryview(data)[extent.start - extent.offset : extent.stop - extent.offset]
+    # A copy: a view would keep all of the extent in memory, once for each piece that is left of it.
+    return data[extent.start - extent.offset : extent.stop - extent.offset]
 
 
 def cut_home(home: StorageFile, mapping: Mapping) -> None:
@@ -55,6 +56,7 @@ def install(home: StorageFile, mapping: Mapping, size: int, fetch: Callable[[Ext
     for start, buffers in _runs(mapping, fetch):
         home.write(buffers, start)
         written += sum(map(len, buffers))
+        buffers.clear()  # or they would stay until the next run is complete
     if home.stat().size != size:
         home.truncate(size)
     return written
