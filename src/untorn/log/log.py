@@ -76,7 +76,7 @@ class Log:
         self._folio_size = folio_size
         self._previous = 0
         self._promised = 0
-        self._space = threading.Lock()
+        self._space = threading.RLock()
         """Writers reserve while a checkpoint gives back."""
         self._stale_slot: int | None = None
 
