@@ -53,9 +53,9 @@ class Tracer:
         except Interrupt:
             return False
         except untorn.ReentrantError as error:  # what a ``with`` on its way out met after the interrupt
-            assert isinstance(error.__context__, Interrupt)
-            assert _is_unguarded(self.places[-1])
-            return False
+            if _stems_from_interrupt(error) and _is_unguarded(self.places[-1]):
+                return False
+            raise
         finally:
             sys.settrace(before)
 
@@ -255,6 +255,12 @@ def go_on(driver: Driver, content: bytes) -> None:
     driver.commit(durable=True)
     driver.truncate(BLOCK)
     driver.close()
+
+
+def _stems_from_interrupt(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, Interrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _is_unguarded(place: str) -> bool:

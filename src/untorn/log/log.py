@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 from collections.abc import Sequence
 from typing import Final
@@ -140,6 +141,7 @@ class Log:
 
     def _create(self) -> StorageFile:
         home = self._home.stat()
+        self._remove_unborn(home)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         try:
             file = self._storage.open(self.path, flags, 0o600)
@@ -153,9 +155,17 @@ class Log:
             file.set_owner(home.mode, home.uid, home.gid)
         except BaseException:
             file.close()
-            self._storage.unlink(self.path)
             raise
         return file
+
+    def _remove_unborn(self, home: FileStat) -> None:
+        """Removes the empty log that an interrupt in the middle of ``_create`` left behind."""
+        try:
+            log = self._storage.stat(self.path)
+        except OSError:
+            return
+        if stat.S_ISREG(log.mode) and not log.size and log.links == 1 and log.uid in (home.uid, self._storage.user()):
+            self._storage.unlink(self.path)
 
     def start(self, home: FileStat) -> None:
         """Makes the log findable and the file marked, before there is anything to find. Once is enough.
