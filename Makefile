@@ -52,7 +52,7 @@ demo: $(CORE)
 # The ci profile of Hypothesis tries the same examples every time; plain pytest tries new ones.
 test: export HYPOTHESIS_PROFILE ?= ci
 test: lint types layers
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check $(CODE)
