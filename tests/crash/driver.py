@@ -1,4 +1,4 @@
-"""One file on a simulated machine, used through untorn and followed by a model of bytes.
+"""The file of a ground used through untorn and followed by a model of bytes.
 
 Every method does something through the library and the same to the model, and compares. Calls may be cut short
 by a planted fault: then the model knows what may have been committed, and the next open has to show one of it.
@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from copy import copy
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final
 
 import untorn
-from tests.crash.history import Content, History, overwritten, resized
-from untorn.frontends import file as file_module
+from tests.crash.ground import PATH, Ground, Level, raises
+from tests.crash.history import Content, overwritten, resized
 from untorn.log.log import MARK, log_path
 from untorn.log.ondisk import SlotKind
 from untorn.log.scan import read_slots
-from untorn.storage.faulty import Fault, FaultyStorage, ProcessDeath
-from untorn.storage.simulated import SimulatedStorage
-from untorn.storage.variables import Choose
 
-PATH: Final = "/file"
 EDITOR: Final = 99
 """Number of the process that edits behind untorn's back."""
+
+ROOM: Final = 1 << 16
+"""Bytes that an edit takes at most."""
 
 CHANGES: Final = frozenset(
     {"pwritev", "truncate", "allocate", "setxattr", "removexattr", "unlink", "rename", "set_owner"}
@@ -34,111 +30,8 @@ CHANGES: Final = frozenset(
 """Calls that a reader must not make."""
 
 
-_T = TypeVar("_T")
-
-
-class PausingStorage(FaultyStorage):
-    """Leaves what the test itself looks at undisturbed and uncounted."""
-
-    paused = False
-
-    def call(self, name: str, path: str, make: Callable[[int | None], _T], **rest: Any) -> _T:
-        return make(None) if self.paused else super().call(name, path, make, **rest)
-
-
-class Level(NamedTuple):
-    """A transaction that is open, and what to go back to."""
-
-    block: AbstractContextManager[None]
-    content: bytes
-    position: int
-
-
-class Driver:
-    """The library and the model, step by step. ``seen`` counts the situations that came up."""
-
-    def __init__(self, initial: Content, seen: Counter[str] | None = None, **options: Any) -> None:
-        self.machine = SimulatedStorage(**options)
-        if initial is not None:
-            self.machine.write_file(PATH, initial)
-        self.storage = PausingStorage(self.machine)
-        self.history = History(initial)
-        self.seen: Counter[str] = Counter() if seen is None else seen
-        self.file: Any = None
-        self.commit_mode = ""
-        self.append = False
-        self.content = b""
-        self.position = 0
-        self.levels: list[Level] = []
-        self.crashed = False
-        """Whether the last session ended other than by a close that returned."""
-        self.power = False
-        """Whether the power was cut since the file was last seen."""
-        self.shown: Content = None
-        """What a reader saw since the last crash."""
-        self.fault: str | None = None
-        """What was planted and has not come yet."""
-        self.fired: str | None = None
-        self._fired_at = 0
-        self._options: dict[str, Any] = {}
-
-    # Faults
-
-    def plant(self, kind: str, **fault: Any) -> None:
-        """A fault at a call still to come; ``kind`` is for ``seen``."""
-        self.storage.clear()
-        self.fault = kind
-
-        def fire() -> None:
-            self.fault, self.fired, self._fired_at = None, kind, len(self.storage.log) - 1
-
-        self.storage.add(Fault(before=fire, **fault))
-
-    def _begin(self) -> None:
-        self.fired = None
-
-    def _attempt(self, call: Callable[[], object], *in_flight: Content) -> bool:
-        """Makes a call that may be cut short, leaving one of ``in_flight`` committed; whether it returned."""
-        self._begin()
-        try:
-            call()
-        except ProcessDeath:
-            self.seen["died in a call"] += 1
-            self.history.maybe(*in_flight)
-            self.let_go()
-            return False
-        except OSError as error:
-            if self.fired is None:
-                raise
-            self._failed(error, *in_flight)
-            return False
-        if self.fired is not None:
-            self.seen[f"survived: {self.fired}"] += 1
-        return True
-
-    def _failed(self, error: OSError, *in_flight: Content) -> None:
-        """An injected error came through: the handle is out of work, or nothing changed."""
-        self.storage.clear()
-        self.fault = None
-        self.seen[f"failed: {self.fired}"] += 1
-        if self.storage.log[self._fired_at] == "sync_directory" and None in self.history.legal(power=True):
-            self.history.nameless = True
-        if self.file is None or self.file.closed:
-            self.history.maybe(*in_flight)
-            self.let_go()
-            return
-        try:
-            self.file.pread(1, 0)
-        except untorn.FailedError:
-            self.seen["handle out of work"] += 1
-            assert not isinstance(error, untorn.FailedError), "the first error is the cause itself"
-            self.history.maybe(*in_flight)
-            for refused in (lambda: self.file.write(b"x"), self.file.commit, self.file.close):
-                _raises(untorn.FailedError, refused)
-            assert self.file.closed
-            self.let_go()
-        else:
-            self.compare()
+class Driver(Ground):
+    """The library and the model, step by step."""
 
     # Opening
 
@@ -156,7 +49,7 @@ class Driver:
             self.power = False
             created = [b""]
         try:
-            if not self._attempt(call, *created):
+            if not self._attempt(call, *created, reserves=True):
                 return False
         except FileNotFoundError:
             assert mode == "r+b"
@@ -225,19 +118,6 @@ class Driver:
 
     # Reading and writing
 
-    def _whole(self) -> bytes:
-        """The whole content, as the handle shows it."""
-        self.storage.paused = True
-        content: bytes = self.file.pread(1 << 30, 0)
-        self.storage.paused = False
-        return content
-
-    def compare(self) -> None:
-        """The handle shows what the model holds."""
-        content = self._whole()
-        assert content == self.content, History(self.content)._explain(content, False)
-        assert self.file.tell() == self.position
-
     def read(self, length: int, offset: int | None) -> None:
         start = self.position if offset is None else offset
         expected = self.content[start : start + length]
@@ -254,7 +134,7 @@ class Driver:
     def seek(self, offset: int, whence: int) -> None:
         base = (0, self.position, len(self.content))[whence]
         if base + offset < 0:
-            _raises(OSError, lambda: self.file.seek(offset, whence))
+            raises(OSError, lambda: self.file.seek(offset, whence))
         else:
             self.position = base + offset
             assert self.file.seek(offset, whence) == self.position
@@ -271,17 +151,17 @@ class Driver:
 
     def write_durably(self, data: bytes, offset: int) -> None:
         if self.levels:
-            _raises(untorn.TransactionError, lambda: self.file.pwrite(data, offset, untorn.RWF_DSYNC))
+            raises(untorn.TransactionError, lambda: self.file.pwrite(data, offset, untorn.RWF_DSYNC))
             return
         after = overwritten(self.content, offset, data)
-        if self._attempt(lambda: self.file.pwrite(data, offset, untorn.RWF_DSYNC), after):
+        if self._attempt(lambda: self.file.pwrite(data, offset, untorn.RWF_DSYNC), after, reserves=True):
             self.content = after
             self.history.commit(after, durable=True)
 
     def _write(self, call: Callable[[], int], start: int, data: bytes, *, moves: bool = False) -> None:
         lengths: list[int] = []
         before = self.file.stats()
-        if self._attempt(lambda: lengths.append(call())):
+        if self._attempt(lambda: lengths.append(call()), reserves=True):
             after = self.file.stats()
             self.seen["spilled in a write"] += after["bytes_to_log"] > before["bytes_to_log"]
             self.seen["a folio was read in for a write"] += after["folios_loaded"] > before["folios_loaded"]
@@ -293,7 +173,7 @@ class Driver:
             self._may_commit()
 
     def truncate(self, size: int) -> None:
-        if self._attempt(lambda: self.file.truncate(size)):
+        if self._attempt(lambda: self.file.truncate(size), reserves=True):
             self.content = resized(self.content, size)
             self._may_commit()
 
@@ -311,13 +191,13 @@ class Driver:
 
     def commit(self, *, durable: bool) -> None:
         if self.levels:
-            _raises(untorn.TransactionError, self.file.commit)
+            raises(untorn.TransactionError, self.file.commit)
         elif self._attempt(lambda: self.file.commit(durable=durable), self.content):
             self.history.commit(self.content, durable=durable)
 
     def rollback(self) -> None:
         if self.levels:
-            _raises(untorn.TransactionError, self.file.rollback)
+            raises(untorn.TransactionError, self.file.rollback)
         elif self._attempt(self.file.rollback):
             self.content = self._whole()
             self.history.settle(self.content, power=False)
@@ -392,49 +272,8 @@ class Driver:
         self.crashed = False
 
     def _beside(self) -> list[str]:
-        return [name for name in self.machine.listdir("/") if ".aside-" not in name]
-
-    def let_go(self) -> None:
-        """The session is over without a close: nothing of it must act any more."""
-        file, self.file = self.file, None
-        if file is not None:
-            file_module._live.pop(id(file), None)
-            file._inode.forked()
-        self.levels = []
-        self.crashed = True
-        self.kill()
-
-    def kill(self) -> None:
-        """The process dies, and another one takes its place."""
-        self.storage.dead = True
-        if self.file is not None:
-            self.let_go()
-            return
-        self.machine.kill_process()
-        self.storage = PausingStorage(self.machine)
-        self.fault = None
-
-    def cut_power(self, choose: Choose) -> None:
-        """The process dies, and of what was not synced only what is chosen stays."""
-        if self.file is not None:
-            self.kill()
-        self.machine = self.machine.power_cut(choose)
-        self.storage = PausingStorage(self.machine)
-        self.fault = None
-        self.power = True
-        self.shown = None
-
-    def after_cut(self, choose: Choose) -> Driver:
-        """What a power cut just now would leave; this machine runs on."""
-        other = copy(self)
-        other.machine = self.machine.power_cut(choose, at=self.machine.trace.now)
-        other.storage = PausingStorage(other.machine)
-        other.history = copy(self.history)
-        other.history.states = list(self.history.states)
-        other.file = other.fault = other.shown = None
-        other.levels = []
-        other.crashed = other.power = True
-        return other
+        name = os.path.basename(PATH)
+        return [one for one in self.machine.listdir("/") if one.startswith(name) and ".aside-" not in one]
 
     # Others
 
@@ -471,7 +310,7 @@ class Driver:
             self.seen["edit of a hot file refused at open"] += 1
             assert self.crashed
             assert self.machine.read_file(PATH) == content, "the edit was written over"
-            _raises(untorn.ForeignEditError, lambda: untorn.open(PATH, "rb", storage=self.storage))
+            raises(untorn.ForeignEditError, lambda: untorn.open(PATH, "rb", storage=self.storage))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", untorn.UntornWarning)
                 untorn.recover(PATH, discard=True, storage=self.storage)
@@ -484,23 +323,13 @@ class Driver:
         self.crashed = self.power = False
         self.shown = None
 
-    def in_checkpoint(self) -> bool:
-        """Whether home may be partly rewritten: then nothing can be said about an edit of it."""
-        if log_path(PATH)[1:] not in self.machine.listdir("/"):
+    def may_be_edited(self) -> bool:
+        """Whether there is a file, room for another, and no checkpoint half done, of which nothing can be said."""
+        if not self.exists() or self.machine.free_bytes() < ROOM:
             return False
+        if log_path(PATH)[1:] not in self.machine.listdir("/"):
+            return True
         file = self.machine.open(log_path(PATH), os.O_RDONLY)
         slot = read_slots(file)
         file.close()
-        return slot is not None and slot.kind is SlotKind.CHECKPOINT
-
-    def exists(self) -> bool:
-        """Whether the file has a name."""
-        return os.path.basename(PATH) in self.machine.listdir("/")
-
-
-def _raises(kind: type[BaseException], call: Callable[[], object]) -> None:
-    try:
-        call()
-    except kind:
-        return
-    raise AssertionError(f"{kind.__name__} was not raised")
+        return slot is None or slot.kind is not SlotKind.CHECKPOINT

@@ -138,7 +138,7 @@ class CrashMachine(RuleBasedStateMachine):
             match step:
                 case "look":
                     driver.look()
-                case "edit" if driver.exists() and not driver.in_checkpoint():
+                case "edit" if driver.may_be_edited():
                     driver.edit(self.data_of(length))
                 case "power cut":
                     driver.cut_power(self.choice(cut, data))

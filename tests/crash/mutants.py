@@ -126,9 +126,9 @@ class _NoKind:
 def _unmarked_once(patch: Patch) -> None:
     unmark = Log._unmark
 
-    def mutant(self: Log, file_id: bytes) -> None:
+    def mutant(self: Log, slot: Slot) -> None:
         if self._home.getxattr(log_module.MARK) is not None:
-            unmark(self, file_id)
+            unmark(self, slot)
 
     patch(Log, "_unmark", mutant)
 

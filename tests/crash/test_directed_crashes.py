@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.crash.driver import PATH, Driver
+from tests.crash.driver import Driver
+from tests.crash.ground import PATH
 from tests.crash.history import stamp
 from tests.crash.mutants import BY_STORY, MUTANTS
 from untorn.storage.variables import newest, oldest, seeded

@@ -52,6 +52,7 @@ def another_log(path: Path) -> bytes:
 
 FOREIGN: dict[str, Callable[[Path], bytes]] = {
     "text": lambda _: b"notes of mine\n",
+    "a disk image that begins with zeros": lambda _: bytes(100_000) + b"precious" * 1000,
     "random": lambda _: os.urandom(65536),
     "another file's log": another_log,
 }

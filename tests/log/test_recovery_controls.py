@@ -9,6 +9,7 @@ import pytest
 
 from tests.log import test_recovery_pictures as pictures
 from tests.log.pictures import Picture
+from tests.log.rows import PICTURES
 from untorn.errors import UntornError
 from untorn.log import recovery, scan
 from untorn.log.log import Log
@@ -70,16 +71,16 @@ MUTANTS: dict[str, tuple[Any, str, Any, str, Test]] = {
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_picture_sees_that_a_safeguard_is_missing(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     owner, name, replacement, row, test = MUTANTS[mutant]
-    test(pictures.PICTURES[row])
+    test(PICTURES[row])
     monkeypatch.setattr(owner, name, replacement)
     with pytest.raises((AssertionError, UntornError, pytest.fail.Exception)):
-        test(pictures.PICTURES[row])
+        test(PICTURES[row])
 
 
 def test_reading_a_hot_file_by_recovering_it_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     from untorn.frontends import opening
 
-    row = pictures.PICTURES["one commit"]
+    row = PICTURES["one commit"]
 
     def examine(storage: Any, home: StorageFile, *, writable: bool) -> recovery.Found:
         recovery.recover(storage, home, recovery.examine(storage, home, writable=True))

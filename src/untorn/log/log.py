@@ -211,6 +211,7 @@ class Log:
         self.file = file
         self.slot = slot
         self.tail = tail
+        self.allocated = file.stat().size
         self.sequence = sequence
         # What the cache shows may never have reached the disk: the writer was killed, or its sync had
         # failed and left clean pages that the disk does not hold. So all that was accepted is written again.
@@ -297,8 +298,7 @@ class Log:
         if self.file is None:
             return
         if self.slot is not None:
-            if self.slot.identity is Identity.MARK:
-                self._unmark(self.slot.file_id)
+            self._unmark(self.slot)
             self._home.fsync()
             self.syncs += 1
         if self._in_its_place():
@@ -308,17 +308,20 @@ class Log:
             self.syncs += 1
         self.close()
 
-    def _unmark(self, file_id: bytes) -> None:
+    def _unmark(self, slot: Slot) -> None:
+        """Takes the mark away: also one that the slot knows nothing of, for without its log it bars the file."""
         try:
             marked = self._home.getxattr(MARK) is not None
         except OSError as error:
             if error.errno not in _NO_ATTRIBUTES:
                 raise
             return
+        if not marked and slot.identity is Identity.INODE:
+            return
         if not marked:
             # Gone from the cache, but if the sync of an earlier removal failed, not from the disk.
             try:
-                self._home.setxattr(MARK, file_id)
+                self._home.setxattr(MARK, slot.file_id)
             except OSError as error:
                 if error.errno not in NO_SPACE:
                     raise

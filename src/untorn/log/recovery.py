@@ -41,10 +41,10 @@ from untorn.errors import (
     UntrustedLogError,
 )
 from untorn.log.install import install, read_extent
-from untorn.log.log import MARK, SUFFIX, Log, log_path
-from untorn.log.ondisk import Identity, Slot, SlotKind
-from untorn.log.scan import Replay, is_blank, read_slots, replay_log
-from untorn.storage.api import FileStat, Storage, StorageFile
+from untorn.log.log import MARK, NO_SPACE, SUFFIX, Log, log_path
+from untorn.log.ondisk import Extent, Identity, Slot, SlotKind
+from untorn.log.scan import Replay, damaged_slot, is_blank, read_slots, replay_log
+from untorn.storage.api import Buffer, FileStat, Storage, StorageFile
 
 _NAME_MAX: Final = 255
 """Most bytes in a name, as limits.h of Linux has it."""
@@ -148,6 +148,9 @@ def _identify(found: Found, home: StorageFile, mark: bytes | None) -> None:
             f"{log.path!r}. {_WAYS_OUT}"
         )
         found.problem = ForeignEditError(message, home.path)
+    elif _edited(slot, info) and (offset := damaged_slot(log)) is not None:
+        # The lost slot may have been that of a checkpoint, which left the file half rewritten.
+        found.problem = _corrupt("a slot of its log is lost and the file was changed", log.path, offset)
 
 
 def _edited(slot: Slot, home: FileStat) -> bool:
@@ -185,7 +188,18 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
             # If the first try's sync failed, what it cut may still be on disk; longer again, it is cut anew.
             home.truncate(slot.home_size)
         source = found.log
-        install(home, replay.mapping, replay.size, lambda extent: read_extent(source, slot.salt, extent))
+
+        def fetch(extent: Extent) -> Buffer:
+            return read_extent(source, slot.salt, extent)
+
+        try:
+            install(home, replay.mapping, replay.size, fetch)
+        except OSError as error:
+            if keep or error.errno not in NO_SPACE:
+                raise
+            # The blocks for home's growth are where the writer had reserved them: at the end of the log.
+            log.give_back()
+            install(home, replay.mapping, replay.size, fetch)
         home.fsync()
     if keep:
         _drop(storage, home, found, keep=True)

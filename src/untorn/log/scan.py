@@ -25,7 +25,7 @@ from untorn.log.ondisk import (
     decode_table,
     record_length_max,
 )
-from untorn.storage.api import Piece, StorageFile
+from untorn.storage.api import READ_CHUNK, Piece, StorageFile
 
 
 class Entry(NamedTuple):
@@ -95,9 +95,19 @@ def read_slots(log: StorageFile) -> Slot | None:
     return max((slot for slot in slots if slot), key=lambda slot: slot.generation, default=None)
 
 
+def damaged_slot(log: StorageFile) -> int | None:
+    """Where in the log a slot should be and neither a slot nor zeros are; None if there is no such place."""
+    for offset in SLOT_OFFSETS:
+        sector = log.read(SECTOR, offset)
+        if len(sector) < SECTOR or (any(sector) and decode_slot(sector) is None):
+            return offset
+    return None
+
+
 def is_blank(log: StorageFile) -> bool:
-    """Whether the place of the slots is all zeros: a log that was created and never started."""
-    return not log.read(RECORDS_OFFSET, 0).strip(b"\0")
+    """Whether all is zeros as far as a first record can reach: a log that was created and never started."""
+    stop = RECORDS_OFFSET + record_length_max(EXTENTS_MAX, PAYLOAD_MAX)
+    return not any(log.read(READ_CHUNK, start).strip(b"\0") for start in range(0, stop, READ_CHUNK))
 
 
 def entries(log: StorageFile, slot: Slot, replay: Replay) -> Iterator[Entry]:
