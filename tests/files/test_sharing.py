@@ -114,17 +114,22 @@ def test_a_failed_open_keeps_no_lock(path: Path) -> None:
 def test_a_forked_child_does_not_keep_the_file_locked(path: Path) -> None:
     file = untorn.open(path, "r+b")
     file.write(b"A" * PAGE)
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
+        os.write(writing, b"on my own")
         signal.pause()
         os._exit(0)
     try:
+        assert os.read(reading, 100) == b"on my own"
         file.close()
         with untorn.open(path, "r+b") as again:
             assert again.read(PAGE) == b"A" * PAGE
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        os.close(reading)
+        os.close(writing)
 
 
 def test_a_forked_child_neither_commits_nor_rolls_back(path: Path) -> None:
