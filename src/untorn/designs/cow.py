@@ -42,16 +42,16 @@ class CopyOnWrite(Design):
 
     def __init__(
         self, storage: Storage, home: StorageFile, *, folio_size: int, log_bytes: int,
-        created: bool = False, found: Found | None = None,
+        found: Found | None = None,
     ) -> None:  # fmt: skip
-        """``created``: home's name is not durable yet. ``found``: a hot log to read through, never to write."""
+        """``found``: a hot log to read through, never to write."""
         self._storage = storage
         self._home = home
         self._info = home.stat()
         self._folio_size = folio_size
         self._folio_cost = folio_size + RANGES_MAX * EXTENT_BYTES
         self._log_bytes = log_bytes
-        self._created = created
+        self._home_synced = False
         self._log = Log(storage, home, folio_size)
         self._mapping = Mapping(folio_size, self._info.size)
         self._grown: set[int] = set()
@@ -155,11 +155,12 @@ class CopyOnWrite(Design):
     def sync(self) -> None:
         # THE COMMIT POINT of a durable commit is this fdatasync; of one that only orders, the append before it.
         self._log.sync()
-        if self._created:
-            if self._log.slot is None:
-                self._home.fsync()
-                self._storage.sync_directory(os.path.dirname(self._home.path))
-            self._created = False
+        if not self._home_synced and self._log.slot is None:
+            # Nothing was committed here, but what is acknowledged may be another's, which was killed before its sync.
+            self._home.fsync()
+            self._storage.sync_directory(os.path.dirname(self._home.path))
+            self._home_syncs += 2
+        self._home_synced = True
 
     def savepoint(self) -> Savepoint:
         return Savepoint((self._mapping.mark(), self._log.parent), self._changes)

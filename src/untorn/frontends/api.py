@@ -92,7 +92,7 @@ class Status:
 def status(path: str | bytes | os.PathLike[Any], *, storage: Storage | None = None) -> Status:
     """What stands beside the file, without writing anything. LockedError if a handle has it open."""
     storage = storage or LinuxStorage()
-    home, _ = open_locked(storage, _name(path), _READ)
+    home = open_locked(storage, _name(path), _READ)
     try:
         found = examine(storage, home, writable=False)
         try:
@@ -137,7 +137,7 @@ def recover(
     if force and discard:
         raise ValueError("force and discard exclude each other")
     storage = storage or LinuxStorage()
-    home, _ = open_locked(storage, _name(path), _UPDATE)
+    home = open_locked(storage, _name(path), _UPDATE)
     try:
         found = examine(storage, home, writable=True)
         try:

@@ -67,7 +67,7 @@ def read_log(path: str | bytes | os.PathLike[Any], *, extents: bool = False, sto
     LockedError if a handle has the file open for writing; OSError if it cannot be read.
     """
     storage = storage or LinuxStorage()
-    home, _ = open_locked(storage, os.fsdecode(path), _READ)
+    home = open_locked(storage, os.fsdecode(path), _READ)
     try:
         found = examine(storage, home, writable=False)
         try:

@@ -20,7 +20,7 @@ _NAME_MAX = 255
 
 def open_inode(storage: Storage, path: str, mode: Mode, options: Options) -> Inode:
     """Opens, locks and recovers the file; OSError as builtins.open, UntornError for what untorn adds."""
-    home, created = open_locked(storage, path, mode)
+    home = open_locked(storage, path, mode)
     try:
         found = examine(storage, home, writable=mode.writable)
         try:
@@ -34,15 +34,15 @@ def open_inode(storage: Storage, path: str, mode: Mode, options: Options) -> Ino
         except BaseException:
             found.close()
             raise
-        return _writer(storage, home, mode, options, created=created)
+        return _writer(storage, home, mode, options)
     except BaseException:
         home.close()
         raise
 
 
-def _writer(storage: Storage, home: StorageFile, mode: Mode, options: Options, *, created: bool) -> Inode:
+def _writer(storage: Storage, home: StorageFile, mode: Mode, options: Options) -> Inode:
     size = options.folio_size
-    design = CopyOnWrite(storage, home, folio_size=size, log_bytes=options.log_bytes, created=created)
+    design = CopyOnWrite(storage, home, folio_size=size, log_bytes=options.log_bytes)
     inode = Inode(
         home, design, folio_size=size, cache_bytes=options.cache_bytes, dirty_bytes=options.cache_bytes // 2,
         append=mode.action == "a", commit_writes=options.commit == "write",
@@ -70,8 +70,8 @@ def _reader(storage: Storage, home: StorageFile, found: Found, options: Options)
     return Inode(home, design, folio_size=size, cache_bytes=options.cache_bytes, dirty_bytes=size, readonly=True)
 
 
-def open_locked(storage: Storage, path: str, mode: Mode) -> tuple[StorageFile, bool]:
-    """The file at ``path`` under its flock, and whether this call created it."""
+def open_locked(storage: Storage, path: str, mode: Mode) -> StorageFile:
+    """The file at ``path`` under its flock."""
     # As open(2) says; resolving the path would lose both.
     if not path:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -81,12 +81,12 @@ def open_locked(storage: Storage, path: str, mode: Mode) -> tuple[StorageFile, b
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
     target = storage.resolve(path)
     for _ in range(_ATTEMPTS):
-        home, created = _open(storage, target, path, mode)
+        home = _open(storage, target, path, mode)
         try:
             _lock(home, path, exclusive=mode.writable)
             # Between open and lock the name may have come to mean another file.
             if _exists(storage, target) and storage.stat(target).inode == home.stat().inode:
-                return home, created
+                return home
         except BaseException:
             home.close()
             raise
@@ -94,7 +94,7 @@ def open_locked(storage: Storage, path: str, mode: Mode) -> tuple[StorageFile, b
     raise LockedError("the name keeps changing from one file to another", path)
 
 
-def _open(storage: Storage, target: str, path: str, mode: Mode) -> tuple[StorageFile, bool]:
+def _open(storage: Storage, target: str, path: str, mode: Mode) -> StorageFile:
     if mode.writable and len(os.fsencode(os.path.basename(target) + SUFFIX)) > _NAME_MAX:
         message = f"the name leaves no room for that of its log, which has {len(SUFFIX)} bytes more"
         raise OSError(errno.ENAMETOOLONG, message, path)
@@ -104,14 +104,14 @@ def _open(storage: Storage, target: str, path: str, mode: Mode) -> tuple[Storage
     except FileNotFoundError:
         if mode.action == "r":
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
-        return storage.open(target, access | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW), True
+        return storage.open(target, access | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
     if stat.S_ISDIR(kind):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if path.endswith("/"):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
     if not stat.S_ISREG(kind):
         raise OSError(errno.EINVAL, "untorn opens regular files only", path)
-    return storage.open(target, access | os.O_NOFOLLOW | os.O_NONBLOCK), False
+    return storage.open(target, access | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _lock(home: StorageFile, path: str, *, exclusive: bool) -> None:
