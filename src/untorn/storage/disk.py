@@ -114,8 +114,30 @@ class Disk:
             image.names[path] = inode.number
 
     def found(self, path: str) -> Inode | None:
-        number = self.live.names.get(path)
+        number = self.number(path)
         return None if number is None else self.live.inodes[number]
+
+    def number(self, path: str) -> int | None:
+        """The inode that an absolute path without symbolic links names, None if none."""
+        return self.live.names.get(path)
+
+    def names(self, directory: str) -> list[str]:
+        """The names in a directory, sorted."""
+        paths = (path for path in self.live.names if path != "/" and os.path.dirname(path) == directory)
+        return sorted(map(os.path.basename, paths))
+
+    def links(self, inode: Inode) -> int:
+        """How many names an inode has."""
+        return sum(number == inode.number for number in self.live.names.values())
+
+    def bind(self, path: str, inode: Inode) -> None:
+        """Gives an inode a name, in place of what had it."""
+        self.live.inodes[inode.number] = inode
+        self.live.names[path] = inode.number
+
+    def unbind(self, path: str) -> None:
+        """Takes a name away."""
+        del self.live.names[path]
 
     def walk(self, path: str, *, follow: bool) -> Place:
         """Resolves all but the last name, and that too if ``follow``; it need not exist."""
@@ -162,9 +184,8 @@ class Disk:
             raise failure(errno.EACCES, path)
 
     def stat(self, inode: Inode) -> FileStat:
-        links = sum(number == inode.number for number in self.live.names.values())
         return FileStat(
-            DEVICE, inode.number, inode.mode, inode.uid, inode.gid, links,
+            DEVICE, inode.number, inode.mode, inode.uid, inode.gid, self.links(inode),
             inode.content.size, inode.mtime_ns, inode.birth_ns,
         )  # fmt: skip
 
@@ -184,7 +205,7 @@ class Disk:
 
     def forget(self, inode: Inode) -> None:
         """Frees an inode that has neither a name nor an open file."""
-        if inode.number in self.live.names.values():
+        if self.links(inode):
             return
         if not any(held is inode for _, held in self.handles.values()):
             self.live.inodes.pop(inode.number, None)

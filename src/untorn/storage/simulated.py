@@ -69,8 +69,7 @@ class SimulatedStorage(Storage):
             raise failure(errno.ENOTDIR, path)
         operation = self._begin("open", place.path, inode.number, flags, mode, created)
         if created:
-            disk.live.inodes[inode.number] = inode
-            disk.live.names[place.path] = inode.number
+            disk.bind(place.path, inode)
         disk.serial += 1
         disk.handles[disk.serial] = (self.process, inode)
         disk.trace.end(operation, disk.stat(inode))
@@ -94,7 +93,7 @@ class SimulatedStorage(Storage):
         if inode.is_directory:
             raise failure(errno.EISDIR, path)
         operation = self._begin("unlink", place.path, inode.number)
-        del self._disk.live.names[place.path]
+        self._disk.unbind(place.path)
         self._disk.forget(inode)
         self._disk.trace.end(operation)
 
@@ -109,8 +108,8 @@ class SimulatedStorage(Storage):
             raise failure(errno.EISDIR, target)  # only files are renamed through the seam
         operation = self._begin("rename", place.path, inode.number, goal.path)
         if goal.inode is not inode:
-            del disk.live.names[place.path]
-            disk.live.names[goal.path] = inode.number
+            disk.unbind(place.path)
+            disk.bind(goal.path, inode)
             if goal.inode is not None:
                 disk.forget(goal.inode)
         disk.trace.end(operation)
@@ -191,9 +190,7 @@ class SimulatedStorage(Storage):
 
     def listdir(self, path: str) -> list[str]:
         """The names in a directory, sorted."""
-        directory = self._directory(path)
-        names = (name for name in self._disk.live.names if name != "/")
-        return sorted(os.path.basename(name) for name in names if os.path.dirname(name) == directory)
+        return self._disk.names(self._directory(path))
 
     def free_bytes(self) -> int:
         """Bytes that can still be allocated."""
