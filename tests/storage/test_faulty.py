@@ -7,11 +7,11 @@ import os
 
 import pytest
 
-from untorn.storage.api import Storage
+from untorn.storage.api import RWF_DSYNC, Storage
 from untorn.storage.disk import failure
 from untorn.storage.faulty import Fault, FaultyStorage, ProcessDeath
 from untorn.storage.linux import LinuxStorage
-from untorn.storage.recording import RWF_DSYNC, RecordingStorage
+from untorn.storage.recording import RecordingStorage
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.variables import newest, oldest
 

@@ -16,9 +16,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.storage.brute import Brute, State
+from untorn.storage.api import RWF_DSYNC, RWF_SYNC
 from untorn.storage.image import Image
 from untorn.storage.persistence import History
-from untorn.storage.recording import RWF_DSYNC, RWF_SYNC, Operation, Trace
+from untorn.storage.recording import Operation, Trace
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.simulated_file import SimulatedFile
 from untorn.storage.variables import GARBAGE, Value, Variable, newest, oldest, seeded

@@ -26,6 +26,11 @@ IOV_MAX: Final = 1024
 READ_CHUNK: Final = 1 << 20
 """Most bytes that a streaming reader holds at a time."""
 
+RWF_DSYNC: Final = 0x02  # uapi/linux/fs.h, as os.RWF_DSYNC where Python was built with it
+RWF_SYNC: Final = 0x04
+RWF_APPEND: Final = 0x10
+RWF_ATOMIC: Final = 0x40
+
 Buffer = bytes | bytearray | memoryview
 T = TypeVar("T")
 
@@ -53,6 +58,17 @@ class Piece(NamedTuple):
     digest: int
 
 
+class AtomicLimits(NamedTuple):
+    """Which writes RWF_ATOMIC takes, in bytes, as statx(2) names them; all 0 where it takes none."""
+
+    unit_min: int = 0
+    unit_max: int = 0
+    unit_max_opt: int = 0
+    """Up to here the hardware does it; 0 where ``unit_max`` says it already."""
+    segments_max: int = 0
+    """Buffers in one call."""
+
+
 class StorageFile(ABC):
     """One open file. Not thread-safe beyond what the kernel gives; callers hold locks."""
 
@@ -64,7 +80,12 @@ class StorageFile(ABC):
 
     @abstractmethod
     def pwritev(self, buffers: Sequence[Buffer], offset: int, flags: int = 0) -> int:
-        """Writes at most IOV_MAX buffers one behind the other; returns bytes written, may be short."""
+        """Writes at most IOV_MAX buffers one behind the other; returns bytes written, may be short.
+
+        With RWF_ATOMIC a power failure leaves all of it or nothing, if the kernel's rules accept it; else OSError:
+        EOPNOTSUPP for a file without limits or without O_DIRECT, EINVAL for a length that is no power of two within
+        the limits, for an offset that is no multiple of the length, and for more than one buffer.
+        """
 
     @abstractmethod
     def truncate(self, size: int) -> None:
@@ -116,6 +137,10 @@ class StorageFile(ABC):
     @abstractmethod
     def stat(self) -> FileStat:
         """fstat."""
+
+    @abstractmethod
+    def atomic_limits(self) -> AtomicLimits:
+        """What statx tells of RWF_ATOMIC here. On Linux that is for direct I/O only, whoever asks."""
 
     @abstractmethod
     def set_owner(self, mode: int, uid: int, gid: int) -> None:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from xxhash import xxh3_128_digest
 
-from untorn.storage.api import FileStat
+from untorn.storage.api import AtomicLimits, FileStat
 from untorn.storage.image import PAGE, Content, Image, Inode
 from untorn.storage.recording import Trace
 
@@ -50,6 +50,11 @@ class Options:
     """Whether the trace records call sites."""
     trash: bool = False
     """Whether a power cut may leave garbage in a sector that was being written."""
+    atomic: AtomicLimits = AtomicLimits()
+    """What the device and its file system promise of RWF_ATOMIC; all 0: nothing."""
+    atomic_boundary: int = 0
+    """Bytes: an atomic write must not cross a multiple of it, as NVMe's NABSPF; 0 for no boundary. Linux takes only
+    a power of two not below ``atomic.unit_max``, which no aligned write crosses; then it only bars merging."""
 
 
 class Place(NamedTuple):

@@ -12,8 +12,17 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from untorn.storage.api import Buffer, FileStat, Storage, StorageFile
-from untorn.storage.recording import RWF_DSYNC, RWF_SYNC, joined
+from untorn.storage.api import (
+    RWF_ATOMIC,
+    RWF_DSYNC,
+    RWF_SYNC,
+    AtomicLimits,
+    Buffer,
+    FileStat,
+    Storage,
+    StorageFile,
+)
+from untorn.storage.recording import joined
 
 _T = TypeVar("_T")
 
@@ -41,7 +50,7 @@ class Fault:
     """The errno to fail with; the call is not made, but a sync is known to have failed."""
     transfer: int | float | None = None
     """pread and pwritev: at most so many bytes, or this share of what was asked for, at least one
-    byte. Other calls ignore it."""
+    byte. Other calls ignore it, and so does a write with RWF_ATOMIC, which is never short."""
     death: bool = False
     """The process dies: ProcessDeath now and at every later call. A pwritev with ``transfer`` is
     cut there first; any other call is not made."""
@@ -195,7 +204,7 @@ class FaultyFile(StorageFile):
         play = self._failing_sync(data_only=not flags & RWF_SYNC)
 
         def make(limit: int | None) -> int:
-            if limit is None or limit == length:
+            if limit is None or limit == length or flags & RWF_ATOMIC:
                 return self._inner.pwritev(buffers, offset, flags)
             return self._inner.pwritev([joined(buffers)[:limit]], offset, flags)
 
@@ -242,6 +251,9 @@ class FaultyFile(StorageFile):
 
     def stat(self) -> FileStat:
         return self._call("stat", self._inner.stat)
+
+    def atomic_limits(self) -> AtomicLimits:
+        return self._call("atomic_limits", self._inner.atomic_limits)
 
     def set_owner(self, mode: int, uid: int, gid: int) -> None:
         self._call("set_owner", lambda: self._inner.set_owner(mode, uid, gid))

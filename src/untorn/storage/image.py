@@ -57,8 +57,10 @@ class Content:
     def read(self, offset: int, length: int) -> bytes:
         """Bytes from ``offset``, cut at the size."""
         end = min(offset + length, self.size)
-        if end <= offset:
-            return b""
+        return self.span(offset, end) if offset < end else b""
+
+    def span(self, offset: int, end: int) -> bytes:
+        """Bytes [offset, end), whatever the size."""
         pages = self._pages
         first, last = offset // PAGE, (end - 1) // PAGE
         if first == last:
@@ -70,8 +72,12 @@ class Content:
 
     def write(self, offset: int, data: bytes) -> None:
         """Puts ``data`` at ``offset`` and moves the size if it ends behind it."""
-        if not data:
-            return
+        if data:
+            self.put(offset, data)
+            self.size = max(self.size, offset + len(data))
+
+    def put(self, offset: int, data: bytes) -> None:
+        """Puts ``data`` at ``offset`` and leaves the size alone."""
         pages = self._own()
         end = offset + len(data)
         for index in range(offset // PAGE, (end - 1) // PAGE + 1):
@@ -82,7 +88,6 @@ class Content:
                 old = pages.get(index, RESERVED)
                 piece = old[:low] + piece + old[high:]
             pages[index] = piece
-        self.size = max(self.size, end)
 
     def truncate(self, size: int, *, keep_reserved: bool = False) -> None:
         """Cuts or extends to ``size``; what lay behind it reads as zeros ever after.

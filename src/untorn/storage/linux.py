@@ -1,27 +1,35 @@
 """The real thing: the seam over Linux system calls.
 
-Two calls that the standard library lacks go through ctypes: fallocate(2) with its mode, for
-``os.posix_fallocate`` always moves the size, and statx(2), for birth time is not in ``os.stat``.
+fallocate(2) with its mode goes through ctypes, for ``os.posix_fallocate`` always moves the size, and so does
+statx(2), in a module of its own.
 Nothing is cached but an open file's birth time, which its inode keeps for life: statx through ctypes
 costs five times what ``os.fstat`` does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
+import mmap
 import os
 import resource
 import stat
-import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Final
 
-from untorn.storage.api import Buffer, FileStat, Storage, StorageFile
+from untorn.storage import statx
+from untorn.storage.api import IOV_MAX, RWF_ATOMIC, AtomicLimits, Buffer, FileStat, Storage, StorageFile
+from untorn.storage.statx import Alignment
 
 PREAD_MAX: Final = 64 << 20
-"""Most bytes of one pread, for Python allocates the buffer before it knows what is there."""
+"""Most bytes of one pread, for Python allocates the buffer before it knows what is there; and of one plain write
+that is copied to aligned memory."""
+
+SPARE_SIZE: Final = 1 << 20
+"""Bytes of an aligned buffer that is kept for the next call; larger ones are made anew."""
 
 CLOSED: Final = (1 << 31) - 1
 """In place of the descriptor once it is closed: the kernel says EBADF to it, Python to -1 ValueError."""
@@ -33,24 +41,11 @@ OFFSET_MAX: Final = (1 << 63) - 1
 """Largest off_t."""
 
 _FALLOC_FL_KEEP_SIZE: Final = 0x01  # linux/falloc.h
-_AT_EMPTY_PATH: Final = 0x1000  # linux/fcntl.h
-_AT_FDCWD: Final = -100
-_AT_SYMLINK_NOFOLLOW: Final = 0x100
-_STATX_BASIC_AND_BTIME: Final = 0x0FFF  # linux/stat.h
-_STATX_BTIME: Final = 0x0800
-_STATX_SIZE: Final = 256
-_STATX: Final = struct.Struct("=I12x IIIH2x QQ 32x qI4x 16x qI4x 8x II")
-"""Of struct statx in linux/stat.h, which has one layout on every architecture: mask, links, uid, gid,
-mode, inode, size, birth time, mtime, major and minor of the device."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _fallocate = getattr(_libc, "fallocate64", None) or _libc.fallocate
 _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 _fallocate.restype = ctypes.c_int
-_statx = getattr(_libc, "statx", None)  # glibc 2.28, musl 1.2.5
-if _statx is not None:
-    _statx.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p)
-    _statx.restype = ctypes.c_int
 
 
 def _error(code: int, path: str) -> OSError:
@@ -62,28 +57,6 @@ def _stat_result(result: os.stat_result, birth_ns: int | None) -> FileStat:
         result.st_dev, result.st_ino, result.st_mode, result.st_uid, result.st_gid, result.st_nlink,
         result.st_size, result.st_mtime_ns, birth_ns,
     )  # fmt: skip
-
-
-def _file_stat(directory: int, path: bytes, flags: int, shown: str) -> FileStat:
-    """One statx(2); ``shown`` is the path that an error names."""
-    assert _statx is not None
-    buffer = ctypes.create_string_buffer(_STATX_SIZE)
-    if _statx(directory, path, flags, _STATX_BASIC_AND_BTIME, buffer):
-        raise _error(ctypes.get_errno(), shown)
-    (
-        mask, links, uid, gid, mode, inode, size, birth_s, birth_ns, mtime_s, mtime_ns, major, minor,
-    ) = _STATX.unpack_from(buffer)  # fmt: skip
-    return FileStat(
-        device=os.makedev(major, minor),
-        inode=inode,
-        mode=mode,
-        uid=uid,
-        gid=gid,
-        links=links,
-        size=size,
-        mtime_ns=mtime_s * 1_000_000_000 + mtime_ns,
-        birth_ns=birth_s * 1_000_000_000 + birth_ns if mask & _STATX_BTIME else None,
-    )
 
 
 class LinuxFile(StorageFile):
@@ -99,6 +72,8 @@ class LinuxFile(StorageFile):
         return os.pread(self._descriptor, min(length, PREAD_MAX), offset)
 
     def pwritev(self, buffers: Sequence[Buffer], offset: int, flags: int = 0) -> int:
+        if offset < 0:  # to pwritev2(2), which Python calls, -1 is the file position
+            raise _error(errno.EINVAL, self.path)
         return os.pwritev(self._descriptor, buffers, offset, flags)
 
     def truncate(self, size: int) -> None:
@@ -180,10 +155,17 @@ class LinuxFile(StorageFile):
 
     def stat(self) -> FileStat:
         result = os.fstat(self._descriptor)
-        if not self._birth_known and _statx is not None:
-            self._birth_ns = _file_stat(self._descriptor, b"", _AT_EMPTY_PATH, self.path).birth_ns
+        if not self._birth_known and statx.AVAILABLE:
+            self._birth_ns = statx.file_stat(self._descriptor, b"", statx.AT_EMPTY_PATH, self.path).birth_ns
         self._birth_known = True
         return _stat_result(result, self._birth_ns)
+
+    def atomic_limits(self) -> AtomicLimits:
+        return statx.io_limits(self._descriptor, self.path)[1]
+
+    def direct_alignment(self) -> Alignment:
+        """What direct I/O on this file wants of memory, and of offset and length."""
+        return statx.io_limits(self._descriptor, self.path)[0]
 
     def set_owner(self, mode: int, uid: int, gid: int) -> None:
         mode &= 0o777
@@ -204,6 +186,71 @@ class LinuxFile(StorageFile):
         descriptor, self._descriptor = self._descriptor, CLOSED
         if descriptor != CLOSED:
             os.close(descriptor)
+
+
+class DirectFile(LinuxFile):
+    """A file opened with O_DIRECT: memory is aligned here, offset and length are for the kernel to judge."""
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        super().__init__(descriptor, path)
+        self._alignment = self.direct_alignment().memory or mmap.PAGESIZE
+        self._spare: list[tuple[int, mmap.mmap]] = []
+        """Buffers of SPARE_SIZE with the process they are of. Each call takes its own; lists are safe among threads."""
+
+    @contextlib.contextmanager
+    def _aligned(self, length: int) -> Iterator[memoryview]:
+        """Page-aligned memory. Shared, for a fork during direct I/O does harm to private memory (open(2))."""
+        if length > SPARE_SIZE:
+            yield memoryview(mmap.mmap(-1, length))
+            return
+        buffer: mmap.mmap | None
+        try:
+            owner, buffer = self._spare.pop()
+        except IndexError:
+            owner, buffer = 0, None
+        if buffer is None or owner != os.getpid():  # a child would share it with its parent
+            owner, buffer = os.getpid(), mmap.mmap(-1, SPARE_SIZE)
+        yield memoryview(buffer)[:length]
+        self._spare.append((owner, buffer))
+
+    def pread(self, length: int, offset: int) -> bytes:
+        if length < 0 or offset < 0:
+            raise _error(errno.EINVAL, self.path)
+        with self._aligned(min(length, PREAD_MAX)) as memory:
+            return bytes(memory[: os.preadv(self._descriptor, [memory], offset)])
+
+    def pwritev(self, buffers: Sequence[Buffer], offset: int, flags: int = 0) -> int:
+        """Of an atomic write the kernel judges the number of buffers too, so each is aligned on its own."""
+        if len(buffers) > IOV_MAX or all(_is_aligned(buffer, self._alignment) for buffer in buffers):
+            return super().pwritev(buffers, offset, flags)
+        if not flags & RWF_ATOMIC:
+            return self._write_joined(buffers, offset, flags)
+        starts = list(accumulate((-(-len(buffer) // mmap.PAGESIZE) * mmap.PAGESIZE for buffer in buffers), initial=0))
+        with self._aligned(starts[-1]) as memory:
+            views = [memory[start : start + len(buffer)] for start, buffer in zip(starts, buffers, strict=False)]
+            for view, buffer in zip(views, buffers, strict=True):
+                view[:] = buffer
+            return super().pwritev(views, offset, flags)
+
+    def _write_joined(self, buffers: Sequence[Buffer], offset: int, flags: int) -> int:
+        length = min(sum(map(len, buffers)), PREAD_MAX)
+        with self._aligned(length) as memory:
+            at = 0
+            for buffer in buffers:
+                part = memoryview(buffer)[: length - at]
+                memory[at : at + len(part)] = part
+                at += len(part)
+            return super().pwritev([memory], offset, flags)
+
+
+def _is_aligned(buffer: Buffer, alignment: int) -> bool:
+    """Whether the device can take it as it lies; of read-only memory the address is not known."""
+    view = memoryview(buffer)
+    if not view.nbytes:
+        return True
+    if view.readonly or view.nbytes % alignment:
+        return False
+    return ctypes.addressof(ctypes.c_char.from_buffer(view)) % alignment == 0
 
 
 def _holder(locks: str, device: int, inode: int) -> int | None:
@@ -232,13 +279,14 @@ class LinuxStorage(Storage):
     """The file systems that this process sees."""
 
     def open(self, path: str, flags: int, mode: int = 0o666) -> LinuxFile:
-        return LinuxFile(os.open(path, flags | os.O_CLOEXEC, mode), path)
+        kind = DirectFile if flags & os.O_DIRECT else LinuxFile
+        return kind(os.open(path, flags | os.O_CLOEXEC, mode), path)
 
     def stat(self, path: str) -> FileStat:
         name = os.fsencode(path)
-        if _statx is None or b"\0" in name:  # os.lstat refuses the NUL, C would stop there
+        if not statx.AVAILABLE or b"\0" in name:  # os.lstat refuses the NUL, C would stop there
             return _stat_result(os.lstat(path), None)
-        return _file_stat(_AT_FDCWD, name, _AT_SYMLINK_NOFOLLOW, path)
+        return statx.file_stat(statx.AT_FDCWD, name, statx.AT_SYMLINK_NOFOLLOW, path)
 
     def resolve(self, path: str) -> str:
         try:

@@ -58,10 +58,10 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from untorn.geometry import SECTOR
-from untorn.storage.api import FileStat
+from untorn.storage.api import RWF_DSYNC, RWF_SYNC, FileStat
 from untorn.storage.image import Content, Inode
 from untorn.storage.ledger import Ledger
-from untorn.storage.recording import RWF_DSYNC, RWF_SYNC, Operation, Trace
+from untorn.storage.recording import Operation, Trace
 from untorn.storage.variables import (
     NEVER,
     Rename,

@@ -38,12 +38,17 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final, NamedTuple, TypeVar
 
-from untorn.storage.api import Buffer, FileStat, Storage, StorageFile
+from untorn.storage.api import (
+    RWF_APPEND,
+    RWF_DSYNC,
+    RWF_SYNC,
+    AtomicLimits,
+    Buffer,
+    FileStat,
+    Storage,
+    StorageFile,
+)
 from untorn.storage.image import Content, Image, Inode
-
-RWF_DSYNC: Final = 0x02  # uapi/linux/fs.h, as os.RWF_DSYNC where Python was built with it
-RWF_SYNC: Final = 0x04
-RWF_APPEND: Final = 0x10
 
 _HERE: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _T = TypeVar("_T")
@@ -234,6 +239,9 @@ class RecordingFile(StorageFile):
 
     def stat(self) -> FileStat:
         return self._trace.run(self._begin("stat"), self._inner.stat)
+
+    def atomic_limits(self) -> AtomicLimits:
+        return self._trace.run(self._begin("atomic_limits"), self._inner.atomic_limits)
 
     def set_owner(self, mode: int, uid: int, gid: int) -> None:
         operation = self._begin("set_owner", mode, gid)

@@ -24,10 +24,18 @@ from untorn.storage.variables import Choose, newest
 class SimulatedStorage(Storage):
     """One process on a simulated machine. Options as fields of :class:`Options`, by keyword."""
 
+    opened: type[SimulatedFile] = SimulatedFile
+    """What an open file is."""
+
     def __init__(self, disk: Disk | None = None, process: int = 1, **options: Any) -> None:
         self.process = process
         self._disk = Disk(Image(), Options(**options)) if disk is None else disk
         self._history: History | None = None
+
+    @property
+    def disk(self) -> Disk:
+        """The machine itself."""
+        return self._disk
 
     @property
     def trace(self) -> Trace:
@@ -73,7 +81,7 @@ class SimulatedStorage(Storage):
         disk.serial += 1
         disk.handles[disk.serial] = (self.process, inode)
         disk.trace.end(operation, disk.stat(inode))
-        file = SimulatedFile(disk, disk.serial, inode, path, place.path, flags)
+        file = self.opened(disk, disk.serial, inode, path, place.path, flags)
         if flags & os.O_TRUNC and not created and flags & os.O_ACCMODE:
             file.truncate(0)
         return file

@@ -8,13 +8,24 @@ import stat
 from collections.abc import Sequence
 from typing import Any, Final
 
-from untorn.storage.api import IOV_MAX, Buffer, FileStat, StorageFile
+from untorn.geometry import SECTOR
+from untorn.storage.api import (
+    IOV_MAX,
+    RWF_APPEND,
+    RWF_ATOMIC,
+    RWF_DSYNC,
+    RWF_SYNC,
+    AtomicLimits,
+    Buffer,
+    FileStat,
+    StorageFile,
+)
 from untorn.storage.disk import Disk, failure
 from untorn.storage.image import Inode
-from untorn.storage.recording import RWF_APPEND, RWF_DSYNC, RWF_SYNC, Operation, joined
+from untorn.storage.recording import Operation, joined
 
-_FLAGS_KNOWN: Final = 0x01 | RWF_DSYNC | RWF_SYNC | 0x08 | RWF_APPEND
-"""RWF_HIPRI and RWF_NOWAIT change nothing; RWF_ATOMIC on buffered writes is EOPNOTSUPP."""
+_FLAGS_KNOWN: Final = 0x01 | RWF_DSYNC | RWF_SYNC | 0x08 | RWF_APPEND | RWF_ATOMIC
+"""RWF_HIPRI and RWF_NOWAIT change nothing."""
 
 
 class SimulatedFile(StorageFile):
@@ -30,6 +41,7 @@ class SimulatedFile(StorageFile):
         self._readable = access != os.O_WRONLY
         self._writable = access != os.O_RDONLY
         self._append = bool(flags & os.O_APPEND)
+        self._direct = bool(flags & os.O_DIRECT)
         self._sync = RWF_SYNC if flags & os.O_SYNC == os.O_SYNC else RWF_DSYNC if flags & os.O_DSYNC else 0
 
     def _begin(self, name: str, *arguments: Any) -> Operation:
@@ -57,6 +69,8 @@ class SimulatedFile(StorageFile):
             raise self._fail(operation, errno.EBADF)
         if offset < 0 or length < 0:
             raise self._fail(operation, errno.EINVAL)
+        if self._direct and (offset | length) % SECTOR:
+            raise self._fail(operation, errno.EINVAL)
         data = self._inode.content.read(offset, length)
         self._disk.trace.end(operation, len(data))
         return data
@@ -65,25 +79,57 @@ class SimulatedFile(StorageFile):
         data = joined(buffers)
         start = self._inode.content.size if self._append or flags & RWF_APPEND else offset
         operation = self._begin("pwritev", start, data, flags | self._sync)
-        if not self._writable:
-            raise self._fail(operation, errno.EBADF)
-        if flags & ~_FLAGS_KNOWN:
-            raise self._fail(operation, errno.EOPNOTSUPP)
-        if start < 0 or len(buffers) > IOV_MAX:
-            raise self._fail(operation, errno.EINVAL)
-        end = min(start + len(data), self._disk.options.size_max)
-        if data and end <= start:
-            raise self._fail(operation, errno.EFBIG)
-        fitting = self._disk.fit(self._inode.content, start, end)
-        if data and fitting <= start:
-            raise self._fail(operation, errno.ENOSPC)
-        written = fitting - start
-        if not written:
+        refusal = self._refusal(buffers, offset, start, len(data), flags)
+        if refusal:
+            raise self._fail(operation, refusal)
+        if not data:
             self._disk.trace.end(operation, 0)
             return 0
+        whole = flags & RWF_ATOMIC
+        end = min(start + len(data), self._disk.options.size_max)
+        if end <= start or (whole and end < start + len(data)):
+            raise self._fail(operation, errno.EFBIG)
+        fitting = self._disk.fit(self._inode.content, start, end)
+        if fitting <= start or (whole and fitting < end):
+            raise self._fail(operation, errno.ENOSPC)
+        written = fitting - start
         self._inode.content.write(start, data if written == len(data) else data[:written])
         self._changed(operation, written)
         return written
+
+    def _refusal(self, buffers: Sequence[Buffer], offset: int, start: int, length: int, flags: int) -> int:
+        """The errno of a write that is not allowed, in the order in which Linux asks; 0 for one that is.
+
+        pwritev2(2): offset, access, buffers, then nothing for no bytes, then kiocb_set_rw_flags, the file system's
+        sizes, generic_atomic_write_valid, direct I/O and the block layer. Where the memory lies is not asked.
+        Linux 6.18 checks an atomic append by its argument and then misplaces it; here where it lands counts too.
+        """
+        if offset < 0:
+            return errno.EINVAL
+        if not self._writable:
+            return errno.EBADF
+        if len(buffers) > IOV_MAX:
+            return errno.EINVAL
+        if not length:
+            return 0
+        limits = self._disk.options.atomic
+        if flags & ~_FLAGS_KNOWN or (flags & RWF_ATOMIC and not limits.unit_min):
+            return errno.EOPNOTSUPP
+        if flags & RWF_ATOMIC:
+            if not limits.unit_min <= length <= limits.unit_max:
+                return errno.EINVAL
+            if len(buffers) > max(limits.segments_max, 1) or length & (length - 1) or offset % length:
+                return errno.EINVAL
+            if not self._direct:
+                return errno.EOPNOTSUPP
+            if start % length or self._crosses(start, start + length):
+                return errno.EINVAL
+        return errno.EINVAL if self._direct and (start | length) % SECTOR else 0
+
+    def _crosses(self, start: int, end: int) -> bool:
+        """Whether the device would tear it at its boundary, so that the block layer refuses to send it whole."""
+        boundary = self._disk.options.atomic_boundary
+        return bool(boundary) and start // boundary != (end - 1) // boundary
 
     def truncate(self, size: int) -> None:
         operation = self._begin("truncate", size)
@@ -179,6 +225,10 @@ class SimulatedFile(StorageFile):
     def stat(self) -> FileStat:
         self._check()
         return self._disk.stat(self._inode)
+
+    def atomic_limits(self) -> AtomicLimits:
+        self._check()
+        return self._disk.options.atomic
 
     def set_owner(self, mode: int, uid: int, gid: int) -> None:
         operation = self._begin("set_owner", mode, gid)

@@ -1,0 +1,89 @@
+"""Recovery that is itself cut off: from what a run of recovery wrote, the layer above and where it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from untorn.explore.lazy import LazyContent, LazyDisk, LazyInode
+from untorn.explore.space import Layer, build_layer
+from untorn.explore.world import Snapshot, World
+from untorn.storage.image import Image, Inode
+from untorn.storage.persistence import History
+from untorn.storage.recording import Trace
+from untorn.storage.variables import Variable
+
+LOOKS: Final = frozenset(
+    [
+        "acknowledge", "atomic_limits", "check_size", "close", "first_hole", "getxattr", "listdir", "lock",
+        "lock_holder", "pread", "random_bytes", "readlink", "resolve", "stat",
+    ]
+)  # fmt: skip
+"""Operations that change nothing a crash decides."""
+
+
+class Segment(NamedTuple):
+    """What recovery did between two choices: its events, and the state that holds meanwhile."""
+
+    first: int
+    last: int
+    snapshot: Snapshot
+
+
+class Cut(NamedTuple):
+    """A recovery that is cut off within one segment."""
+
+    layer: Layer
+    start: Snapshot
+
+
+def first_change(trace: Trace) -> int | None:
+    """The event at which the first operation that changes something is issued."""
+    return next(
+        (o.issued for o in trace.operations if o.name not in LOOKS and not _opens_only(o.arguments, o.name)), None
+    )
+
+
+def _opens_only(arguments: tuple[object, ...], name: str) -> bool:
+    return name == "open" and not arguments[2]
+
+
+def cuts(disk: LazyDisk, world: World, segments: Sequence[Segment]) -> list[Cut]:
+    """The layers that these segments of a recovery give."""
+    change = first_change(disk.trace)
+    result: list[Cut] = []
+    if change is None:
+        return result
+    trace = Trace(image_before(disk, world))
+    trace.operations = disk.trace.operations
+    trace.now = disk.trace.now
+    history = History(trace, **disk.rules)
+    for segment in segments:
+        if segment.last < change:
+            continue
+        history.advance(segment.last)
+        layer = build_layer(trace, history, max(segment.first, change), segment.last, nested=True)
+        result.append(Cut(layer, segment.snapshot))
+    return result
+
+
+def image_before(disk: LazyDisk, world: World) -> Image:
+    """The disk before recovery as far as it was decided; what was not is any legal value, and nobody looks at it."""
+    image = Image(dict(disk.ground.inodes), {})
+    for number, lazy in disk.decided.items():
+        image.inodes[number] = _inode_before(lazy, world)
+    image.names = {path: number for path, number in disk.looked_up.items() if number is not None}
+    return image
+
+
+def _inode_before(lazy: LazyInode, world: World) -> Inode:
+    inode = lazy.base.copy()
+    content = lazy.content
+    assert isinstance(content, LazyContent)
+    base = lazy.base.content
+    sizes = world.possible(Variable("size", lazy.number), lambda v: v, lambda: base.size)
+    inode.content.size = min(sizes)
+    for index, value in content.seen.items():
+        inode.content.put_sector(index, value)
+    inode.attributes = {name: value for name, value in lazy.attributes.seen.items() if value is not None}
+    return inode

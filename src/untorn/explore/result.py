@@ -1,0 +1,97 @@
+"""What an exploration found, in a form that goes to JSON and back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from untorn.explore.search import Problem
+
+
+class Rung(StrEnum):
+    """How far the states of a trace were explored, best first."""
+
+    EXHAUSTIVE = "exhaustive"
+    """Every crash point, every subset of sectors that the rules allow."""
+    WRITES = "exhaustive by whole writes"
+    """Every crash point, every subset of writes; no write torn."""
+    TEARS = "prefixes, one or two writes omitted, single sectors torn"
+    SAMPLED = "seeded samples"
+
+
+@dataclass
+class Deviation:
+    """One thing that did not reach the disk, or reached it before its turn."""
+
+    operation: int
+    """Index of the operation in the trace."""
+    what: str
+    """In words: "sector 3 of /f", "the name /f-untorn"."""
+    fate: str
+    """lost, early, old, new or garbage."""
+    site: str
+    """file:line in function of whoever asked for it."""
+    sectors: tuple[int, int] | None = None
+    """(sectors that survived, sectors in all) of a torn write."""
+
+
+@dataclass
+class Story:
+    """The shortest way to a bad state."""
+
+    kind: str
+    """torn, reordered, lost metadata, lost sync."""
+    problem: Problem
+    crash: str
+    """power or process."""
+    event: int
+    """The crash comes just after this event of the trace."""
+    after: int
+    """Index of the last operation issued before the crash."""
+    deviations: list[Deviation]
+    words: str
+    """The story told, ready to print."""
+    choices: dict[str, Any] = field(default_factory=dict)
+    """What replays it."""
+
+
+@dataclass
+class Result:
+    """The outcome for one target."""
+
+    target: str
+    profile: str
+    rung: Rung
+    recoveries: int = 0
+    states: int = 0
+    """Pairs of a crash point and a value for every variable, all told."""
+    nested: int = 0
+    """Of the recoveries, those after a crash inside recovery."""
+    certified: bool = False
+    refusal: str = ""
+    """Why it is not certified."""
+    interrupted: bool = False
+    bad: int = 0
+    """Recoveries that ended badly."""
+    stories: list[Story] = field(default_factory=list)
+    scope: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    operations: list[dict[str, Any]] = field(default_factory=list)
+    """The trace in brief: index, name, path, offset, length, issued, completed, error, site."""
+
+    @property
+    def log2_states(self) -> float:
+        return math.log2(self.states) if self.states else 0.0
+
+    def verdict(self) -> str:
+        """One line that claims no more than what was done."""
+        if self.bad:
+            return f"BAD: {self.bad} of {self.recoveries} recoveries ended in a bad state"
+        if self.certified:
+            return (
+                f"certified: {self.states:,} states (about 2^{self.log2_states:.0f}) in {self.recoveries:,} recoveries"
+            )
+        why = f"; not certified: {self.refusal}" if self.refusal else ""
+        return f"no bad state in {self.recoveries:,} recoveries ({self.rung.value}){why}"

@@ -1,0 +1,117 @@
+"""What a crash may leave, as the search sees it: for each variable its values, and for each the crash points.
+
+A **layer** is one run that was cut off: the workload is layer 0, a recovery that is itself cut off is layer 1, and
+so on. Crash points of a layer that no legal set tells apart are one **class**; a set of classes is a bit mask.
+A variable that a recovery did not write, or whose new value did not survive, still has what it had in the layer
+below: its value there is ``BELOW``.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from untorn.storage.disk import Options
+from untorn.storage.persistence import History
+from untorn.storage.recording import Operation, Trace
+from untorn.storage.variables import Legal, Variable
+
+
+class _Below:
+    def __repr__(self) -> str:
+        return "BELOW"
+
+    def __reduce__(self) -> str:
+        return "BELOW"
+
+
+BELOW: Final = _Below()
+"""The value of a variable that the layer below decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One variable of one layer: its distinct values, oldest first, and the classes at which each is legal."""
+
+    values: tuple[Any, ...]
+    masks: tuple[int, ...]
+    written: tuple[tuple[int, int], ...]
+    """(event, index of the value), in the order in which the cache had them."""
+
+
+@dataclass
+class Layer:
+    """One run that is cut off, between events ``first`` and ``last`` of its trace."""
+
+    trace: Trace
+    starts: list[int]
+    """The first event of each class, ascending."""
+    cells: dict[Variable, Cell]
+    joint: dict[Variable, tuple[Variable, int]]
+    """By a variable that is decided together with others: the joint one, and its place in it."""
+    acknowledged: list[int] = field(default_factory=list)
+    """By class: how many of ``acknowledgements`` had been told to the world."""
+    acknowledgements: list[Any] = field(default_factory=list)
+    names: dict[str, int] = field(default_factory=dict)
+    """Names that no operation of the trace touched."""
+
+    @property
+    def all(self) -> int:
+        """The mask of all classes."""
+        return (1 << len(self.starts)) - 1
+
+
+def build_layer(trace: Trace, history: History, first: int, last: int, *, nested: bool) -> Layer:
+    """The layer of a trace whose crash points are the events ``first`` to ``last``; ``history`` is swept to there."""
+    table = history.table()
+    acks = [o for o in trace.operations if o.name == "acknowledge" and o.completed is not None and o.completed <= last]
+    bounds = {first}
+    for legal in table.values():
+        bounds.update(bound for value in legal for bound in (value.since, value.until) if first < bound <= last)
+    bounds.update(o.completed for o in acks if o.completed is not None and o.completed > first)
+    starts = sorted(bounds)
+    cells = {variable: _cell(variable, legal, starts, last, nested=nested) for variable, legal in table.items()}
+    joint = {
+        Variable(variable.kind.removesuffix("s"), variable.inode, key): (variable, place)
+        for variable in cells
+        if isinstance(variable.key, tuple)
+        for place, key in enumerate(variable.key)
+    }
+    done = sorted(o.completed for o in acks if o.completed is not None)
+    return Layer(
+        trace, starts, cells, joint,
+        [bisect.bisect_right(done, start) for start in starts], [o.arguments[0] for o in acks],
+        {path: number for path, number in trace.image.names.items() if _untouched(path, cells, joint)},
+    )  # fmt: skip
+
+
+def _untouched(path: str, cells: dict[Variable, Cell], joint: dict[Variable, tuple[Variable, int]]) -> bool:
+    variable = Variable("name", 0, path)
+    return variable not in cells and variable not in joint
+
+
+def _cell(variable: Variable, legal: Iterable[Legal], starts: Sequence[int], last: int, *, nested: bool) -> Cell:
+    masks: dict[Any, int] = {}
+    written = []
+    inherits = nested and variable.inode
+    for value, since, until in legal:
+        low = bisect.bisect_left(starts, max(since, starts[0]))
+        high = bisect.bisect_left(starts, until)
+        key = BELOW if inherits and since == 0 else value
+        mask = (1 << high) - (1 << low) if since <= last and high > low else 0
+        masks[key] = masks.get(key, 0) | mask
+        written.append((since, key))
+    index = {value: at for at, value in enumerate(masks)}
+    return Cell(tuple(masks), tuple(masks.values()), tuple((since, index[key]) for since, key in written))
+
+
+def births(trace: Trace) -> list[Operation]:
+    """The operations that created the inodes which the image at the start does not have."""
+    return [o for o in trace.operations if o.name in ("open", "mkdir", "symlink") and o.inode not in trace.image.inodes]
+
+
+def rules(options: Options) -> dict[str, Any]:
+    """The persistence rules of a machine, as keyword arguments of History."""
+    return {"trash": options.trash}

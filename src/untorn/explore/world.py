@@ -1,0 +1,302 @@
+"""The state of one lazily explored crash: what is decided so far, and the questions that decide more.
+
+State = for each layer the mask of crash points that are still possible, for each variable asked about the values
+that it may still have (its **domain**), and for each group of sectors that failed a digest the constraint that
+they do not all match it. A question partitions a domain; the **chooser** picks the part. What nobody asks about
+stays open, so one run stands for all its values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import Any, Final, NamedTuple, Protocol
+
+from untorn.explore.space import BELOW, Cell, Layer
+from untorn.storage.variables import Variable
+
+Key = tuple[int, Variable]
+"""A variable of a layer."""
+
+
+class Ask(NamedTuple):
+    """A question about one variable: ``parts`` are the indices of its values, one branch for each part."""
+
+    key: Key
+    parts: tuple[tuple[int, ...], ...]
+
+
+class Verify(NamedTuple):
+    """Whether sectors all match a digest: branch 0 if every one is in ``matching``, branch 1 if not."""
+
+    members: tuple[tuple[Key, tuple[int, ...]], ...]
+
+
+class When(NamedTuple):
+    """A question about the crash point of a layer itself: one branch for each mask."""
+
+    layer: int
+    parts: tuple[int, ...]
+
+
+Question = Ask | Verify | When
+
+
+class Chooser(Protocol):
+    """Picks the branch of a question."""
+
+    def __call__(self, question: Question, branches: int) -> int: ...
+
+
+@dataclass(slots=True)
+class Group:
+    """Sectors that do not all match: by variable, the indices of the values that would."""
+
+    matching: dict[Key, frozenset[int]]
+
+
+class Snapshot(NamedTuple):
+    """A state to go on from."""
+
+    masks: tuple[int, ...]
+    domains: dict[Key, tuple[int, ...]]
+    groups: tuple[dict[Key, frozenset[int]], ...]
+
+
+class Undecided:
+    """The type of UNDECIDED."""
+
+
+UNDECIDED: Final = Undecided()
+
+
+class World:
+    """What is decided of one crash, or of a chain of them: layer 0 is cut off first."""
+
+    def __init__(self, layers: Sequence[Layer], choose: Chooser, start: Snapshot | None = None) -> None:
+        self.layers = list(layers)
+        self._choose = choose
+        if start is None:
+            start = Snapshot((), {}, ())
+        self.masks = list(start.masks) + [layer.all for layer in layers[len(start.masks) :]]
+        self.domains = dict(start.domains)
+        self.groups = [Group(dict(matching)) for matching in start.groups]
+        self._grouped: dict[Key, Group] = {key: group for group in self.groups for key in group.matching}
+        self.choices = 0
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(tuple(self.masks), dict(self.domains), tuple(dict(group.matching) for group in self.groups))
+
+    # Looking without deciding
+
+    def cell(self, level: int, variable: Variable) -> Cell | None:
+        return self.layers[level].cells.get(variable)
+
+    def legal(self, key: Key) -> list[int]:
+        """The indices of the values that the variable may still have."""
+        level, variable = key
+        cell = self.layers[level].cells[variable]
+        mask, masks = self.masks[level], cell.masks
+        domain = self.domains.get(key)
+        found = [at for at in (range(len(masks)) if domain is None else domain) if masks[at] & mask]
+        group = self._grouped.get(key)
+        if group is not None and len(found) > 1:
+            found = [at for at in found if self._after(key, (at,))]
+        return found
+
+    def _after(self, key: Key, part: Sequence[int]) -> int:
+        """The mask of the variable's layer after its domain were ``part``; 0 if that cannot be."""
+        level, variable = key
+        masks = self.layers[level].cells[variable].masks
+        mask = self.masks[level]
+        mask &= reduce(or_, (masks[at] for at in part), 0)
+        group = self._grouped.get(key)
+        return mask if group is None or not mask else mask & self._unmatched(group, mask, key, part)
+
+    def _unmatched(self, group: Group, mask: int, key: Key, part: Sequence[int]) -> int:
+        """The classes of the group's layer at which not all its sectors need to match."""
+        result = 0
+        for member, matching in group.matching.items():
+            masks = self.layers[member[0]].cells[member[1]].masks
+            domain: Sequence[int] = part if member == key else self.domains.get(member) or range(len(masks))
+            for at in domain:
+                if at not in matching:
+                    result |= masks[at]
+        return result & mask
+
+    # Deciding
+
+    def branch(self, question: Question, branches: int) -> int:
+        """Asks the chooser; every decision goes through here."""
+        self.choices += 1
+        return self._choose(question, branches)
+
+    def ask(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> Any:
+        """The class of the variable's value, deciding it if need be; ``base`` is its value where no layer has it."""
+        level = self.descend(variable, classify, base)
+        if isinstance(level, Undecided):
+            found = self.at(0, variable)
+            assert found is not None
+            return self._decide(found[0], self._parted(0, variable, found, classify, base))
+        return level
+
+    def descend(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> Any:
+        """As ``ask``, but UNDECIDED where only layer 0 has to decide, and it has not."""
+        for level in range(len(self.layers) - 1, -1, -1):
+            found = self.at(level, variable)
+            if found is None:
+                continue
+            classes = self._parted(level, variable, found, classify, base)
+            if len(classes) == 1:
+                chosen = next(iter(classes))
+            elif level == 0:
+                return UNDECIDED
+            else:
+                chosen = self._decide(found[0], classes)
+            if chosen is not BELOW:
+                return chosen
+        return classify(base())
+
+    def possible(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> set[Any]:
+        """Every class that the variable's value may have; decides nothing."""
+        return self._possible(len(self.layers) - 1, variable, classify, base)
+
+    def _possible(
+        self, level: int, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]
+    ) -> set[Hashable]:
+        while level >= 0:
+            found = self.at(level, variable)
+            if found is not None:
+                classes = set(self._parted(level, variable, found, classify, base))
+                if BELOW in classes:
+                    classes.remove(BELOW)
+                    classes |= self._possible(level - 1, variable, classify, base)
+                return classes
+            level -= 1
+        return {classify(base())}
+
+    def _parted(
+        self, level: int, variable: Variable, found: tuple[Key, int | None],
+        classify: Callable[[Any], Hashable], base: Callable[[], Any],
+    ) -> dict[Hashable, list[int]]:  # fmt: skip
+        """The legal values by class; those of the layer below count as one class if they cannot be told apart."""
+        key, place = found
+        values = self.layers[level].cells[key[1]].values
+        classes: dict[Hashable, list[int]] = {}
+        for at in self.legal(key):
+            value = values[at]
+            name: Hashable
+            if value is BELOW:
+                below = self._possible(level - 1, variable, classify, base)
+                name = below.pop() if len(below) == 1 else BELOW
+            else:
+                name = classify(value if place is None else value[place])
+            classes.setdefault(name, []).append(at)
+        return classes
+
+    def at(self, level: int, variable: Variable) -> tuple[Key, int | None] | None:
+        layer = self.layers[level]
+        if variable in layer.cells:
+            return (level, variable), None
+        joint = layer.joint.get(variable)
+        return None if joint is None else ((level, joint[0]), joint[1])
+
+    def _decide(self, key: Key, classes: dict[Hashable, list[int]]) -> Hashable:
+        """Lets the chooser pick one class of values and takes the others away."""
+        names = list(classes)
+        parts = [tuple(classes[name]) for name in names]
+        picked = self.branch(Ask(key, tuple(parts)), len(parts))
+        self.restrict(key, parts[picked])
+        return names[picked]
+
+    def restrict(self, key: Key, part: tuple[int, ...]) -> None:
+        """The variable has one of these values from now on."""
+        self.masks[key[0]] = self._after(key, part)
+        assert self.masks[key[0]], "a branch without a crash point"
+        self.domains[key] = part
+        group = self._grouped.get(key)
+        if group is not None and group.matching[key].isdisjoint(part):
+            self._forget(group)
+
+    def _forget(self, group: Group) -> None:
+        self.groups.remove(group)
+        for key in group.matching:
+            del self._grouped[key]
+
+    def when(self, level: int, classify: Callable[[int], Hashable]) -> Hashable:
+        """The class of the layer's crash point, deciding it if need be; ``classify`` takes a class's number."""
+        classes: dict[Hashable, int] = {}
+        mask, at = self.masks[level], 0
+        while mask >> at:
+            if mask >> at & 1:
+                name = classify(at)
+                classes[name] = classes.get(name, 0) | 1 << at
+            at += 1
+        if len(classes) == 1:
+            return next(iter(classes))
+        picked = self.branch(When(level, tuple(classes.values())), len(classes))
+        self.masks[level] = list(classes.values())[picked]
+        return list(classes)[picked]
+
+    def match(self, members: dict[Key, frozenset[int]]) -> bool:
+        """Whether all of these variables, all of layer 0, have one of the values that match; decides it if need be."""
+        mask = self.masks[0]
+        legal = {key: self.legal(key) for key in members}
+        if any(members[key].isdisjoint(found) for key, found in legal.items()):
+            return False
+        open_members = {key: matching for key, matching in members.items() if not matching.issuperset(legal[key])}
+        if not open_members:
+            return True
+        for group in {
+            id(self._grouped[key]): self._grouped[key] for key in open_members if key in self._grouped
+        }.values():
+            if self._implied(group, open_members, legal):
+                return False
+        assert not any(key in self._grouped for key in open_members), (
+            "overlapping groups must be asked about one by one"
+        )
+        masks = {key: self.layers[0].cells[key[1]].masks for key in open_members}
+        matched, unmatched = mask, 0
+        for key, matching in open_members.items():
+            matched &= reduce(or_, (masks[key][at] for at in legal[key] if at in matching), 0)
+            unmatched |= reduce(or_, (masks[key][at] for at in legal[key] if at not in matching), 0)
+        unmatched &= mask
+        if not matched:
+            return False
+        question = Verify(tuple((key, tuple(sorted(matching))) for key, matching in open_members.items()))
+        if self.branch(question, 2) == 0:
+            self.masks[0] = matched
+            for key, matching in open_members.items():
+                self.domains[key] = tuple(at for at in legal[key] if at in matching)
+            return True
+        self.masks[0] = unmatched
+        for key in open_members:
+            self.domains[key] = tuple(legal[key])
+        group = Group(open_members)
+        self.groups.append(group)
+        self._grouped.update(dict.fromkeys(open_members, group))
+        return False
+
+    def overlapping(self, members: dict[Key, frozenset[int]]) -> list[Key]:
+        """The members that are in a group already, unless that group answers the question."""
+        legal = {key: self.legal(key) for key in members}
+        if any(members[key].isdisjoint(found) for key, found in legal.items()):
+            return []
+        groups = {id(self._grouped[key]): self._grouped[key] for key in members if key in self._grouped}
+        if any(self._implied(group, members, legal) for group in groups.values()):
+            return []
+        return [key for key in members if key in self._grouped and not members[key].issuperset(legal[key])]
+
+    def _implied(self, group: Group, members: dict[Key, frozenset[int]], legal: dict[Key, list[int]]) -> bool:
+        """Whether "not all match" of a group says the same of ``members``: to match these is to match those."""
+        for key, matching in group.matching.items():
+            found = legal.get(key)
+            if found is None:
+                found = self.legal(key)
+                if not matching.issuperset(found):
+                    return False
+            elif not matching.issuperset(at for at in found if at in members.get(key, frozenset(found))):
+                return False
+        return True
