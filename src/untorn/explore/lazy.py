@@ -11,6 +11,8 @@ import os
 import stat
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from untorn.explore.digests import Digests
@@ -108,7 +110,7 @@ class LazyContent(Content):
                 self.seen[index] = value
                 self._close(index, value)
             else:
-                parts.append((start + low - offset, self.ask_sector(index, lambda v, a=low, b=high: v[a:b])))
+                parts.append((start + low - offset, self.ask_sector(index, itemgetter(slice(low, high)))))
         return parts
 
     def _close(self, index: int, value: bytes) -> None:
@@ -199,7 +201,7 @@ class LazyContent(Content):
                 return self._world.match(members)
             for key in overlapping:
                 for index, low, high in places[key]:
-                    self.ask_sector(index, lambda v, a=low, b=high: v[a:b])
+                    self.ask_sector(index, itemgetter(slice(low, high)))
 
     def _piece(
         self, start: int, piece: Piece, seed: int,
@@ -213,8 +215,8 @@ class LazyContent(Content):
             low, high = max(start - index * SECTOR, 0), min(end - index * SECTOR, SECTOR)
             answer = self._world.descend(
                 Variable("sector", self._inode, index),
-                lambda v, a=low, b=high: v[a:b],
-                lambda i=index: self._base.sector(i),
+                itemgetter(slice(low, high)),
+                partial(self._base.sector, index),
             )
             if answer is UNDECIDED:
                 open_sectors.append((index, low, high))
@@ -445,7 +447,7 @@ class LazyDisk(Disk):
             possible = self.world.possible(
                 Variable("name", 0, path),
                 lambda v: v == inode.number,
-                lambda p=path: self.ground.names.get(p),
+                partial(self.ground.names.get, path),
             )
             if True in possible:
                 count += len(possible) == 1 or self.number(path) == inode.number

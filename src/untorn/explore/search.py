@@ -8,16 +8,31 @@ point in its masks and every value that nobody asked about.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from untorn.explore.lazy import Ground, LazyDisk, LazyStorage
 from untorn.explore.nested import Cut, Segment, cuts
+from untorn.explore.space import build_layer, rules
 from untorn.explore.target import Target
-from untorn.explore.world import Question, Snapshot, World
+from untorn.explore.world import Chooser, Question, Snapshot, World
+from untorn.storage.disk import Options
+from untorn.storage.persistence import History
+from untorn.storage.recording import Trace
+from untorn.storage.simulated import SimulatedStorage
 
 Prefix = tuple[int, ...]
+
+
+class Recording(NamedTuple):
+    """A run that was recorded, and where in it a crash may come."""
+
+    trace: Trace
+    options: Options
+    time_ns: int
+    first: int
+    """The first crash point: an event of the trace."""
 
 
 class NondeterminismError(Exception):
@@ -54,9 +69,14 @@ class Run:
     cuts: list[Cut] = field(default_factory=list)
     """Where recovery can be cut off itself, as far as no other run has the same."""
 
+    @property
+    def prefix(self) -> Prefix:
+        """The choices that it was given."""
+        return self.leaf.path[: len(self.leaf.path) - len(self.questions)]
+
     def siblings(self) -> Iterator[Prefix]:
         """The prefixes of the runs that this one leaves to be done, deepest first."""
-        known = len(self.leaf.path) - len(self.questions)
+        known = len(self.prefix)
         for at in range(len(self.questions) - 1, -1, -1):
             for branch in range(self.questions[at][1] - 1, 0, -1):
                 yield (*self.leaf.path[: known + at], branch)
@@ -112,33 +132,51 @@ class Field:
         storage = LazyStorage(self.ground, world)
         if nested:
             path.world, path.disk = world, storage.lazy
-        problem = None
-        found: list[Cut] = []
-        stage = "recover"
+        problem = self._recover(storage)
+        path.cut()
+        path.world = None
+        found = cuts(storage.lazy, world, path.segments) if nested else []
+        problem = problem or self._check(storage, world)
+        if len(path.taken) < len(prefix):
+            raise NondeterminismError(f"{len(prefix)} choices before, and now {len(path.taken)}")
+        return Run(Leaf(tuple(path.taken), world.snapshot(), problem), path.questions, found)
+
+    def once(self, choose: Chooser, start: Snapshot) -> tuple[Leaf, World]:
+        """One run whose choices somebody else makes."""
+        world = World(self.ground.layers, choose, start)
+        storage = LazyStorage(self.ground, world)
+        problem = self._recover(storage) or self._check(storage, world)
+        return Leaf((), world.snapshot(), problem), world
+
+    def _recover(self, storage: LazyStorage) -> Problem | None:
         try:
-            try:
-                self.target.recover(storage)
-            finally:
-                path.cut()
-                path.world = None
-                if nested:
-                    found = cuts(storage.lazy, world, path.segments)
-            storage.kill_process()
-            stage = "check"
-            self.target.check(storage, lambda: self._acknowledged(world))
+            self.target.recover(storage)
         except NondeterminismError:
             raise
         except Exception as error:
-            problem = _problem(error, stage)
-        if len(path.taken) < len(prefix):
-            raise NondeterminismError(f"{len(prefix)} choices before, and now {len(path.taken)}")
-        leaf = Leaf(tuple(path.taken), world.snapshot(), problem)
-        return Run(leaf, path.questions, found)
+            return _problem(error, "recover")
+        storage.kill_process()
+        return None
 
-    def _acknowledged(self, world: World) -> Sequence[Any]:
+    def _check(self, storage: LazyStorage, world: World) -> Problem | None:
+        try:
+            self.target.check(storage, lambda classify=None: self._acknowledged(world, classify))
+        except NondeterminismError:
+            raise
+        except Exception as error:
+            return _problem(error, "check")
+        return None
+
+    def _acknowledged(self, world: World, classify: Callable[[Sequence[Any]], Any] | None) -> Any:
+        """What had been told to the world, or its class."""
         layer = self.ground.layers[0]
-        count: Any = world.when(0, lambda at: layer.acknowledged[at])
-        return layer.acknowledgements[:count]
+
+        def told(at: int) -> Any:
+            so_far = layer.acknowledgements[: layer.acknowledged[at]]
+            return classify(so_far) if classify else len(so_far)
+
+        answer: Any = world.when(0, told)
+        return answer if classify else layer.acknowledgements[:answer]
 
 
 def _problem(error: Exception, stage: str) -> Problem:
@@ -148,9 +186,30 @@ def _problem(error: Exception, stage: str) -> Problem:
     return Problem(type(error).__name__, str(error), stage, place)
 
 
-def runs(search: Field, *, nested: bool = False, root: Prefix = ()) -> Iterator[Run]:
-    """Every run below ``root``, depth first."""
-    waiting = [root]
+def recording_of(machine: SimulatedStorage, first: int = 0) -> Recording:
+    """What a machine recorded, to be cut off at any event from ``first`` on."""
+    return Recording(machine.trace, machine.disk.options, machine.disk.time_ns, first)
+
+
+def field_of(target: Target, recording: Recording) -> Field:
+    """The search over every power failure of a recording."""
+    trace = recording.trace
+    history = History(trace, **rules(recording.options))
+    history.advance(trace.now)
+    layer = build_layer(trace, history, recording.first, trace.now, nested=False)
+    return Field(target, Ground(layer, recording.options, recording.time_ns))
+
+
+def deeper(search: Field, run: Run) -> Iterator[Field]:
+    """The searches for the ways in which this run's recovery can be cut off."""
+    ground = search.ground
+    for cut in run.cuts:
+        yield Field(search.target, Ground(cut.layer, ground.options, ground.time_ns, ground), cut.start)
+
+
+def every(search: Field, *, nested: bool = False) -> Iterator[Run]:
+    """Every run of a search, depth first."""
+    waiting: list[Prefix] = [()]
     while waiting:
         run = search.run(waiting.pop(), nested=nested)
         yield run

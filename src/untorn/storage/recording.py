@@ -102,6 +102,13 @@ class Trace:
         self._sites = sites
         self._lock = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
     def begin(self, name: str, path: str, inode: int, *arguments: Any) -> Operation:
         site = call_site() if self._sites else None
         with self._lock:
