@@ -13,9 +13,12 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 from typing import Final
 
+from untorn.explore.ladder import is_complete, rungs
+from untorn.explore.replay import pack
 from untorn.explore.result import Result, Rung
 from untorn.explore.search import NondeterminismError, Prefix, Recording, Run, field_of, recording_of
 from untorn.explore.shrink import Shrinker
+from untorn.explore.steer import State, show
 from untorn.explore.story import brief, tell
 from untorn.explore.target import Target
 from untorn.explore.tasks import Batch, Origin, Work, explore_some, explore_there, find
@@ -59,10 +62,11 @@ Report = Callable[[Progress], None]
 def explore(
     target: Target, *, depth: int = 1, budget: Budget | None = None, executor: Executor | None = None,
     workers: int = 1, keep_going: bool = False, report: Report | None = None, recording: Recording | None = None,
-    crash: str = "power",
+    crash: str = "power", seed: int = 0,
 ) -> Result:  # fmt: skip
     """Records the target's workload and explores every crash of it; see :class:`Result`.
 
+    ``seed``: of the samples that are taken when the budget ends the search.
     ``depth``: how many times recovery is itself cut off, one in the other. ``keep_going``: go on after the first
     bad state. ``executor``: any of concurrent.futures, with so many ``workers``; without one all runs here.
     KeyboardInterrupt ends the search and gives what was found by then.
@@ -74,13 +78,13 @@ def explore(
     result = Result(target.name, str(getattr(recording.options, "profile", "strict")), Rung.EXHAUSTIVE)
     result.operations = brief(recording.trace.operations)
     progress = Progress(target.name, Rung.EXHAUSTIVE, budget=budget)
-    work = Work(target, recording, depth, keep_going)
+    work = Work(target, recording, depth, keep_going, seed)
     exploration = _Exploration(work, result, progress, started, report)
     try:
         complete = exploration.search(executor, workers)
         if complete:
             exploration.certify()
-        elif not result.bad or keep_going:
+        elif not exploration.bad or keep_going:
             exploration.climb_down()
     except KeyboardInterrupt:
         result.interrupted = True
@@ -157,8 +161,32 @@ class _Exploration:
         self.result.refusal = "no certificate yet"
 
     def climb_down(self) -> None:
-        """The rungs below the exhaustive one, while the budget lasts."""
-        self.result.refusal = "the budget ended the search"
+        """The rungs below the exhaustive one, while the budget lasts; each has a share of what is left of it."""
+        result, layer = self.result, self.outer.ground.layers[0]
+        result.refusal = f"the budget ended the search with {len(self.waiting)} known runs left"
+        result.rungs.append(f"{Rung.EXHAUSTIVE.value}: {result.recoveries} recoveries, not complete")
+        best: Rung | None = None
+        for (rung, states), share in zip(rungs(layer, self.work.seed), (0.85, 0.95, 1.0), strict=True):
+            before, complete = result.recoveries, True
+            for state in states:
+                if self.spent(share) or (self.bad and not self.work.keep_going):
+                    complete = False
+                    break
+                self._try(state)
+            complete = complete and (rung is not Rung.WRITES or is_complete(layer))
+            count = result.recoveries - before
+            result.rungs.append(f"{rung.value}: {count} recoveries, {'complete' if complete else 'not complete'}")
+            if complete and best is None:
+                best = rung
+        result.rung = best or Rung.SAMPLED
+
+    def _try(self, state: State) -> None:
+        leaf, _ = show(self.outer, state)
+        batch = Batch(recoveries=1)
+        if leaf.problem is not None:
+            batch.bad.append((Origin(), Run(leaf, [])))
+        batch.waiting, self.waiting = self.waiting, []
+        self.take(batch)
 
     def tell(self, crash: str) -> None:
         """Shrinks one bad state of each kind, and tells its story."""
@@ -170,6 +198,15 @@ class _Exploration:
             if kind in kinds or len(kinds) >= _STORIES:
                 continue
             kinds.add(kind)
-            shrinker = Shrinker(find(self.outer, origin), run.leaf)
-            story = tell(shrinker, shrinker.shrink(), crash=crash)
-            self.result.stories.append(story)
+            self._tell_one(origin, run, crash)
+
+    def _tell_one(self, origin: Origin, run: Run, crash: str) -> None:
+        search = find(self.outer, origin)
+        shrinker = Shrinker(search, run.leaf)
+        shrunk = shrinker.shrink()
+        story = tell(shrinker, shrunk, crash=crash)
+        story.choices = {**pack(search, origin, shrunk.state), "crash": crash}
+        spec = getattr(self.work.target, "spec", None)
+        if spec is not None:
+            story.choices["target"] = spec
+        self.result.stories.append(story)

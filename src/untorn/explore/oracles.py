@@ -63,10 +63,10 @@ def plain(storage: SimulatedStorage, path: str) -> Content:
     """
     folder, _, name = path.rpartition("/")
     beside = [one for one in storage.listdir(folder or "/") if one.startswith(name) and ".aside-" not in one]
-    if beside not in ([], [name]):
-        raise AssertionError(f"not plain: beside the file there is {beside}")
-    if not beside:
+    if name not in beside:
         return None
+    if beside != [name]:
+        raise AssertionError(f"not plain: beside the file there is {beside}")
     if storage.attributes(path):
         raise AssertionError(f"not plain: the file has the attributes {sorted(storage.attributes(path))}")
     return storage.read_file(path)

@@ -64,6 +64,8 @@ class Result:
     target: str
     profile: str
     rung: Rung
+    rungs: list[str] = field(default_factory=list)
+    """What was done on each rung, in words, if the budget ended the search."""
     recoveries: int = 0
     states: int = 0
     """Pairs of a crash point and a value for every variable, all told."""

@@ -25,6 +25,7 @@ class Work(NamedTuple):
     """How many times recovery is cut off itself, one in the other."""
     keep_going: bool
     """Whether to go on after a bad state."""
+    seed: int
 
 
 class Origin(NamedTuple):

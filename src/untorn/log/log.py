@@ -319,7 +319,9 @@ class Log:
         if not marked and slot.identity is Identity.INODE:
             return
         if not marked:
-            # Gone from the cache, but if the sync of an earlier removal failed, not from the disk.
+            # Gone from the cache, but if the sync of an earlier removal failed, not from the disk. The log of a start
+            # that was cut off may have no durable name yet, and without one a mark bars the file.
+            self._storage.sync_directory(os.path.dirname(self.path))
             try:
                 self._home.setxattr(MARK, slot.file_id)
             except OSError as error:

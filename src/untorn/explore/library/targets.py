@@ -64,6 +64,18 @@ class Reopened(Library):
                 raise AssertionError("a reader saw another state than recovery installed")
 
 
+class Created(Library):
+    """Recovered by opening the file to append, which makes it where it is missing."""
+
+    def recover(self, storage: SimulatedStorage) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UntornWarning)
+            api.open(PATH, "a+b", storage=storage).close()
+
+    def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
+        state_is_a_commit(plain(storage, PATH), [state or b"" for state in self.states], acknowledged)
+
+
 class Edited(Library):
     """Another program wrote the file: what it wrote stays, or is refused; it is never written over (I8)."""
 
@@ -95,6 +107,7 @@ TARGETS: Final = (
     Reopened("spills", workloads.spills, 6 * BLOCK),
     Reopened("orders", workloads.orders),
     Library("grows", workloads.grows, None),
+    Created("grows, then made anew", workloads.grows, None),
     Library("rewrites", workloads.rewrites),
     Library("sessions", workloads.sessions),
     Library("kills", workloads.kills),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+from typing import Final
 
 from untorn.explore.library.script import BLOCK, Script, stamp
 from untorn.storage.faulty import Fault
 from untorn.storage.variables import seeded
 
-SYNCS = ("fdatasync", "fsync")
+SYNCS: Final = ("fdatasync", "fsync")
+CHANGES: Final = ("pwritev", "truncate", "setxattr", "removexattr", "unlink", "sync_directory", *SYNCS)
 
 
 def commits(script: Script) -> None:
@@ -147,10 +149,16 @@ def kills(script: Script) -> None:
 
 def deaths(script: Script) -> None:
     """Processes that die in a checkpoint, in a recovery and in a close, and one that comes after."""
-    for nth in (2, 5, 8):
-        script.open(fault=Fault(nth=nth, names=("pwritev", *SYNCS, "removexattr", "unlink"), death=True))
-        script.write(nth * 100, 2 * BLOCK)
-        script.fails(script.close)
+    for nth in (9, 7, 3, 13, 16, 11):
+
+        def session(nth: int = nth) -> None:
+            script.open(fault=Fault(nth=nth, names=CHANGES, death=True))
+            script.write(nth * 100, 2 * BLOCK)
+            script.commit()
+            script.write(nth * 50, 100)
+            script.close()
+
+        script.fails(session)
     script.open()
     script.write(0, 10)
     script.close()
@@ -158,12 +166,17 @@ def deaths(script: Script) -> None:
 
 def fails(script: Script) -> None:
     """Syncs that fail, of the log and of home: the cache shows for ever what the disk may not hold."""
-    for nth in (2, 3, 4, 5):
-        script.open(fault=Fault(nth=nth, names=SYNCS, error=errno.EIO))
-        script.write(nth * 100, 700)
-        script.truncate(2 * BLOCK + nth)
-        script.write(3 * BLOCK, 10)
-        script.fails(script.close)
+    for nth in range(11):
+
+        def session(nth: int = nth) -> None:
+            script.open(fault=Fault(nth=nth, names=SYNCS, error=errno.EIO))
+            script.write(nth * 100, 700)
+            script.truncate(2 * BLOCK + nth)
+            script.commit(durable=False)
+            script.write(3 * BLOCK, 10)
+            script.close()
+
+        script.fails(session)
     script.open()
     script.write(0, 10)
     script.close()
