@@ -258,7 +258,7 @@ class Machine(NamedTuple):
 def simulated(session: Session) -> Machine:
     """A machine in memory."""
     storage = SimulatedStorage()
-    storage.mkdir(os.path.dirname(PATH))
+    storage.make_directory(os.path.dirname(PATH))
     if session.first_image is not None:
         storage.write_file(PATH, session.first_image)
     storage.settle()

@@ -118,7 +118,7 @@ class Picture:
 def machine(row: Picture) -> SimulatedStorage:
     """A machine in the state of ``row``: all on disk but what the row says is cached."""
     storage = SimulatedStorage(xattrs=row.xattrs)
-    storage.mkdir(FOLDER)
+    storage.make_directory(FOLDER)
     attributes = {"own": {MARK: FILE_ID}, "other": {MARK: OTHER_ID}, "none": {}}[row.mark]
     storage.write_file(FILE, content(row.home), attributes if row.xattrs else {})
     builder = _Builder(row, storage.stat(FILE))

@@ -79,7 +79,7 @@ def work(storage: Any, seed: int, *, log_bytes: int = 1 << 20, close: bool = Fal
 def scene(seed: int, name: str) -> Scene:
     """One of the scenes, made by the library itself."""
     storage = SimulatedStorage(seed=seed)
-    storage.mkdir(FOLDER)
+    storage.make_directory(FOLDER)
     storage.write_file(FILE, b"".join(bytes([97 + index]) * BLOCK for index in range(6)))
     if name == "commits":
         legal = work(storage, seed)

@@ -13,11 +13,11 @@ from typing import Any
 
 from untorn.storage.recording import Operation, Trace
 
-SECTOR = 512
+ATOMIC = 0x40
 FOREVER = 10**9
 
-File = tuple[bytes, int, int, int, frozenset[tuple[str, bytes]]]
-"""Content, mtime, mode, gid and attributes."""
+File = tuple[bytes | str, int, int, int, frozenset[tuple[str, bytes]]]
+"""Content, or where a link leads, mtime, mode, gid and attributes; of a directory only its mode."""
 State = frozenset[tuple[str, File]]
 
 
@@ -48,18 +48,26 @@ class Given:
 class Brute:
     """All variables of a trace, and what may be left of them at ``time``."""
 
-    def __init__(self, trace: Trace, time: int) -> None:
+    def __init__(self, trace: Trace, time: int, *, sector: int = 512, trash: bool = False) -> None:
         self.time = time
+        self.unit = sector
+        self.garbage = bytes(range(256)) * (sector // 256) if trash else None
+        self.atomics: list[list[Given]] = []
         self.operations = [o for o in trace.operations if o.issued <= time]
         self.chains: dict[tuple[Any, ...], list[Given]] = {}
         self.cache: dict[int, bytearray] = {}
         self.renames: list[tuple[Given, Given]] = []
+        self.directories: dict[int, int] = {}
+        """Their modes."""
+        self.links: dict[int, str] = {}
+        self.bound = trace.image.names.copy()
         for number, inode in trace.image.inodes.items():
-            if not inode.is_directory:
+            if inode.is_directory:
+                self.directories[number] = inode.mode
+            else:
                 self.born(number, inode.content.read(0, inode.content.size), inode)
         for path, number in trace.image.names.items():
-            if number in self.cache:
-                self.give(("name", path), number, None)
+            self.give(("name", path), number, None)
         for operation in self.operations:
             if operation.error is None:
                 self.apply(operation)
@@ -67,7 +75,7 @@ class Brute:
     def born(self, number: int, content: bytes, found: Any) -> None:
         self.cache[number] = bytearray(content)
         self.give(("size", number), len(content), None)
-        for index in range(-(-len(content) // SECTOR)):
+        for index in range(-(-len(content) // self.unit)):
             self.give(("sector", number, index), self.sector(number, index), None)
         for kind in ("mode", "gid"):
             self.give((kind, number), getattr(found, kind), None)
@@ -76,34 +84,44 @@ class Brute:
             self.give(("xattr", number, name), value, None)
 
     def sector(self, number: int, index: int) -> bytes:
-        data = bytes(self.cache[number][index * SECTOR : (index + 1) * SECTOR])
-        return data + bytes(SECTOR - len(data))
+        data = bytes(self.cache[number][index * self.unit : (index + 1) * self.unit])
+        return data + bytes(self.unit - len(data))
+
+    def write_sector(self, number: int, index: int, operation: Operation, *, whole: bool = False) -> Given:
+        variable = ("sector", number, index)
+        if self.garbage and not whole:
+            self.give(variable, self.garbage, operation)
+        return self.give(variable, self.sector(number, index), operation)
 
     def give(
         self, variable: tuple[Any, ...], value: Any, operation: Operation | None, twin: Given | None = None
     ) -> Given:
-        nothing = bytes(SECTOR) if variable[0] == "sector" else None
+        nothing = bytes(self.unit) if variable[0] == "sector" else None
         chain = self.chains.setdefault(variable, [])
         if operation is not None and not chain:
             chain.append(Given(nothing, chain=chain, name=str(variable[1])))
+        if variable[0] == "name":
+            self.bound[variable[1]] = value
         given = Given(value, operation, twin, str(variable[1]), chain)
         chain.append(given)
         return given
 
-    def apply(self, operation: Operation) -> None:  # noqa: C901
+    def apply(self, operation: Operation) -> None:  # noqa: C901, PLR0912
         number, arguments = operation.inode, operation.arguments
         match operation.name:
             case "open" if arguments[2]:
                 self.born(number, b"", operation.result)
                 self.give(("name", operation.path), number, operation)
             case "pwritev":
-                offset, data, _ = arguments
+                offset, data, flags = arguments
                 cache = self.cache[number]
                 at_end = offset + len(data) >= len(cache)
                 cache.extend(bytes(max(0, offset + len(data) - len(cache))))
                 cache[offset : offset + len(data)] = data
-                for index in range(offset // SECTOR, (offset + len(data) + SECTOR - 1) // SECTOR):
-                    self.give(("sector", number, index), self.sector(number, index), operation)
+                touched = range(offset // self.unit, (offset + len(data) + self.unit - 1) // self.unit)
+                given = [self.write_sector(number, i, operation, whole=bool(flags & ATOMIC)) for i in touched]
+                if flags & ATOMIC:
+                    self.atomics.append(given)
                 if at_end:
                     self.give(("size", number), len(cache), operation)
             case "truncate" | "allocate":
@@ -111,8 +129,9 @@ class Brute:
                 if operation.name == "truncate":
                     size, old = arguments[0], len(cache)
                     del cache[size:]
-                    for index in range(size // SECTOR, -(-old // SECTOR)):
-                        self.give(("sector", number, index), self.sector(number, index), operation)
+                    for index in range(size // self.unit, -(-old // self.unit)):
+                        through = index == size // self.unit and size % self.unit and size < old
+                        self.write_sector(number, index, operation, whole=not through)
                 else:
                     size = len(cache) if arguments[2] else max(len(cache), arguments[0] + arguments[1])
                 cache.extend(bytes(size - len(cache)))
@@ -125,9 +144,18 @@ class Brute:
             case "set_owner":
                 self.give(("mode", number), 0o100000 | arguments[0], operation)
                 self.give(("gid", number), arguments[1], operation)
-            case "unlink":
+            case "mkdir":
+                self.directories[number] = operation.result.mode
+                self.give(("name", operation.path), number, operation)
+            case "symlink":
+                self.born(number, b"", operation.result)
+                self.links[number] = arguments[0]
+                self.give(("name", operation.path), number, operation)
+            case "link":
+                self.give(("name", arguments[0]), number, operation)
+            case "unlink" | "rmdir":
                 self.give(("name", operation.path), None, operation)
-            case "rename" if arguments[0] != operation.path:
+            case "rename" if self.bound.get(arguments[0]) != number:
                 target = self.give(("name", arguments[0]), number, operation)
                 source = self.give(("name", operation.path), None, operation, target)
                 self.renames.append((source, target))
@@ -197,12 +225,17 @@ class Brute:
             if self.neither(combination):
                 continue
             names = [(path[1], given.value) for path, given in zip(paths, combination, strict=True)]
-            shown = [(path, number) for path, number in names if number is not None]
+            there = {path: number for path, number in names if number is not None}
+            shown = [(path, number) for path, number in there.items() if self.below_directories(path, there)]
             numbers = sorted({number for _, number in shown})
             for files in itertools.product(*(self.files(number) for number in numbers)):
                 content = dict(zip(numbers, files, strict=True))
                 result.add(frozenset((path, content[number]) for path, number in shown))
         return result
+
+    def below_directories(self, path: str, there: dict[str, int]) -> bool:
+        parent = os.path.dirname(path)
+        return path == "/" or (there.get(parent) in self.directories and self.below_directories(parent, there))
 
     def neither(self, combination: tuple[Given, ...]) -> bool:
         """Whether a rename took the old name and did not give the new one."""
@@ -213,15 +246,27 @@ class Brute:
                 return True
         return False
 
+    def torn(self, atomic: list[Given], row: tuple[Given, ...]) -> bool:
+        """Whether one sector shows an atomic write while another has something older than it."""
+        chosen = [(given, one) for given in atomic for one in row if one.chain is given.chain]
+        return any(one is given for given, one in chosen) and any(given in one.later() for given, one in chosen)
+
     def files(self, number: int) -> set[File]:
-        contents = set()
+        if number in self.directories:
+            return {("", 0, self.directories[number], 0, frozenset())}
+        sectors = [variable for variable in self.chains if variable[:2] == ("sector", number)]
+        disks = [
+            {variable[2]: given.value for variable, given in zip(sectors, row, strict=True)}
+            for row in itertools.product(*(self.legal(variable) for variable in sectors))
+            if not any(self.torn(atomic, row) for atomic in self.atomics)
+        ]
+        contents: set[bytes | str] = set()
         for size in {given.value for given in self.legal(("size", number))}:
-            options = []
-            for index in range(-(-size // SECTOR)):
-                variable = ("sector", number, index)
-                known = variable in self.chains
-                options.append({g.value for g in self.legal(variable)} if known else {bytes(SECTOR)})
-            contents |= {b"".join(parts)[:size] for parts in itertools.product(*options)}
+            indices = range(-(-size // self.unit))
+            if number in self.links:
+                contents.add(self.links[number])
+                continue
+            contents |= {b"".join(disk.get(i, bytes(self.unit)) for i in indices)[:size] for disk in disks}
         plain = [{g.value for g in self.legal((kind, number))} for kind in ("mtime", "mode", "gid")]
         attributes = [v for v in self.chains if v[0] == "xattr" and v[1] == number]
         choices = [{g.value for g in self.legal(variable)} for variable in attributes]

@@ -101,8 +101,9 @@ def test_an_append_counts_where_it_lands() -> None:
 
 
 def test_an_atomic_write_is_never_short() -> None:
-    for option, expected in (("capacity", errno.ENOSPC), ("size_max", errno.EFBIG)):
-        simulated = machine(**{option: 72 * K})
+    limits: dict[int, dict[str, Any]] = {errno.ENOSPC: {"capacity": 72 * K}, errno.EFBIG: {"size_max": 72 * K}}
+    for expected, options in limits.items():
+        simulated = machine(**options)
         file = simulated.open("/f", DIRECT)
         assert code(lambda: file.pwritev([bytes(16 * K)], 64 * K, RWF_ATOMIC)) == expected  # noqa: B023
         assert simulated.read_file("/f") == OLD

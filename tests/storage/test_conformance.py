@@ -51,8 +51,8 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
         symlink: Callable[[str, str], object] = os.symlink
     else:
         simulated = SimulatedStorage(uid=os.geteuid())
-        simulated.mkdir("/home")
-        inner, home, mkdir, symlink = simulated, "/home", simulated.mkdir, simulated.symlink
+        simulated.make_directory("/home")
+        inner, home, mkdir, symlink = simulated, "/home", simulated.make_directory, simulated.symlink
     if kind.startswith("recorded"):
         inner = RecordingStorage(inner)
     elif kind.startswith("faulty"):

@@ -213,7 +213,7 @@ def test_a_file_may_not_grow_beyond_the_largest_size() -> None:
 
 def test_a_machine_may_have_no_attributes_and_a_directory_no_permission() -> None:
     storage = SimulatedStorage(xattrs=False)
-    storage.mkdir("/d")
+    storage.make_directory("/d")
     storage.write_file("/d/f", b"abc")
     storage.set_writable("/d", False)
     file = storage.open("/d/f", os.O_RDWR)

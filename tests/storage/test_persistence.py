@@ -15,14 +15,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.storage.brute import Brute, State
-from untorn.storage.api import RWF_DSYNC, RWF_SYNC
+from tests.storage.brute import Brute, File, State
+from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, AtomicLimits
 from untorn.storage.image import Image
 from untorn.storage.persistence import History
 from untorn.storage.recording import Operation, Trace
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.simulated_file import SimulatedFile
-from untorn.storage.variables import GARBAGE, Value, Variable, newest, oldest, seeded
+from untorn.storage.variables import GARBAGE, Value, Variable, apply, decided, newest, oldest, seeded, stacks
 
 SECTOR = 512
 Work = Callable[[SimulatedStorage, SimulatedFile], object]
@@ -70,9 +70,9 @@ def pictures(
     work: Work, *, names: Sequence[str] = ("f",), content: str = "AAA", back: int = 0, trash: bool = False
 ) -> set[str]:
     """All disks that a power cut ``back`` events before the end of the work may leave."""
-    machine = SimulatedStorage()
-    machine.mkdir("/d")
-    machine.mkdir("/e")
+    machine = SimulatedStorage(atomic=AtomicLimits(SECTOR, 4 * SECTOR, 0, 1))
+    machine.make_directory("/d")
+    machine.make_directory("/e")
     machine.write_file("/d/f", b"".join(letter.encode() * SECTOR for letter in content))
     work(machine, machine.open("/d/f", os.O_RDWR))
     history = History(machine.trace, trash=trash)
@@ -87,9 +87,12 @@ def create(machine: SimulatedStorage, path: str, letters: str = "") -> Simulated
 
 
 def put(file: SimulatedFile, sector: int, letters: str, flags: int = 0) -> None:
+    """A write in the cache; with RWF_ATOMIC as the trace has it, whatever its offset."""
     data = b"".join(bytes(SECTOR) if c == "." else c.encode() * SECTOR for c in letters)
     if data:
-        file.pwritev([data], sector * SECTOR, flags)
+        file.pwritev([data], sector * SECTOR, flags & ~RWF_ATOMIC)
+        operation = file._disk.trace.operations[-1]
+        operation.arguments = (*operation.arguments[:2], flags)
 
 
 def fail(file: SimulatedFile, *, data_only: bool = True) -> None:
@@ -143,6 +146,21 @@ ROWS = [
     ("RWF_DSYNC takes the size it needs", w(3, "B", RWF_DSYNC), 0, "AAAB"),
     ("RWF_DSYNC leaves a size it does not need", steps(cut(4), w(0, "B", RWF_DSYNC)), 0, "BAA BAA."),
     ("RWF_SYNC takes every size", steps(cut(4), w(0, "B", RWF_SYNC)), 0, "BAA."),
+    ("RWF_ATOMIC: all or none", w(0, "BB", RWF_ATOMIC), 0, "AAA BBA"),
+    ("also while it is under way", w(0, "BB", RWF_ATOMIC), 1, "AAA BBA"),
+    ("RWF_ATOMIC alone promises nothing else", steps(w(0, "B"), w(0, "CC", RWF_ATOMIC)), 0, "AAA BAA CCA"),
+    ("with RWF_DSYNC it is durable", w(0, "BB", RWF_ATOMIC | RWF_DSYNC), 0, "BBA"),
+    ("atomic writes of one range: the newest that came", steps(w(0, "BB", RWF_ATOMIC), w(0, "CC", RWF_ATOMIC)), 0,
+     "AAA BBA CCA"),
+    ("a plain write over a part is on its own", steps(w(0, "BB", RWF_ATOMIC), w(1, "CC")), 0,
+     "AAA AAC ACA ACC BBA BBC BCA BCC"),
+    ("two that overlap", steps(w(0, "BB", RWF_ATOMIC), w(1, "CC", RWF_ATOMIC)), 0, "AAA BBA ACC BCC"),
+    ("an atomic write over a plain one", steps(w(0, "BC"), w(0, "DD", RWF_ATOMIC)), 0, "AAA BAA ACA BCA DDA"),
+    ("a sync makes it durable whole", steps(w(0, "BB", RWF_ATOMIC), sync, w(0, "C")), 0, "BBA CBA"),
+    ("a later sector that is durable does not bring it", steps(w(0, "BB", RWF_ATOMIC), w(1, "C", RWF_DSYNC)), 0,
+     "ACA BCA"),
+    ("a failed sync leaves it whole", steps(w(0, "BB", RWF_ATOMIC), failed, sync), 0, "AAA BBA"),
+    ("a size does not come with it", w(2, "BB", RWF_ATOMIC), 0, "AAA AAB AAA. AABB"),
     ("after a failed sync old or new", steps(w(0, "B"), failed), 0, "AAA BAA"),
     ("a later sync promises nothing about it", steps(w(0, "B"), failed, sync), 0, "AAA BAA"),
     ("until it is written again", steps(w(0, "B"), failed, w(0, "B"), sync), 0, "BAA"),
@@ -258,8 +276,8 @@ def test_names_are_left_as_drawn(work: Work, expected: set[str]) -> None:
 )
 def test_a_rename_is_durable_after_the_sync_of_both_directories(directories: Sequence[str], expected: set[str]) -> None:
     machine = SimulatedStorage()
-    machine.mkdir("/d")
-    machine.mkdir("/e")
+    machine.make_directory("/d")
+    machine.make_directory("/e")
     machine.write_file("/d/f", b"A")
     machine.rename("/d/f", "/e/g")
     for directory in directories:
@@ -343,19 +361,23 @@ def test_an_operation_that_never_returned_may_be_on_disk_and_is_in_no_sync() -> 
 
 # Against brute force
 
-PATHS = ("/d/f", "/d/g", "/e/f", "/e/f")
+PATHS = ("/d/f", "/d/g", "/e/f", "/e/f", "/e/s", "/e/s/f")
 OFTEN = ("/d/f", "/d/f", "/d/f", "/d/g")
 CALL = st.one_of(
     st.tuples(st.just("write"), st.sampled_from(OFTEN), st.sampled_from((0, 300, 512, 900)), st.integers(1, 700)),
+    st.tuples(st.just("atomic"), st.sampled_from(OFTEN), st.sampled_from((0, 512, 1024)), st.sampled_from((512, 1024))),
     st.tuples(st.just("truncate"), st.sampled_from(OFTEN), st.sampled_from((0, 100, 512, 1100))),
     st.tuples(st.just("allocate"), st.sampled_from(OFTEN), st.integers(1, 1200), st.booleans()),
     st.tuples(st.sampled_from(("set", "remove", "owner")), st.sampled_from(OFTEN)),
     st.tuples(st.sampled_from(("fsync", "fdatasync", "failed")), st.sampled_from(OFTEN)),
     st.tuples(st.sampled_from(("fsync", "fdatasync")), st.just("/d/f")),
     st.tuples(st.sampled_from(("unlink", "create")), st.sampled_from(PATHS)),
-    st.tuples(st.just("rename"), st.sampled_from(PATHS), st.sampled_from(PATHS)),
+    st.tuples(st.sampled_from(("rename", "rename", "link")), st.sampled_from(PATHS), st.sampled_from(PATHS)),
+    st.tuples(st.sampled_from(("mkdir", "mkdir", "rmdir")), st.just("/e/s")),
+    st.tuples(st.sampled_from(("symlink", "times")), st.sampled_from(PATHS)),
     st.tuples(
-        st.sampled_from(("directory", "directory", "directory", "failed directory")), st.sampled_from(("/d", "/e"))
+        st.sampled_from(("directory", "directory", "directory", "failed directory")),
+        st.sampled_from(("/d", "/e", "/e/s")),
     ),
 )
 CALLS = st.lists(CALL, min_size=3, max_size=9)
@@ -371,14 +393,20 @@ def perform(machine: SimulatedStorage, call: tuple[object, ...], letter: int) ->
             machine.sync_directory(path)
         elif name == "failed directory":
             machine.fail_sync_directory(path, errno.EIO)
-        elif name == "unlink":
-            machine.unlink(path)
-        elif name == "rename":
-            machine.rename(path, str(rest[0]))
+        elif name in ("rename", "link"):
+            {"rename": machine.rename, "link": machine.link}[str(name)](path, str(rest[0]))
+        elif name in ("unlink", "mkdir", "rmdir"):
+            {"unlink": machine.unlink, "mkdir": machine.mkdir, "rmdir": machine.rmdir}[str(name)](path)
+        elif name == "symlink":
+            machine.symlink(f"/nowhere/{letter}", path)
+        elif name == "times":
+            machine.set_times(path, letter)
         else:
-            file = machine.open(path, os.O_RDWR | (os.O_CREAT if name == "create" else 0))
+            more = os.O_CREAT if name == "create" else os.O_DIRECT if name == "atomic" else 0
+            file = machine.open(path, os.O_RDWR | more)
             actions: dict[object, Callable[[], object]] = {
                 "write": lambda: file.pwritev([bytes([letter]) * int(str(rest[1]))], int(str(rest[0]))),
+                "atomic": lambda: file.pwritev([bytes([letter]) * int(str(rest[1]))], int(str(rest[0])), RWF_ATOMIC),
                 "truncate": lambda: file.truncate(int(str(rest[0]))),
                 "allocate": lambda: file.allocate(0, int(str(rest[0])), keep_size=bool(rest[1])),
                 "set": lambda: file.setxattr("user.a", bytes([letter])),
@@ -414,18 +442,20 @@ def overlapped(trace: Trace, delays: Sequence[int]) -> Trace:
 
 
 def state(image: Image) -> State:
-    return frozenset(
-        (path, (i.content.read(0, i.content.size), i.mtime_ns, i.mode, i.gid, frozenset(i.attributes.items())))
-        for path, number in image.names.items()
-        for i in [image.inodes[number]]
-        if not i.is_directory
-    )
+    files: set[tuple[str, File]] = set()
+    for path, number in image.names.items():
+        found = image.inodes[number]
+        content = found.target if found.is_link else found.content.read(0, found.content.size)
+        marks = frozenset(found.attributes.items())
+        whole = (content, found.mtime_ns, found.mode, found.gid, marks)
+        files.add((path, ("", 0, found.mode, 0, marks) if found.is_directory else whole))
+    return frozenset(files)
 
 
 def traced(calls: Sequence[tuple[object, ...]], delays: Sequence[int]) -> Trace:
-    machine = SimulatedStorage()
-    machine.mkdir("/d")
-    machine.mkdir("/e")
+    machine = SimulatedStorage(atomic=AtomicLimits(512, 1024, 0, 1))
+    machine.make_directory("/d")
+    machine.make_directory("/e")
     machine.write_file("/d/f", b"A" * 700, {"user.a": b"old"})
     machine.write_file("/d/g", b"a" * 300)
     for letter, call in enumerate(calls):
@@ -434,18 +464,18 @@ def traced(calls: Sequence[tuple[object, ...]], delays: Sequence[int]) -> Trace:
 
 
 @settings(max_examples=300, derandomize=True, deadline=None)
-@given(CALLS, DELAYS, st.data())
+@given(CALLS, DELAYS, st.sampled_from((512, 512, 4096)), st.booleans(), st.data())
 def test_the_rules_allow_what_brute_force_finds_and_nothing_else(
-    calls: list[tuple[object, ...]], delays: list[int], data: st.DataObject
+    calls: list[tuple[object, ...]], delays: list[int], sector: int, trash: bool, data: st.DataObject
 ) -> None:
     trace = traced(calls, delays)
     time = data.draw(st.integers(0, trace.now), label="crash point")
-    history = History(trace)
+    history = History(trace, sector=sector, trash=trash)
     history.advance(time)
     limit = 3000
     found = [state(image) for image in images(history, limit)]
     assume(len(found) < limit)
-    assert set(found) == Brute(trace, time).states()
+    assert set(found) == Brute(trace, time, sector=sector, trash=trash).states()
 
 
 def names_left(values: dict[Variable, set[Value]]) -> set[frozenset[tuple[str, Value]]]:
@@ -491,9 +521,40 @@ def test_the_table_says_at_each_crash_point_what_the_sweep_says_there(
         assert names_left(tabled_names) == names_left(told_names)
 
 
+IN_PLACE = st.lists(
+    CALL.filter(lambda call: call[0] in ("write", "atomic", "truncate", "allocate", "fsync", "failed")),
+    min_size=3,
+    max_size=9,
+)
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(IN_PLACE, DELAYS, st.integers(0, 1000))
+def test_stacks_say_which_of_the_values_of_a_table_is_seen(
+    calls: list[tuple[object, ...]], delays: list[int], seed: int
+) -> None:
+    trace = traced(calls, delays)
+    history = History(trace)
+    history.advance(trace.now)
+    table, choose = history.table(), seeded(seed)
+    legal = {variable: list(dict.fromkeys(one.value for one in values if one.until > trace.now))
+             for variable, values in table.items()}  # fmt: skip
+    values = {variable: several[choose(variable, several)] for variable, several in legal.items()}
+    left = history.image(lambda variable, several: several.index(values[variable]))
+    by_stacks, by_levels = trace.image.copy(), trace.image.copy()
+    for variable in sorted(table, key=lambda variable: variable.level):
+        apply(by_levels, variable, values[variable])
+    for base, stack in sorted(stacks(table).items(), key=lambda entry: entry[0].kind != "size"):
+        apply(by_stacks, base, decided(stack, values.__getitem__))
+    for image in (by_stacks, by_levels):
+        for inode in image.inodes.values():
+            inode.content.zero_tail()
+        assert state(image) == state(left)
+
+
 def test_a_name_that_a_later_version_made_certain_ends_its_rename_too() -> None:
     machine = SimulatedStorage()
-    machine.mkdir("/e")
+    machine.make_directory("/e")
     machine.write_file("/f", b"A")
     machine.rename("/f", "/e/g")
     with pytest.raises(OSError, match="Input/output"):
@@ -506,7 +567,7 @@ def test_a_name_that_a_later_version_made_certain_ends_its_rename_too() -> None:
 
 def test_a_new_owner_of_the_old_name_that_is_durable_proves_the_rename() -> None:
     machine = SimulatedStorage()
-    machine.mkdir("/e")
+    machine.make_directory("/e")
     machine.write_file("/f", b"A")
     machine.rename("/f", "/e/g")
     machine.open("/f", os.O_RDWR | os.O_CREAT).close()

@@ -142,6 +142,11 @@ class StorageFile(ABC):
     def atomic_limits(self) -> AtomicLimits:
         """What statx tells of RWF_ATOMIC here. On Linux that is for direct I/O only, whoever asks."""
 
+    def hardware_unit_max(self) -> int:
+        """The largest of these writes that the device itself does whole; 0 if there is none, or nobody tells."""
+        limits = self.atomic_limits()
+        return limits.unit_max_opt or limits.unit_max
+
     @abstractmethod
     def set_owner(self, mode: int, uid: int, gid: int) -> None:
         """fchown to ``uid`` and ``gid``, as far as that is allowed, then fchmod to the permission bits of ``mode``.

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from xxhash import xxh3_128_digest
 
+from untorn.geometry import SECTOR
 from untorn.storage.api import AtomicLimits, FileStat
 from untorn.storage.image import PAGE, Content, Image, Inode
 from untorn.storage.recording import Trace
@@ -48,6 +49,8 @@ class Options:
     """How far each change moves the clock; 0 for a clock too coarse to see changes."""
     sites: bool = False
     """Whether the trace records call sites."""
+    sector: int = SECTOR
+    """Bytes that a power cut leaves whole: 512 or 4096."""
     trash: bool = False
     """Whether a power cut may leave garbage in a sector that was being written."""
     atomic: AtomicLimits = AtomicLimits()
@@ -110,10 +113,9 @@ class Disk:
         now = self.tick()
         return Inode(self.inodes, mode, self.options.uid, self.options.gid, now, now)
 
-    def settled_inode(self, path: str, mode: int, target: str = "") -> None:
-        """A directory or symbolic link, durable from the start of the trace."""
+    def settled_inode(self, path: str, mode: int) -> None:
+        """A directory, durable from the start of the trace."""
         inode = self.new_inode(mode)
-        inode.target = target
         for image in (self.live, self.trace.image):
             image.inodes[inode.number] = inode.copy()
             image.names[path] = inode.number

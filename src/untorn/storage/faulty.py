@@ -255,6 +255,9 @@ class FaultyFile(StorageFile):
     def atomic_limits(self) -> AtomicLimits:
         return self._call("atomic_limits", self._inner.atomic_limits)
 
+    def hardware_unit_max(self) -> int:
+        return self._call("hardware_unit_max", self._inner.hardware_unit_max)
+
     def set_owner(self, mode: int, uid: int, gid: int) -> None:
         self._call("set_owner", lambda: self._inner.set_owner(mode, uid, gid))
 

@@ -18,7 +18,7 @@ PAGE: Final = 4096
 RESERVED: Final = bytes(PAGE)
 """The page of a block that is allocated but never written, known by identity; it reads as zeros."""
 
-ZERO_SECTOR: Final = bytes(SECTOR)
+_ZEROS: Final = {SECTOR: bytes(SECTOR), PAGE: RESERVED}
 
 
 class Content:
@@ -129,27 +129,28 @@ class Content:
             index += 1
         return min(index * PAGE, self.size)
 
-    def sector(self, index: int) -> bytes:
-        """The SECTOR bytes at ``index``, zeros where nothing is, whatever the size."""
-        at = index * SECTOR
+    def sector(self, index: int, unit: int = SECTOR) -> bytes:
+        """The sector of ``unit`` bytes at ``index``, zeros where nothing is, whatever the size."""
+        at = index * unit
         page = self._pages.get(at // PAGE)
         if page is None:
-            return ZERO_SECTOR
-        return page[at % PAGE : at % PAGE + SECTOR]
+            return _ZEROS[unit]
+        return page[at % PAGE : at % PAGE + unit]
 
     def put_sector(self, index: int, value: bytes) -> None:
-        """Replaces a sector and leaves the size alone; zeros do not fill a hole."""
-        at = index * SECTOR
+        """Replaces a sector of ``len(value)`` bytes and leaves the size alone; zeros do not fill a hole."""
+        unit = len(value)
+        at = index * unit
         old = self._pages.get(at // PAGE)
-        if old is None and value == ZERO_SECTOR:
+        if old is None and value == _ZEROS[unit]:
             return
         page, low = old or RESERVED, at % PAGE
-        self._own()[at // PAGE] = page[:low] + value + page[low + SECTOR :]
+        self._own()[at // PAGE] = page[:low] + value + page[low + unit :]
 
-    def sectors(self, start: int, end: int) -> list[int]:
-        """Sectors of bytes [start, end) that lie in a written page, ascending."""
-        per_page = PAGE // SECTOR
-        first, last = start // SECTOR, -(-end // SECTOR)
+    def sectors(self, start: int, end: int, unit: int = SECTOR) -> list[int]:
+        """Sectors of ``unit`` bytes of [start, end) that lie in a written page, ascending."""
+        per_page = PAGE // unit
+        first, last = start // unit, -(-end // unit)
         return [
             index
             for page, data in sorted(self._pages.items())

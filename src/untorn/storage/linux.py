@@ -97,7 +97,7 @@ class LinuxFile(StorageFile):
         offset = size
         try:
             while offset < end:
-                offset += os.pwrite(self._descriptor, zeros[: end - offset], offset)
+                offset += self.pwritev([zeros[: end - offset]], offset)
         except BaseException:
             os.ftruncate(self._descriptor, size)
             raise
@@ -162,6 +162,22 @@ class LinuxFile(StorageFile):
 
     def atomic_limits(self) -> AtomicLimits:
         return statx.io_limits(self._descriptor, self.path)[1]
+
+    def hardware_unit_max(self) -> int:
+        """As the device's queue has it, for statx does not tell where the file system does it all by copying."""
+        limits = self.atomic_limits()
+        if not limits.unit_min:
+            return 0
+        device = os.fstat(self._descriptor).st_dev
+        node = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"
+        for queue in ("queue", "../queue"):  # a partition has none of its own
+            try:
+                with open(f"{node}/{queue}/atomic_write_unit_max_bytes", "rb") as file:
+                    largest = min(int(file.read()), limits.unit_max_opt or limits.unit_max)
+                    return largest if largest >= limits.unit_min else 0
+            except OSError:  # not there, or a device that only its file system knows
+                continue
+        return 0
 
     def direct_alignment(self) -> Alignment:
         """What direct I/O on this file wants of memory, and of offset and length."""

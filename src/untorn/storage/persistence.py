@@ -15,9 +15,11 @@ size (inode)             Each write that moves the end, truncate, and allocate w
                          Independent of the data: a size without its data reads zeros.
 xattr (inode, name),     Each change; only fsync makes them durable (fdatasync(2): "does not flush
 mtime, mode, gid         modified metadata unless needed to retrieve the data").
-name (path)              Each create, unlink and rename; only sync_directory makes them durable
-                         (fsync(2): "does not ensure that the entry in the directory ... has also
-                         reached disk"). Each name is independent of all others but in a rename.
+name (path)              Each create, mkdir, symlink, link, unlink, rmdir and rename; only
+                         sync_directory makes them durable (fsync(2): "does not ensure that the
+                         entry in the directory ... has also reached disk"). Each name is
+                         independent of all others but in a rename. A name is there only if its
+                         directory is: one that was synced goes with a directory whose name was not.
 =======================  ==========================================================================
 
 =======================  ==========================================================================
@@ -30,6 +32,12 @@ fsync                    The same, and attributes, times and owner. Never the na
 pwritev, RWF_DSYNC       Its return makes durable its own sectors, and the size if that is needed
                          to read them (pwritev2(2)); nothing that was written before.
 pwritev, RWF_SYNC        The same, and attributes, times and owner as fsync.
+pwritev, RWF_ATOMIC      All of its sectors survive or none (pwritev2(2), and block/ of Linux: one request,
+                         never split); it promises no durability and no order, and nothing of the size.
+                         A later plain write covers it sector by sector, by its own rule: half of an
+                         atomic write is never seen beside the older half, but beside the later one.
+                         Such sectors are one joint variable, "sectors", whose values are tuples.
+                         One that came back short was a plain write.
 truncate                 A size, and zeros for each sector or part that it cuts: until both are
                          durable the cut data may return, even where the file grows again.
 allocate                 Zeros where nothing was, so only the size is a variable. Reserved blocks
@@ -47,18 +55,19 @@ a sync that fails        What was not durable when it returned stays old-or-new 
 =======================  ==========================================================================
 
 Option ``trash``: a sector in a write that is not durable may also hold garbage, as on devices
-without powersafe overwrite (SQLite's SQLITE_IOCAP_POWERSAFE_OVERWRITE). Another profile is another
+without powersafe overwrite (SQLite's SQLITE_IOCAP_POWERSAFE_OVERWRITE), and so may the one that a truncate
+cuts through; not in a write with RWF_ATOMIC. Another profile is another
 class like History: it differs in what it adds and what it makes durable.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Final
 
 from untorn.geometry import SECTOR
-from untorn.storage.api import RWF_DSYNC, RWF_SYNC, FileStat
+from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, FileStat
 from untorn.storage.image import Content, Inode
 from untorn.storage.ledger import Ledger
 from untorn.storage.recording import Operation, Trace
@@ -82,14 +91,15 @@ class History(Ledger):
     intervals of crash points. A trace that grows can be advanced over further.
     """
 
-    def __init__(self, trace: Trace, *, trash: bool = False) -> None:
-        super().__init__(trace.image, trash=trash)
-        self.now = 0
+    def __init__(self, trace: Trace, *, sector: int = SECTOR, trash: bool = False) -> None:
+        super().__init__(trace.image, sector=sector, trash=trash)
         self.trace = trace
         self._next = 0
         self._running: list[tuple[int, int, Operation]] = []
         """Operations that were issued and not completed, by the event that completes them."""
         self._cached = {number: inode.content.copy() for number, inode in trace.image.inodes.items()}
+        self._bound = trace.image.names.copy()
+        """Names as the cache has them."""
         self._blocks: dict[int, list[tuple[int, int | None, list[int]]]] = {}
         """By inode: (completed, cut to size, pages reserved), not yet synced."""
 
@@ -191,10 +201,12 @@ class History(Ledger):
 
     # What operations add
 
-    def _add_sectors(self, operation: Operation, indices: Iterable[int]) -> None:
+    def _add_sectors(self, operation: Operation, indices: Iterable[int], torn: Container[int]) -> None:
+        """The cached content of sectors; those in ``torn`` may be garbage under ``trash``."""
         content = self._cached[operation.inode]
         for index in indices:
-            self._add(operation, Variable("sector", operation.inode, index), content.sector(index))
+            value = content.sector(index, self.sector)
+            self._add(operation, Variable("sector", operation.inode, index), value, torn=index in torn)
 
     def _add_size(self, operation: Operation) -> None:
         """A size already in the cache is a version of its own only where the last one is broken."""
@@ -206,36 +218,48 @@ class History(Ledger):
             self._add(operation, variable, size)
 
     def _opened(self, operation: Operation) -> None:
+        if operation.arguments[2]:
+            self._made(operation)
+
+    def _made(self, operation: Operation) -> None:
         found = operation.result
-        if operation.arguments[2] and isinstance(found, FileStat):
-            self._inodes[operation.inode] = Inode(
+        if isinstance(found, FileStat):
+            self._inodes[operation.inode] = inode = Inode(
                 operation.inode, found.mode, found.uid, found.gid, found.mtime_ns, found.birth_ns
             )
+            if operation.name == "symlink":
+                (inode.target,) = operation.arguments
             self._cached[operation.inode] = Content()
-            self._add(operation, Variable("name", 0, operation.path), operation.inode)
+            self._name(operation, operation.path, operation.inode)
 
     def _written(self, operation: Operation) -> None:
-        offset, data, _ = operation.arguments
+        offset, data, flags = operation.arguments
         length = len(data) if operation.completed is None else operation.result
         if not length:
             return
         content = self._cached[operation.inode]
         reaches_end = offset + length >= content.size
         content.write(offset, data[:length])
-        self._add_sectors(operation, range(offset // SECTOR, (offset + length - 1) // SECTOR + 1))
+        indices = range(offset // self.sector, (offset + length - 1) // self.sector + 1)
+        if flags & RWF_ATOMIC and length == len(data):
+            values = [content.sector(index, self.sector) for index in indices]
+            self._add_together(operation, operation.inode, indices, values)
+        else:
+            self._add_sectors(operation, indices, indices)
         if reaches_end:
             self._add_size(operation)
 
     def _truncated(self, operation: Operation) -> None:
         (size,) = operation.arguments
         content = self._cached[operation.inode]
-        cut = set(content.sectors(size, content.size) if size < content.size else [])
+        cut = set(content.sectors(size, content.size, self.sector) if size < content.size else [])
         # Where an earlier cut left a hole in the cache, the disk may still hold what was there.
-        first, last = size // SECTOR, -(-content.size // SECTOR)
+        first, last = size // self.sector, -(-content.size // self.sector)
         waiting = (number(v.key) for v in self._open.get(operation.inode, ()) if v.kind == "sector")
         cut.update(index for index in waiting if first <= index < last)
+        partly = {first} if size % self.sector and size < content.size else set()
         content.truncate(size)
-        self._add_sectors(operation, sorted(cut))
+        self._add_sectors(operation, sorted(cut), partly)
         self._add_size(operation)
         self._blocks.setdefault(operation.inode, []).append((operation.completed or NEVER, size, []))
 
@@ -260,15 +284,30 @@ class History(Ledger):
         self._add(operation, Variable("gid", operation.inode), gid)
 
     def _unlinked(self, operation: Operation) -> None:
-        self._add(operation, Variable("name", 0, operation.path), None)
+        self._name(operation, operation.path, None)
+
+    def _linked(self, operation: Operation) -> None:
+        self._name(operation, operation.arguments[0], operation.inode)
 
     def _renamed(self, operation: Operation) -> None:
-        source = Variable("name", 0, operation.path)
-        target = Variable("name", 0, operation.arguments[0])
-        if source != target:
-            added = self._add(operation, target, operation.inode)
-            removed = self._add(operation, source, None, twin=added)
-            self._renames.append(Rename(source, removed, target, added))
+        source, target = operation.path, operation.arguments[0]
+        if source == target or self._bound.get(target) == operation.inode:
+            return
+        added = self._name(operation, target, operation.inode)
+        removed = self._name(operation, source, None, twin=added)
+        self._renames.append(Rename(Variable("name", 0, source), removed, Variable("name", 0, target), added))
+
+    def _name(self, operation: Operation, path: str, inode: int | None, twin: Version | None = None) -> Version:
+        if inode is None:
+            self._bound.pop(path, None)
+        else:
+            self._bound[path] = inode
+            if self._inodes[inode].is_directory:
+                self._directories.add(path)
+        return self._add(operation, Variable("name", 0, path), inode, twin)
+
+    def _times_set(self, operation: Operation) -> None:
+        """Only the time, which is added for every operation that moves it."""
 
 
 _EFFECTS: Final[dict[str, Callable[[History, Operation], None]]] = {
@@ -279,6 +318,11 @@ _EFFECTS: Final[dict[str, Callable[[History, Operation], None]]] = {
     "setxattr": History._attribute_set,
     "removexattr": History._attribute_set,
     "set_owner": History._owner_set,
+    "mkdir": History._made,
+    "symlink": History._made,
+    "link": History._linked,
+    "set_times": History._times_set,
     "unlink": History._unlinked,
+    "rmdir": History._unlinked,
     "rename": History._renamed,
 }

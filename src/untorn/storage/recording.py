@@ -13,7 +13,12 @@ truncate                (size,); also after an open that truncated
 allocate                (offset, length, keep_size)
 fdatasync, fsync        ()
 sync_directory, unlink  ()
-rename                  (target,); ``path`` is the source
+mkdir                   (mode,); result: the FileStat of what was made
+symlink                 (target,); likewise
+rmdir                   ()
+rename                  (target,); ``path`` is the source; nothing if both name one file
+link                    (target,); ``path`` is the source
+set_times               (mtime_ns,)
 setxattr                (name, value)
 removexattr, getxattr   (name,)
 set_owner               (mode, gid)
@@ -249,6 +254,9 @@ class RecordingFile(StorageFile):
 
     def atomic_limits(self) -> AtomicLimits:
         return self._trace.run(self._begin("atomic_limits"), self._inner.atomic_limits)
+
+    def hardware_unit_max(self) -> int:
+        return self._trace.run(self._begin("hardware_unit_max"), self._inner.hardware_unit_max)
 
     def set_owner(self, mode: int, uid: int, gid: int) -> None:
         operation = self._begin("set_owner", mode, gid)

@@ -13,8 +13,8 @@ import stat
 from typing import Any
 
 from untorn.storage.api import FileStat, Storage
-from untorn.storage.disk import Disk, Options, failure
-from untorn.storage.image import PAGE, Image
+from untorn.storage.disk import PATH_MAX, Disk, Options, Place, failure
+from untorn.storage.image import PAGE, Image, Inode
 from untorn.storage.persistence import History
 from untorn.storage.recording import Operation, Trace
 from untorn.storage.simulated_file import SimulatedFile
@@ -106,14 +106,17 @@ class SimulatedStorage(Storage):
         self._disk.trace.end(operation)
 
     def rename(self, source: str, target: str) -> None:
+        """Of a directory ENOTSUP: what a power failure leaves of names below it would depend on its own name."""
         self._check(source)
         disk = self._disk
         place, inode = disk.existing(source, follow=False)
         goal = disk.walk(target, follow=False)
         for directory in (place.directory, goal.directory):
             disk.check_writable(directory, source)
-        if inode.is_directory or (goal.inode is not None and goal.inode.is_directory):
-            raise failure(errno.EISDIR, target)  # only files are renamed through the seam
+        if inode.is_directory and goal.inode is not inode:
+            raise failure(_not_over(disk, place, goal) or errno.ENOTSUP, source)
+        if goal.inode is not None and goal.inode.is_directory and goal.inode is not inode:
+            raise failure(errno.EISDIR, target)
         operation = self._begin("rename", place.path, inode.number, goal.path)
         if goal.inode is not inode:
             disk.unbind(place.path)
@@ -137,6 +140,84 @@ class SimulatedStorage(Storage):
             raise failure(errno.ENOTDIR, path)
         return place.path
 
+    # Names that only a simulated machine makes: programs run on it, not only our library
+
+    def mkdir(self, path: str, mode: int = 0o777) -> None:
+        """mkdir(2): a directory, whose name is durable after sync_directory of its parent."""
+        self._make("mkdir", path, stat.S_IFDIR | mode & 0o1777, mode)
+
+    def symlink(self, target: str, path: str) -> None:
+        """symlink(2): durable as any other name, with its target."""
+        if not target:
+            raise failure(errno.ENOENT, path)
+        if len(os.fsencode(target)) >= PATH_MAX:
+            raise failure(errno.ENAMETOOLONG, path)
+        self._make("symlink", path, stat.S_IFLNK | 0o777, target).target = target
+
+    def _make(self, name: str, path: str, mode: int, argument: int | str) -> Inode:
+        place = self._new(path)
+        inode = self._disk.new_inode(mode)
+        operation = self._begin(name, place.path, inode.number, argument)
+        self._disk.bind(place.path, inode)
+        self._disk.trace.end(operation, self._disk.stat(inode))
+        return inode
+
+    def _new(self, path: str) -> Place:
+        """Where a name is to be that is not there yet."""
+        self._check(path)
+        place = self._disk.walk(path, follow=False)
+        if place.inode is not None:
+            raise failure(errno.EEXIST, path)
+        self._disk.check_writable(place.directory, path)
+        return place
+
+    def link(self, source: str, target: str) -> None:
+        """link(2): another name for a file, or for a symbolic link itself."""
+        self._check(source)
+        place, inode = self._disk.existing(source, follow=False)
+        goal = self._new(target)
+        if inode.is_directory:
+            raise failure(errno.EPERM, source)
+        operation = self._begin("link", place.path, inode.number, goal.path)
+        self._disk.bind(goal.path, inode)
+        self._disk.trace.end(operation)
+
+    def rmdir(self, path: str) -> None:
+        """rmdir(2): removes an empty directory; durable after sync_directory of its parent."""
+        self._check(path)
+        place, inode = self._disk.existing(path, follow=False)
+        if place.path == "/":
+            raise failure(errno.EBUSY, path)
+        self._disk.check_writable(place.directory, path)
+        if not inode.is_directory:
+            raise failure(errno.ENOTDIR, path)
+        if self._disk.names(place.path):
+            raise failure(errno.ENOTEMPTY, path)
+        operation = self._begin("rmdir", place.path, inode.number)
+        self._disk.unbind(place.path)
+        self._disk.forget(inode)
+        self._disk.trace.end(operation)
+
+    def set_times(self, path: str, mtime_ns: int) -> None:
+        """utimensat(2) of the name itself, with the time of modification; that of access is not kept."""
+        self._check(path)
+        place, inode = self._disk.existing(path, follow=False)
+        operation = self._begin("set_times", place.path, inode.number, mtime_ns)
+        inode.mtime_ns = mtime_ns
+        self._disk.trace.end(operation, mtime_ns=mtime_ns)
+
+    def readlink(self, path: str) -> str:
+        """Where a symbolic link leads; EINVAL for anything else."""
+        self._check(path)
+        inode = self._disk.existing(path, follow=False)[1]
+        if not inode.is_link:
+            raise failure(errno.EINVAL, path)
+        return inode.target
+
+    def listdir(self, path: str) -> list[str]:
+        """The names in a directory, sorted."""
+        return self._disk.names(self._directory(path))
+
     def random_bytes(self, length: int) -> bytes:
         self._check("")
         return self._disk.random_bytes(length)
@@ -146,11 +227,9 @@ class SimulatedStorage(Storage):
 
     # Setting the scene and looking at it
 
-    def mkdir(self, path: str, *, writable: bool = True) -> None:
+    def make_directory(self, path: str, *, writable: bool = True) -> None:
         """A directory, durable at once; in one that is not writable names cannot change (EACCES)."""
-        place = self._disk.walk(path, follow=False)
-        if place.inode is not None:
-            raise failure(errno.EEXIST, path)
+        place = self._new(path)
         self._disk.settled_inode(place.path, stat.S_IFDIR | (0o755 if writable else 0o555))
         self.set_writable(path, writable)
 
@@ -158,13 +237,6 @@ class SimulatedStorage(Storage):
         """Whether names in a directory may change."""
         change = self._disk.unwritable.discard if writable else self._disk.unwritable.add
         change(self._directory(path))
-
-    def symlink(self, target: str, path: str) -> None:
-        """A symbolic link, durable at once."""
-        place = self._disk.walk(path, follow=False)
-        if place.inode is not None:
-            raise failure(errno.EEXIST, path)
-        self._disk.settled_inode(place.path, stat.S_IFLNK | 0o777, target)
 
     def write_file(self, path: str, data: bytes, attributes: dict[str, bytes] | None = None) -> None:
         """Gives a file this content and these attributes, durable at once.
@@ -195,10 +267,6 @@ class SimulatedStorage(Storage):
     def attributes(self, path: str) -> dict[str, bytes]:
         """The extended attributes as the cache has them."""
         return self._disk.existing(path, follow=True)[1].attributes.copy()
-
-    def listdir(self, path: str) -> list[str]:
-        """The names in a directory, sorted."""
-        return self._disk.names(self._directory(path))
 
     def free_bytes(self) -> int:
         """Bytes that can still be allocated."""
@@ -239,6 +307,20 @@ class SimulatedStorage(Storage):
         """The rules applied to the trace up to event ``at``."""
         history = self._history
         if history is None or history.trace is not self.trace or history.now > at:
-            history = self._history = History(self.trace, trash=self._disk.options.trash)
+            options = self._disk.options
+            history = self._history = History(self.trace, sector=options.sector, trash=options.trash)
         history.advance(at)
         return history
+
+
+def _not_over(disk: Disk, place: Place, goal: Place) -> int:
+    """The errno with which Linux refuses to rename a directory there, 0 if it would not."""
+    if place.path == "/" or goal.path == "/":
+        return errno.EBUSY
+    if goal.path.startswith(place.path + "/"):
+        return errno.EINVAL
+    if goal.inode is None:
+        return 0
+    if not goal.inode.is_directory:
+        return errno.ENOTDIR
+    return errno.ENOTEMPTY if disk.names(goal.path) else 0

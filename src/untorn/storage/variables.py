@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
 from untorn.geometry import SECTOR
-from untorn.storage.image import Inode
+from untorn.storage.image import Image, Inode
 
 NEVER: Final = 1 << 62
 """An event that does not come."""
 
 GARBAGE: Final = bytes(range(256)) * (SECTOR // 256)
-"""What a torn sector may hold under ``trash``."""
+"""What a torn sector may hold under ``trash``, as often as the sector is long."""
 
-Value = bytes | int | tuple[int | None, ...] | None
-"""Of a sector or attribute, of a size, time, owner or inode of a name, of joined names, of nothing."""
+Value = bytes | int | tuple[Any, ...] | None
+"""Of a sector or attribute, of a size, time, owner or inode of a name, of several together, of nothing.
+
+None of a sector or a size says that the level below decides (see ``stacks``).
+"""
+
+LAYERED: Final = frozenset({"sector", "size"})
+"""Kinds that may lie in levels."""
 
 Choose = Callable[["Variable", Sequence[Value]], int]
 """Picks the index of a legal value; index 0 is the durable one, -1 the one in the cache."""
 
 
 class Variable(NamedTuple):
-    """One thing that a crash decides; ``inode`` is 0 and ``key`` the path, or paths, for names."""
+    """One thing that a crash decides; ``inode`` is 0 and ``key`` the path for names.
+
+    What is decided together is one variable with the members in its key and tuples as values:
+    ``names`` (paths that renames connect), ``sectors`` (indices, of atomic writes) and ``metadata`` (variables).
+    """
 
     kind: str
     inode: int
-    key: int | str | tuple[str, ...] = 0
+    key: int | str | tuple[Any, ...] = 0
+    level: int = 0
+    """Above which others of the same kind, inode and key it lies; 0 for the lowest."""
 
 
 class Version:
@@ -67,11 +79,11 @@ class Rename(NamedTuple):
     added: Version
 
 
-def get(inode: Inode, variable: Variable) -> Value:
-    """The value that a variable of an inode has."""
+def get(inode: Inode, variable: Variable, unit: int = SECTOR) -> Value:
+    """The value that a variable of an inode has; ``unit`` is the length of a sector."""
     match variable.kind:
         case "sector":
-            return inode.content.sector(number(variable.key))
+            return inode.content.sector(number(variable.key), unit)
         case "size":
             return inode.content.size
         case "xattr":
@@ -122,6 +134,69 @@ def put(inode: Inode, variable: Variable, value: Value) -> None:
             inode.gid = number(value)
 
 
+def members(variable: Variable) -> tuple[Variable, ...]:
+    """The variables that it decides, in the order of the tuples that are its values; itself if it is no joint one."""
+    key = variable.key
+    if not isinstance(key, tuple):
+        return (variable,)
+    if variable.kind == "metadata":
+        return key
+    return tuple(Variable(variable.kind[:-1], variable.inode, one, variable.level) for one in key)
+
+
+def stacks(variables: Iterable[Variable]) -> dict[Variable, list[tuple[Variable, int | None]]]:
+    """Who decides a variable: by the variable at level 0 the deciding ones, uppermost first, each with the place in
+    its tuples (None where its value is no tuple).
+
+    What a crash leaves is the value of the first that says something: that is not None, and where it is a tuple has
+    something else than None in its place. The last one always does.
+    """
+    found: dict[Variable, list[tuple[int, Variable, int | None]]] = {}
+    for variable in variables:
+        joint = isinstance(variable.key, tuple)
+        for place, member in enumerate(members(variable)):
+            base = member._replace(level=0)
+            found.setdefault(base, []).append((member.level, variable, place if joint else None))
+    return {
+        base: [(variable, place) for _, variable, place in sorted(entries, key=_height, reverse=True)]
+        for base, entries in found.items()
+    }
+
+
+def decided(stack: Iterable[tuple[Variable, int | None]], pick: Callable[[Variable], Value]) -> Value:
+    """The value that a stack decides; ``pick`` is asked for a variable's value only where those above say nothing."""
+    for variable, place in stack:
+        value = pick(variable)
+        if value is not None and place is not None:
+            assert isinstance(value, tuple)
+            value = value[place]
+        if value is not None:
+            return value
+    return None
+
+
+def _height(entry: tuple[int, Variable, int | None]) -> int:
+    return entry[0]
+
+
+def apply(image: Image, variable: Variable, value: Value) -> None:
+    """Gives a disk the value of a variable, or of all members of a joint one.
+
+    Of variables that decide the same the lower ones go first. Names first, for only what has one is on the disk.
+    """
+    joint = isinstance(variable.key, tuple)
+    if joint and value is None:
+        return
+    for place, member in enumerate(members(variable)):
+        one = value[place] if joint and isinstance(value, tuple) else value
+        if member.kind == "name":
+            image.names.pop(str(member.key), None)
+            if one is not None:
+                image.names[str(member.key)] = number(one)
+        elif member.inode in image.inodes and (one is not None or member.kind not in LAYERED):
+            put(image.inodes[member.inode], member, one)
+
+
 def newest(variable: Variable, legal: Sequence[Value]) -> int:
     """Chooses what the cache had: as if all had reached the disk."""
     return len(legal) - 1
@@ -137,23 +212,23 @@ def seeded(seed: int) -> Choose:
     return lambda variable, legal: xxh3_64_intdigest(repr(variable).encode(), seed) % len(legal)
 
 
-def joined(renames: Sequence[Rename]) -> Iterator[list[Variable]]:
+def connected(renames: Sequence[Rename]) -> Iterator[list[Variable]]:
     """The names that renames connect, each set sorted."""
     sets: dict[Variable, set[Variable]] = {}
     for rename in renames:
         merged = sets.get(rename.source, {rename.source}) | sets.get(rename.target, {rename.target})
         for variable in merged:
             sets[variable] = merged
-    for variable, members in sets.items():
-        if variable == min(members):
-            yield sorted(members)
+    for variable, together in sets.items():
+        if variable == min(together):
+            yield sorted(together)
 
 
 def combinations(
-    members: Sequence[Variable], candidates: Sequence[Sequence[Version]], renames: Sequence[Rename]
+    names: Sequence[Variable], candidates: Sequence[Sequence[Version]], renames: Sequence[Rename]
 ) -> Iterator[Legal]:
     """The legal tuples: legal at one time, and no rename took the old name without giving the new."""
-    at = {variable: index for index, variable in enumerate(members)}
+    at = {variable: index for index, variable in enumerate(names)}
     rules = [(at[r.source], r.removed.ordinal, at[r.target], r.added.ordinal) for r in renames if r.source in at]
     partial: list[tuple[tuple[Version, ...], int, int]] = [((), 0, NEVER)]
     for index, versions in enumerate(candidates):

@@ -1,0 +1,101 @@
+"""Numbers for explored files that no real file has, and the open files behind them.
+
+Each number is held by a real descriptor that nothing can be done with: O_PATH, of a socket that is closed. C code
+that is handed the number gets EBADF from read, write, fsync and lseek, and ENXIO from opening /proc/self/fd/N.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posix
+import socket
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from untorn.storage.api import StorageFile
+
+_real_close: Final = posix.close
+_real_dup: Final = posix.dup
+_real_fstat: Final = posix.fstat
+
+_QUARANTINE: Final = 64
+"""Numbers that a program left open stay held this long: it may still close them, and must not close a stranger's."""
+
+_quarantine: deque[int] = deque()
+
+
+def _hollow() -> int:
+    with socket.socket(socket.AF_UNIX) as vessel:
+        return os.open(f"/proc/self/fd/{vessel.fileno()}", os.O_PATH | os.O_CLOEXEC)
+
+
+@dataclass(eq=False, slots=True)
+class Description:
+    """An open file description as in open(2): what descriptors that are duplicates share."""
+
+    file: StorageFile
+    path: str
+    """As it was opened; the directory's, for names relative to it."""
+    flags: int
+    inode: int
+    position: int = 0
+    descriptors: int = 0
+
+
+class Descriptors:
+    """The explored files that are open, by number."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, Description] = {}
+        self._hollow = _hollow()
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._open
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(list(self._open))
+
+    def __getitem__(self, number: int) -> Description:
+        found = self._open.get(number)
+        if found is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return found
+
+    def add(self, description: Description) -> int:
+        """The lowest free number, for this description."""
+        number = _real_dup(self._hollow)
+        description.descriptors += 1
+        self._open[number] = description
+        return number
+
+    def remove(self, number: int) -> Description | None:
+        """Frees the number; the description if that was its last."""
+        description = self[number]
+        del self._open[number]
+        _real_close(number)
+        description.descriptors -= 1
+        return None if description.descriptors else description
+
+    def check(self) -> list[int]:
+        """The numbers that somebody closed behind our back, so that a real file may have them now."""
+        return [number for number in self._open if not self._held(number)]
+
+    def _held(self, number: int) -> bool:
+        try:
+            return os.path.samestat(_real_fstat(number), _real_fstat(self._hollow))
+        except OSError:
+            return False
+
+    def abandon(self) -> None:
+        """Forgets all, closing no explored file."""
+        lost = self.check()
+        for number in self._open:
+            if number not in lost:
+                _quarantine.append(number)
+        while len(_quarantine) > _QUARANTINE:
+            _real_close(_quarantine.popleft())
+        self._open.clear()
+        _real_close(self._hollow)

@@ -1,0 +1,52 @@
+"""``open`` over explored files: CPython's own, so that each buffer is flushed where CPython flushes it.
+
+The raw file is ``_pyio.FileIO``, CPython's own twin in Python of its ``io.FileIO``, which speaks only through ``os``
+and so reaches the explored files. ``open`` is the twin too, with the buffers and text layer in C put under it: modes,
+messages and buffer sizes (st_blksize until Python 3.13, 128 KiB since) are those of the Python that runs.
+"""
+
+from __future__ import annotations
+
+import _pyio
+import io
+import types
+import weakref
+from typing import Any, Final
+
+
+class RawFile(_pyio.FileIO):
+    """An explored file without a buffer."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        opened.add(self)
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace(f"{type(self).__module__}.RawFile", "_io.FileIO")
+
+    def abandon(self) -> None:
+        """Closed as when the process dies: no buffer above it will be flushed, and its number is not closed."""
+        self._fd = -1
+        super(_pyio.FileIO, self).close()
+
+
+opened: Final[weakref.WeakSet[RawFile]] = weakref.WeakSet()
+"""Those that may still be open."""
+
+_twin: Any = getattr(_pyio.open, "__func__", _pyio.open)  # a staticmethod in some versions
+
+explored_open: Final = types.FunctionType(
+    _twin.__code__,
+    {
+        **vars(_pyio),
+        "FileIO": RawFile,
+        "BufferedRandom": io.BufferedRandom,
+        "BufferedReader": io.BufferedReader,
+        "BufferedWriter": io.BufferedWriter,
+        "TextIOWrapper": io.TextIOWrapper,
+        "text_encoding": io.text_encoding,
+    },
+    "open",
+    _twin.__defaults__,
+)
+"""``builtins.open`` for a path or descriptor that is explored, or whose opener may open one that is."""

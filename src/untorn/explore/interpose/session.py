@@ -1,0 +1,75 @@
+"""The interposer that is active in this process, if any."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any, Final
+
+from untorn.explore.interpose import opening
+from untorn.explore.interpose.descriptors import Descriptors
+from untorn.explore.interpose.errors import UnseenAccessError
+from untorn.explore.interpose.names import NameCalls
+from untorn.explore.interpose.places import Places
+from untorn.storage.simulated import SimulatedStorage
+
+FIRST_PID: Final = (1 << 22) + 1
+"""``os.getpid`` in an explored program: more than Linux gives to any process, so that no signal can hit a stranger."""
+
+
+class Session(NameCalls):
+    """One stay inside an interposer: what is open, and what was refused."""
+
+    def __init__(self, storage: SimulatedStorage, root: str, umask: int) -> None:
+        super().__init__()
+        self.storage = storage
+        self.umask = umask
+        self.descriptors = Descriptors()
+        self.places = Places(root, self.descriptors)
+        self.lock = threading.RLock()
+        self.refused: list[UnseenAccessError] = []
+        self.pid = FIRST_PID + storage.disk.generation
+        self._told: list[OSError] = []
+
+    def is_explored(self, subject: Any, dir_fd: int | None = None) -> bool:
+        """Whether a path, a descriptor or an object with ``fileno`` is explored."""
+        if isinstance(subject, int):
+            return subject in self.descriptors
+        if subject is None:
+            return False
+        if not isinstance(subject, str | bytes | os.PathLike) and hasattr(subject, "fileno"):
+            try:
+                return subject.fileno() in self.descriptors
+            except (OSError, ValueError):
+                return False
+        return self.places.find(subject, dir_fd) is not None
+
+    def open_file(self, *args: Any, **kwargs: Any) -> Any:
+        return opening.explored_open(*args, **kwargs)
+
+    def refuse(self, why: str) -> UnseenAccessError:
+        """The error to raise; it is raised again at the end if the program swallows it."""
+        error = UnseenAccessError(why)
+        self.refused.append(error)
+        return error
+
+    def told(self, error: OSError) -> None:
+        """Remembers an error that the explored files gave the program."""
+        self._told.append(error)
+        del self._told[:-64]
+
+    def was_told(self, error: BaseException) -> bool:
+        return any(error is told for told in self._told)
+
+
+_active: Session | None = None
+
+
+def active() -> Session | None:
+    """The session that all threads of this process are in."""
+    return _active
+
+
+def activate(session: Session | None) -> None:
+    global _active  # noqa: PLW0603
+    _active = session

@@ -1,0 +1,16 @@
+"""What programs do with files comes out the same through the interposer as on a real file system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.explore.programs import PROGRAMS
+from tests.explore.twins import explored, really
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_sees_the_same_as_in_a_real_directory(name: str, tmp_path: Path) -> None:
+    expected = really(PROGRAMS[name], tmp_path / "real")
+    assert explored(PROGRAMS[name]) == expected
