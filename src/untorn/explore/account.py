@@ -8,15 +8,14 @@ less those in which all match. Layers are independent, so a state of several lay
 from __future__ import annotations
 
 import bisect
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from untorn.explore.legal import ImageStart, Span, Sweep
-from untorn.explore.space import BELOW, Layer
+from untorn.explore.legal import Span, Sweep
+from untorn.explore.space import Layer
 from untorn.explore.world import Key, Snapshot
-from untorn.geometry import SECTOR
 from untorn.storage.variables import Variable
 
 
@@ -30,8 +29,6 @@ class Values:
 
     labels: tuple[Any, ...]
     masks: tuple[int, ...]
-    any: int
-    """Where more than one value is legal."""
 
 
 @dataclass
@@ -47,6 +44,7 @@ class Level:
     """The classes that a legal set tells from the one before."""
     births: dict[int, Any]
     sectors: dict[int, set[int]] = field(default_factory=dict)
+    """By inode: the sectors that operations of this layer changed."""
 
     def place(self, variable: Variable) -> tuple[Variable, int | None] | None:
         """The variable under which it is decided, and its place there."""
@@ -61,36 +59,39 @@ def build_level(sweep: Sweep, layer: Layer, last: int) -> Level:
     if not starts or any(low >= high for low, high in zip(starts, [*starts[1:], last + 1], strict=True)):
         raise RefusedError("the classes of crash points are not in order")
     values: dict[Variable, Values] = {}
-    changes: dict[int, list[tuple[Variable, int, int]]] = {}
-    totals = [1]
     for variable, spans in sweep.spans().items():
         own = _masks(spans, starts, last, variable)
         cell = layer.cells.get(variable)
-        base = own and spans[0].value
         if cell is None:
-            if set(own) != {base}:
+            if set(own) != {spans[0].value}:
                 raise RefusedError(f"the search does not know {variable}")
             continue
         missing = [value for value, mask in own.items() if mask and value not in cell.values]
         if missing or len(set(cell.values)) != len(cell.values):
             raise RefusedError(f"the search does not know a legal value of {variable}")
-        masks = tuple(own.get(value, 0) for value in cell.values)
-        values[variable] = Values(cell.values, masks, _several(masks))
-        count = 0
-        for at in range(len(starts)) if len(masks) > 1 else range(1):
-            now = sum(mask >> at & 1 for mask in masks)
+        values[variable] = Values(cell.values, tuple(own.get(value, 0) for value in cell.values))
+    return _level(sweep, layer, values, _totals(values, starts))
+
+
+def _totals(values: Mapping[Variable, Values], starts: Sequence[int]) -> list[int]:
+    """By class: in how many ways every variable can be given a value."""
+    steps: list[list[tuple[int, int]]] = [[] for _ in starts]
+    for variable, found in values.items():
+        edges = 1 | union(mask ^ mask << 1 for mask in found.masks)
+        count = 1
+        for at in bits(edges & (1 << len(starts)) - 1):
+            now = _at(found.masks, range(len(found.masks)), at)
             if not now:
                 raise RefusedError(f"{variable} has no legal value at event {starts[at]}")
-            if now != count:
-                changes.setdefault(at, []).append((variable, count, now))
-                count = now
+            steps[at].append((count, now))
+            count = now
     total = 1
     totals = []
-    for at in range(len(starts)):
-        for _, before, now in changes.get(at, ()):
-            total = total // (before or 1) * now
+    for changes in steps:
+        for before, now in changes:
+            total = total // before * now
         totals.append(total)
-    return _level(sweep, layer, values, totals)
+    return totals
 
 
 def _level(sweep: Sweep, layer: Layer, values: dict[Variable, Values], totals: list[int]) -> Level:
@@ -141,14 +142,6 @@ def _merged(windows: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
             start, end = low, high
         end = max(end, high)
     yield start, end
-
-
-def _several(masks: Sequence[int]) -> int:
-    once = several = 0
-    for mask in masks:
-        several |= once & mask
-        once |= mask
-    return several
 
 
 def union(masks: Iterable[int]) -> int:
@@ -246,11 +239,7 @@ class State:
                 before, after = _at(masks, self.domain(key), at), _at(masks, part, at)
             else:
                 before, after = self._unmatched(group, at, self.domains), self._unmatched(group, at, domains)
-            left = counts[at] // before * after
-            if left:
-                counts[at] = left
-            else:
-                del counts[at]
+            counts[at] = counts[at] // before * after
         groups = self.groups
         if group is not None and group[key].isdisjoint(part):
             groups = tuple(other for other in groups if other is not group)
@@ -267,15 +256,12 @@ class State:
         """The state in which not all of them do."""
         domains = {**self.domains, **{key: self.legal(key) for key in members}}
         counts = self.counts[0].copy()
-        single = ~union(self.values(key).any for key in members)
-        for at in list(counts):
+        could = self.masks[0]
+        for key, matching in members.items():
+            could &= union(self.values(key).masks[at] for at in domains[key] if at in matching)
+        for at in bits(could):
             product = prod(_at(self.values(key).masks, domains[key], at) for key in members)
-            left = counts[at] // product * self._unmatched(members, at, domains)
-            if left:
-                counts[at] = left
-            else:
-                del counts[at]
-        del single
+            counts[at] = counts[at] // product * self._unmatched(members, at, domains)
         return self._with(0, counts, domains, (*self.groups, members))
 
     def _unmatched(self, group: Group, at: int, domains: Mapping[Key, Sequence[int]]) -> int:
@@ -283,12 +269,11 @@ class State:
         all_ways = matching_ways = 1
         for key, matching in group.items():
             masks = self.values(key).masks
-            domain = domains[key]
-            all_ways *= _at(masks, domain, at)
-            matching_ways *= _at(masks, [value for value in domain if value in matching], at)
+            all_ways *= _at(masks, domains[key], at)
+            matching_ways *= _at(masks, [value for value in domains[key] if value in matching], at)
         return all_ways - matching_ways
 
-    def at_classes(self, level: int, mask: int) -> State:
+    def within(self, level: int, mask: int) -> State:
         """The state in which the crash came in one of these classes."""
         counts = {at: count for at, count in self.counts[level].items() if mask >> at & 1}
         return self._with(level, counts, self.domains, self.groups)
@@ -296,12 +281,13 @@ class State:
     def _with(
         self, level: int, counts: dict[int, int], domains: dict[Key, tuple[int, ...]], groups: tuple[Group, ...]
     ) -> State:
-        mask = 0
-        for at in counts:
-            mask |= 1 << at
+        left = {at: count for at, count in counts.items() if count}
+        mask = self.masks[level]
+        for at in self.counts[level].keys() - left.keys():
+            mask ^= 1 << at
         return State(
             self.levels, (*self.masks[:level], mask, *self.masks[level + 1 :]),
-            (*self.counts[:level], counts, *self.counts[level + 1 :]), domains, groups,
+            (*self.counts[:level], left, *self.counts[level + 1 :]), domains, groups,
         )  # fmt: skip
 
     def differs(self, end: Snapshot) -> str:
@@ -319,25 +305,7 @@ class State:
             return "the verified groups"
         return ""
 
-    # What the disk may hold, over all layers
 
-    def possible(self, variable: Variable, top: int | None = None) -> set[Any]:
-        """Every value that a variable may have after the crash of the topmost layer, or of layer ``top``."""
-        level = len(self.levels) - 1 if top is None else top
-        while level >= 0:
-            place = self.levels[level].place(variable)
-            if place is not None:
-                return self._values(level, variable, *place)
-            if variable.inode in self.levels[level].births:
-                return set(self.born(level, variable))
-            level -= 1
-        raise KeyError(variable)
-
-    def _values(self, level: int, variable: Variable, owner: Variable, place: int | None) -> set[Any]:
-        labels = self.values((level, owner)).labels
-        result = set()
-        for at in self.legal((level, owner)):
-            if labels[at] is BELOW:
-                pass
-            result.add(labels[at] if place is None else labels[at][place])
-        return result
+def _at(masks: Sequence[int], domain: Iterable[int], at: int) -> int:
+    """How many of these values are legal at a class."""
+    return sum(masks[value] >> at & 1 for value in domain)

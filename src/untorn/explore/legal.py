@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from untorn.explore.space import BELOW
 from untorn.geometry import SECTOR
-from untorn.storage.api import RWF_DSYNC, RWF_SYNC
+from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
 from untorn.storage.image import Image
 from untorn.storage.recording import Operation
 from untorn.storage.variables import GARBAGE, NEVER, Variable
@@ -45,7 +45,6 @@ class Start(Protocol):
 
     nested: bool
 
-    def inodes(self) -> Collection[int]: ...
     def kind(self, inode: int) -> int: ...
     def sizes(self, inode: int) -> Collection[int]: ...
     def sector(self, inode: int, index: int) -> Collection[bytes]: ...
@@ -59,11 +58,9 @@ class ImageStart:
 
     nested = False
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, unit: int = SECTOR) -> None:
         self._image = image
-
-    def inodes(self) -> Collection[int]:
-        return self._image.inodes
+        self._unit = unit
 
     def kind(self, inode: int) -> int:
         return stat.S_IFMT(self._image.inodes[inode].mode)
@@ -72,11 +69,11 @@ class ImageStart:
         return (self._image.inodes[inode].content.size,)
 
     def sector(self, inode: int, index: int) -> Collection[bytes]:
-        return (self._image.inodes[inode].content.sector(index),)
+        return (self._image.inodes[inode].content.sector(index, self._unit),)
 
     def sectors(self, inode: int) -> Collection[int]:
         content = self._image.inodes[inode].content
-        return content.sectors(0, content.size)
+        return content.sectors(0, content.size, self._unit)
 
     def plain(self, variable: Variable) -> Collection[Any]:
         inode = self._image.inodes[variable.inode]
@@ -124,11 +121,15 @@ class _File:
 class Sweep:
     """The witnesses of every version that operations issued by ``last`` give."""
 
-    def __init__(self, operations: Iterable[Operation], start: Start, last: int, *, trash: bool = False) -> None:
+    def __init__(
+        self, operations: Iterable[Operation], start: Start, last: int, *, sector: int = SECTOR, trash: bool = False
+    ) -> None:
         self._start = start
-        self._trash = trash
+        self._unit = sector
+        self._garbage = GARBAGE * (sector // SECTOR) if trash else None
         self._files: dict[int, _File] = {}
-        self._kinds: dict[int, int] = {}
+        self._names: dict[str, int | None] = {}
+        """Names as the cache has them, as far as operations changed them."""
         self.chains: dict[Variable, list[_Version]] = {}
         self.bases: dict[Variable, Any] = {}
         """What each variable had at the start; BELOW where the layer below decides."""
@@ -192,7 +193,9 @@ class Sweep:
 
     # Versions
 
-    def _add(self, operation: Operation, variable: Variable, value: Any, twin: _Version | None = None) -> _Version:
+    def _add(
+        self, operation: Operation, variable: Variable, value: Any, *, twin: _Version | None = None, torn: bool = False
+    ) -> _Version:
         chain = self.chains.get(variable)
         if chain is None:
             base = self.bases[variable] = self._base(variable)
@@ -200,10 +203,9 @@ class Sweep:
         owner: int | str = os.path.dirname(str(variable.key)) if variable.kind == "name" else variable.inode
         pending = self._pending.setdefault(owner, {}).setdefault(variable, [])
         completed = NEVER if operation.completed is None else operation.completed
-        if self._trash and variable.kind == "sector":
-            garbage = _Version(GARBAGE, operation.issued, completed, broken=True, place=len(chain))
-            chain.append(garbage)
-            pending.append(garbage)
+        if torn and self._garbage:
+            chain.append(_Version(self._garbage, operation.issued, completed, broken=True, place=len(chain)))
+            pending.append(chain[-1])
         version = _Version(value, operation.issued, completed, twin=twin, place=len(chain))
         chain.append(version)
         pending.append(version)
@@ -211,11 +213,11 @@ class Sweep:
 
     def _base(self, variable: Variable) -> Any:
         if variable.kind == "name":
-            return _only(self._start.name(str(variable.key)), f"the name {variable.key}")
+            return only(self._start.name(str(variable.key)), f"the name {variable.key}")
         if self._start.nested:
             return BELOW
         if variable.inode in self.births:
-            return _newborn(variable, self.births[variable.inode])
+            return newborn(variable, self.births[variable.inode], self._unit)
         start, key = self._start, variable.key
         match variable.kind:
             case "sector":
@@ -225,7 +227,7 @@ class Sweep:
                 found = start.sizes(variable.inode)
             case _:
                 found = start.plain(variable)
-        return _only(found, str(variable))
+        return only(found, str(variable))
 
     # What is in the cache
 
@@ -245,13 +247,13 @@ class Sweep:
             return bytes(high - low)
         parts = set()
         for size in self._start.sizes(number):
-            end = min(max(min(size, file.kept) - index * SECTOR, low), high)
+            end = min(max(min(size, file.kept) - index * self._unit, low), high)
             parts.update(value[low:end] + bytes(high - end) for value in self._start.sector(number, index))
-        return _only(parts, f"sector {index} of inode {number}")
+        return only(parts, f"sector {index} of inode {number}")
 
-    def _put(self, operation: Operation, index: int, value: bytes) -> None:
+    def _put(self, operation: Operation, index: int, value: bytes, *, torn: bool) -> None:
         self._file(operation.inode).sectors[index] = value
-        self._add(operation, Variable("sector", operation.inode, index), value)
+        self._add(operation, Variable("sector", operation.inode, index), value, torn=torn)
 
     def _resize(self, operation: Operation, size: int) -> None:
         """A version of the size, if it is another one or no sync can help the last."""
@@ -259,7 +261,7 @@ class Sweep:
         chain = self.chains.get(variable)
         before = self._sizes(operation.inode)
         self._file(operation.inode).size = size
-        if _only(before, f"the size of inode {operation.inode}") != size or (chain and chain[-1].broken):
+        if only(before, f"the size of inode {operation.inode}") != size or (chain and chain[-1].broken):
             self._add(operation, variable, size)
 
     # What operations do when they are issued
@@ -267,8 +269,8 @@ class Sweep:
     def _issued(self, operation: Operation) -> None:
         arguments = operation.arguments
         match operation.name:
-            case "open":
-                if arguments[2]:
+            case "open" | "mkdir" | "symlink":
+                if operation.name != "open" or arguments[2]:
                     self._create(operation)
             case "pwritev":
                 self._write(operation)
@@ -286,10 +288,14 @@ class Sweep:
                 mode = self._kind(operation.inode) | stat.S_IMODE(arguments[0])
                 self._add(operation, Variable("mode", operation.inode), mode)
                 self._add(operation, Variable("gid", operation.inode), arguments[1])
-            case "unlink":
-                self._add(operation, Variable("name", 0, operation.path), None)
+            case "unlink" | "rmdir":
+                self._name(operation, operation.path, None)
+            case "link":
+                self._name(operation, arguments[0], operation.inode)
             case "rename":
                 self._rename(operation, arguments[0])
+            case "set_times":
+                pass
             case _:
                 return
         if operation.mtime_ns is not None:
@@ -299,7 +305,11 @@ class Sweep:
         number, file = operation.inode, self._file(operation.inode)
         file.born, file.size = True, 0
         self.births[number] = operation.result
-        self._add(operation, Variable("name", 0, operation.path), number)
+        self._name(operation, operation.path, number)
+
+    def _name(self, operation: Operation, path: str, inode: int | None, twin: _Version | None = None) -> _Version:
+        self._names[path] = inode
+        return self._add(operation, Variable("name", 0, path), inode, twin=twin)
 
     def _kind(self, number: int) -> int:
         return stat.S_IFMT(self.births[number].mode) if number in self.births else self._start.kind(number)
@@ -307,44 +317,55 @@ class Sweep:
     def _beyond(self, number: int, end: int) -> bool:
         """Whether the file ends at or before ``end``."""
         sizes = self._sizes(number)
-        return _only({size <= end for size in sizes}, f"whether inode {number} ends before {end}")
+        return only({size <= end for size in sizes}, f"whether inode {number} ends before {end}")
 
     def _write(self, operation: Operation) -> None:
-        offset, data, _ = operation.arguments
-        data = data[: len(data) if operation.completed is None else operation.result]
+        offset, data, flags = operation.arguments
+        whole = len(data)
+        data = data[: whole if operation.completed is None else operation.result]
         if not data:
             return
+        if flags & RWF_ATOMIC and len(data) == whole:
+            raise UndecidedError("a write with RWF_ATOMIC: the second rules do not have it")
         number, end = operation.inode, offset + len(data)
         sizes = self._sizes(number)
         grows = min(sizes) < end or len(set(sizes)) == 1 and self._beyond(number, end)
-        for index in range(offset // SECTOR, (end - 1) // SECTOR + 1):
-            start = index * SECTOR
-            low, high = max(offset - start, 0), min(end - start, SECTOR)
-            before, after = self._cached(number, index, 0, low), self._cached(number, index, high, SECTOR)
-            self._put(operation, index, before + data[start + low - offset : start + high - offset] + after)
+        for index in range(offset // self._unit, (end - 1) // self._unit + 1):
+            start = index * self._unit
+            low, high = max(offset - start, 0), min(end - start, self._unit)
+            before, after = self._cached(number, index, 0, low), self._cached(number, index, high, self._unit)
+            self._put(operation, index, before + data[start + low - offset : start + high - offset] + after, torn=True)
         if grows:
             self._resize(operation, end)
 
     def _truncate(self, operation: Operation, size: int) -> None:
         number = operation.inode
-        file, old = self._file(number), _only(self._sizes(number), f"the size of inode {number}")
+        file, old = self._file(number), only(self._sizes(number), f"the size of inode {number}")
         known = set(file.sectors)
         if not file.born:
             known.update(self._start.sectors(number))
         for index in sorted(known):
-            if size // SECTOR <= index < -(-old // SECTOR):
-                kept = min(max(size - index * SECTOR, 0), SECTOR)
-                self._put(operation, index, self._cached(number, index, 0, kept) + bytes(SECTOR - kept))
+            if size // self._unit <= index < -(-old // self._unit):
+                kept = min(max(size - index * self._unit, 0), self._unit)
+                self._put(
+                    operation,
+                    index,
+                    self._cached(number, index, 0, kept) + bytes(self._unit - kept),
+                    torn=0 < kept < self._unit and size < old,
+                )
         file.kept = min(file.kept, size)
         self._resize(operation, size)
 
     def _rename(self, operation: Operation, target: str) -> None:
-        if target == operation.path:
+        source = operation.path
+        if source == target:
             return
-        old, new = Variable("name", 0, operation.path), Variable("name", 0, target)
-        added = self._add(operation, new, operation.inode)
-        removed = self._add(operation, old, None, added)
-        self._renames.append((old, removed, new, added))
+        bound = self._names[target] if target in self._names else only(self._start.name(target), f"the name {target}")
+        if bound == operation.inode:  # two names of one file: nothing happens
+            return
+        added = self._name(operation, target, operation.inode)
+        removed = self._name(operation, source, None, added)
+        self._renames.append((Variable("name", 0, source), removed, Variable("name", 0, target), added))
 
     # What operations prove when they return
 
@@ -447,10 +468,11 @@ def _whole(row: Sequence[_Version], rules: Sequence[tuple[int, int, int, int]]) 
     )
 
 
-def _newborn(variable: Variable, found: Any) -> Any:
+def newborn(variable: Variable, found: Any, sector: int) -> Any:
+    """What a variable of a file is when the file has just been created; ``found`` is its FileStat."""
     match variable.kind:
         case "sector":
-            return bytes(SECTOR)
+            return bytes(sector)
         case "size":
             return 0
         case "xattr":
@@ -461,7 +483,7 @@ def _newborn(variable: Variable, found: Any) -> Any:
             return getattr(found, variable.kind)
 
 
-def _only(found: Collection[Any], what: str) -> Any:
+def only(found: Collection[Any], what: str) -> Any:
     if len(set(found)) != 1:
         raise UndecidedError(f"{what} was not decided")
     return next(iter(found))

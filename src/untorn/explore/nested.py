@@ -23,8 +23,9 @@ LOOKS: Final = frozenset(
 
 
 class Segment(NamedTuple):
-    """What recovery did between two choices: its events, and the state that holds meanwhile."""
+    """What recovery did between two choices: the choices before, its events, and the state that holds meanwhile."""
 
+    path: tuple[int, ...]
     first: int
     last: int
     snapshot: Snapshot
@@ -33,6 +34,8 @@ class Segment(NamedTuple):
 class Cut(NamedTuple):
     """A recovery that is cut off within one segment."""
 
+    path: tuple[int, ...]
+    """The choices behind which it is cut off; no other segment of a search has the same."""
     layer: Layer
     start: Snapshot
 
@@ -63,7 +66,7 @@ def cuts(disk: LazyDisk, world: World, segments: Sequence[Segment]) -> list[Cut]
             continue
         history.advance(segment.last)
         layer = build_layer(trace, history, max(segment.first, change), segment.last, nested=True)
-        result.append(Cut(layer, segment.snapshot))
+        result.append(Cut(segment.path, layer, segment.snapshot))
     return result
 
 

@@ -47,8 +47,7 @@ def pack(search: Field, origin: Origin, state: State) -> dict[str, Any]:
 
 
 def _name(key: Key) -> list[Any]:
-    kind, inode, name = key[1]
-    return [kind, inode, list(name) if isinstance(name, tuple) else name]
+    return [*key[1]]
 
 
 def unpack(search: Field, saved: dict[str, Any]) -> State:
@@ -100,7 +99,7 @@ def run(path: str | Path) -> Result:
     if fingerprint(recording.trace) != saved["trace"]:
         raise UntornError(f"{target.name} does something else now than when {path} was saved: explore it anew")
     search = find(field_of(target, recording), Origin(tuple((tuple(p), index) for p, index in saved["origin"])))
-    result = empty_result(search, target.name, str(recording.options.profile))
+    result = empty_result(search, target.name, "strict")
     show_again(search, saved, result)
     return result
 

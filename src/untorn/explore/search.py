@@ -19,7 +19,7 @@ from untorn.explore.target import Target
 from untorn.explore.world import Chooser, Question, Snapshot, World
 from untorn.storage.disk import Options
 from untorn.storage.persistence import History
-from untorn.storage.recording import Trace
+from untorn.storage.recording import Operation, Trace
 from untorn.storage.simulated import SimulatedStorage
 
 Prefix = tuple[int, ...]
@@ -68,6 +68,10 @@ class Run:
     """Those behind the prefix, each with its number of branches."""
     cuts: list[Cut] = field(default_factory=list)
     """Where recovery can be cut off itself, as far as no other run has the same."""
+    operations: list[Operation] = field(default_factory=list)
+    """What recovery did, if it may be cut off itself."""
+    marks: tuple[int, ...] = ()
+    """By choice of recovery: the last event before it; then the last event of recovery."""
 
     @property
     def prefix(self) -> Prefix:
@@ -90,13 +94,14 @@ class _Path:
         self.taken: list[int] = []
         self.questions: list[tuple[Question, int]] = []
         self.segments: list[Segment] = []
+        self.marks: list[int] = []
         self.world: World | None = None
         self.disk: LazyDisk | None = None
         self._begun = 0
 
     def __call__(self, question: Question, branches: int) -> int:
         at = len(self.taken)
-        self.cut()
+        self.cut(choosing=True)
         picked = 0
         if at < len(self.prefix):
             picked = self.prefix[at]
@@ -107,13 +112,19 @@ class _Path:
         self.taken.append(picked)
         return picked
 
-    def cut(self) -> None:
-        """Ends a segment; one within the prefix belongs to the run that met it first."""
+    def cut(self, *, choosing: bool) -> None:
+        """Ends a segment; one within the prefix belongs to the run that met it first.
+
+        An operation that is running depends on the choice that it makes, so its issue is part of the next segment.
+        """
         if self.world is None or self.disk is None:
             return
-        now = self.disk.trace.now
+        now, operations = self.disk.trace.now, self.disk.trace.operations
+        if choosing and operations and operations[-1].completed is None:
+            now -= 1
         if now > self._begun and len(self.taken) >= len(self.prefix):
-            self.segments.append(Segment(self._begun, now, self.world.snapshot()))
+            self.segments.append(Segment(tuple(self.taken), self._begun + 1, now, self.world.snapshot()))
+        self.marks.append(now)
         self._begun = now
 
 
@@ -133,13 +144,15 @@ class Field:
         if nested:
             path.world, path.disk = world, storage.lazy
         problem = self._recover(storage)
-        path.cut()
+        path.cut(choosing=False)
         path.world = None
         found = cuts(storage.lazy, world, path.segments) if nested else []
+        operations = list(storage.lazy.trace.operations) if nested else []
         problem = problem or self._check(storage, world)
         if len(path.taken) < len(prefix):
             raise NondeterminismError(f"{len(prefix)} choices before, and now {len(path.taken)}")
-        return Run(Leaf(tuple(path.taken), world.snapshot(), problem), path.questions, found)
+        leaf = Leaf(tuple(path.taken), world.snapshot(), problem)
+        return Run(leaf, path.questions, found, operations, tuple(path.marks))
 
     def once(self, choose: Chooser, start: Snapshot) -> tuple[Leaf, World]:
         """One run whose choices somebody else makes."""

@@ -70,8 +70,11 @@ def _index(layer: Layer, event: int) -> int:
 
 
 def site_of(site: Site | None) -> str:
-    """file:line in function."""
-    return f"{os.path.basename(site.file)}:{site.line} in {site.function}" if site else ""
+    """file:line in function, and from where if that is not the program's own."""
+    if site is None:
+        return ""
+    here = f"{os.path.basename(site.file)}:{site.line} in {site.function}"
+    return f"{here}, from {site_of(site.caller)}" if site.caller else here
 
 
 def describe(operation: Operation) -> str:

@@ -55,27 +55,35 @@ from untorn.storage.api import (
 )
 from untorn.storage.image import Content, Image, Inode
 
-_HERE: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_UNTORN: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_HERE: Final = (os.path.join(_UNTORN, "storage", ""), os.path.join(_UNTORN, "explore", "interpose", ""))
+_LIBRARY: Final = (os.path.join(os.path.dirname(os.path.abspath(os.__file__)), ""), "<frozen ")
 _T = TypeVar("_T")
 
 
 class Site(NamedTuple):
-    """Where outside the storage layer an operation was asked for."""
+    """Where in the program an operation was asked for."""
 
     file: str
     line: int
     function: str
+    caller: Site | None = None
+    """If that is in the standard library, who called it from outside."""
 
 
 def call_site() -> Site | None:
-    """The nearest caller outside untorn/storage."""
+    """The nearest caller outside the storage layer and the explorer's interposer."""
     frame: FrameType | None = sys._getframe(1)
+    nearest: tuple[str, int, str] | None = None
     while frame is not None:
         code = frame.f_code
         if not code.co_filename.startswith(_HERE):
-            return Site(code.co_filename, frame.f_lineno, code.co_name)
+            here = (code.co_filename, frame.f_lineno, code.co_name)
+            if not code.co_filename.startswith(_LIBRARY) or "-packages" in code.co_filename:
+                return Site(*here) if nearest is None else Site(*nearest, Site(*here))
+            nearest = nearest or here
         frame = frame.f_back
-    return None
+    return None if nearest is None else Site(*nearest)
 
 
 @dataclass(slots=True)
