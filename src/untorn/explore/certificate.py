@@ -34,7 +34,8 @@ from typing import Any, Final
 
 from untorn.explore.account import Group, Level, RefusedError, State, build_level
 from untorn.explore.held import Held
-from untorn.explore.legal import ImageStart, Sweep, UndecidedError
+from untorn.explore.known import ImageStart, UndecidedError
+from untorn.explore.legal import Sweep
 from untorn.explore.search import Prefix, Run
 from untorn.explore.space import Layer
 from untorn.explore.world import Ask, Question, Verify

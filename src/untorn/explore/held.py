@@ -1,4 +1,4 @@
-"""What the disk may hold when recovery is cut off, as the certificate's checker sees it: the layers below as a start."""
+"""What the disk may hold when recovery is cut off, as the certificate's checker knows it: the layers below."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from untorn.explore.account import State
-from untorn.explore.legal import ImageStart, newborn
+from untorn.explore.known import ImageStart, newborn
 from untorn.explore.space import BELOW
 from untorn.storage.image import Image
 from untorn.storage.variables import Variable

@@ -15,21 +15,17 @@ import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
+from untorn.explore.known import Start, UndecidedError, newborn, only
 from untorn.explore.space import BELOW
 from untorn.geometry import SECTOR
 from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
-from untorn.storage.image import Image
 from untorn.storage.recording import Operation
 from untorn.storage.variables import GARBAGE, NEVER, Variable
 
 _DATA: Final = ("sector", "size")
 _META: Final = ("xattr", "mtime", "mode", "gid")
-
-
-class UndecidedError(Exception):
-    """What an operation wrote depends on something that was not decided when it ran."""
 
 
 class Span(NamedTuple):
@@ -38,57 +34,6 @@ class Span(NamedTuple):
     value: Any
     since: int
     until: int
-
-
-class Start(Protocol):
-    """The disk before the first operation, as far as it is known: each answer is a set of possibilities."""
-
-    nested: bool
-
-    def kind(self, inode: int) -> int: ...
-    def sizes(self, inode: int) -> Collection[int]: ...
-    def sector(self, inode: int, index: int) -> Collection[bytes]: ...
-    def sectors(self, inode: int) -> Collection[int]: ...
-    def plain(self, variable: Variable) -> Collection[Any]: ...
-    def name(self, path: str) -> Collection[int | None]: ...
-
-
-class ImageStart:
-    """A disk that is all known."""
-
-    nested = False
-
-    def __init__(self, image: Image, unit: int = SECTOR) -> None:
-        self._image = image
-        self._unit = unit
-
-    def kind(self, inode: int) -> int:
-        return stat.S_IFMT(self._image.inodes[inode].mode)
-
-    def sizes(self, inode: int) -> Collection[int]:
-        return (self._image.inodes[inode].content.size,)
-
-    def sector(self, inode: int, index: int) -> Collection[bytes]:
-        return (self._image.inodes[inode].content.sector(index, self._unit),)
-
-    def sectors(self, inode: int) -> Collection[int]:
-        content = self._image.inodes[inode].content
-        return content.sectors(0, content.size, self._unit)
-
-    def plain(self, variable: Variable) -> Collection[Any]:
-        inode = self._image.inodes[variable.inode]
-        match variable.kind:
-            case "xattr":
-                return (inode.attributes.get(str(variable.key)),)
-            case "mtime":
-                return (inode.mtime_ns,)
-            case "mode":
-                return (inode.mode,)
-            case _:
-                return (inode.gid,)
-
-    def name(self, path: str) -> Collection[int | None]:
-        return (self._image.names.get(path),)
 
 
 @dataclass(slots=True, eq=False)
@@ -245,11 +190,12 @@ class Sweep:
             return file.sectors[index][low:high]
         if file.born or low >= high:
             return bytes(high - low)
-        parts = set()
+        parts: set[bytes] = set()
         for size in self._start.sizes(number):
             end = min(max(min(size, file.kept) - index * self._unit, low), high)
             parts.update(value[low:end] + bytes(high - end) for value in self._start.sector(number, index))
-        return only(parts, f"sector {index} of inode {number}")
+        part: bytes = only(parts, f"sector {index} of inode {number}")
+        return part
 
     def _put(self, operation: Operation, index: int, value: bytes, *, torn: bool) -> None:
         self._file(operation.inode).sectors[index] = value
@@ -267,39 +213,42 @@ class Sweep:
     # What operations do when they are issued
 
     def _issued(self, operation: Operation) -> None:
-        arguments = operation.arguments
+        arguments, number = operation.arguments, operation.inode
         match operation.name:
-            case "open" | "mkdir" | "symlink":
-                if operation.name != "open" or arguments[2]:
-                    self._create(operation)
             case "pwritev":
                 self._write(operation)
             case "truncate":
                 self._truncate(operation, arguments[0])
             case "allocate":
                 end = arguments[0] + arguments[1]
-                if not arguments[2] and self._beyond(operation.inode, end - 1):
+                if not arguments[2] and self._beyond(number, end - 1):
                     self._resize(operation, end)
-            case "setxattr":
-                self._add(operation, Variable("xattr", operation.inode, arguments[0]), arguments[1])
-            case "removexattr":
-                self._add(operation, Variable("xattr", operation.inode, arguments[0]), None)
+            case "setxattr" | "removexattr":
+                value = arguments[1] if operation.name == "setxattr" else None
+                self._add(operation, Variable("xattr", number, arguments[0]), value)
             case "set_owner":
-                mode = self._kind(operation.inode) | stat.S_IMODE(arguments[0])
-                self._add(operation, Variable("mode", operation.inode), mode)
-                self._add(operation, Variable("gid", operation.inode), arguments[1])
-            case "unlink" | "rmdir":
-                self._name(operation, operation.path, None)
-            case "link":
-                self._name(operation, arguments[0], operation.inode)
-            case "rename":
-                self._rename(operation, arguments[0])
+                mode = self._kind(number) | stat.S_IMODE(arguments[0])
+                self._add(operation, Variable("mode", number), mode)
+                self._add(operation, Variable("gid", number), arguments[1])
             case "set_times":
                 pass
             case _:
+                self._name_changed(operation)
                 return
         if operation.mtime_ns is not None:
-            self._add(operation, Variable("mtime", operation.inode), operation.mtime_ns)
+            self._add(operation, Variable("mtime", number), operation.mtime_ns)
+
+    def _name_changed(self, operation: Operation) -> None:
+        match operation.name:
+            case "open" | "mkdir" | "symlink":
+                if operation.name != "open" or operation.arguments[2]:
+                    self._create(operation)
+            case "unlink" | "rmdir":
+                self._name(operation, operation.path, None)
+            case "link":
+                self._name(operation, operation.arguments[0], operation.inode)
+            case "rename":
+                self._rename(operation, operation.arguments[0])
 
     def _create(self, operation: Operation) -> None:
         number, file = operation.inode, self._file(operation.inode)
@@ -317,7 +266,8 @@ class Sweep:
     def _beyond(self, number: int, end: int) -> bool:
         """Whether the file ends at or before ``end``."""
         sizes = self._sizes(number)
-        return only({size <= end for size in sizes}, f"whether inode {number} ends before {end}")
+        result: bool = only({size <= end for size in sizes}, f"whether inode {number} ends before {end}")
+        return result
 
     def _write(self, operation: Operation) -> None:
         offset, data, flags = operation.arguments
@@ -329,7 +279,7 @@ class Sweep:
             raise UndecidedError("a write with RWF_ATOMIC: the second rules do not have it")
         number, end = operation.inode, offset + len(data)
         sizes = self._sizes(number)
-        grows = min(sizes) < end or len(set(sizes)) == 1 and self._beyond(number, end)
+        grows = min(sizes) < end or (len(set(sizes)) == 1 and self._beyond(number, end))
         for index in range(offset // self._unit, (end - 1) // self._unit + 1):
             start = index * self._unit
             low, high = max(offset - start, 0), min(end - start, self._unit)
@@ -466,24 +416,3 @@ def _whole(row: Sequence[_Version], rules: Sequence[tuple[int, int, int, int]]) 
     return not any(
         row[source].place >= removed and row[target].place < added for source, removed, target, added in rules
     )
-
-
-def newborn(variable: Variable, found: Any, sector: int) -> Any:
-    """What a variable of a file is when the file has just been created; ``found`` is its FileStat."""
-    match variable.kind:
-        case "sector":
-            return bytes(sector)
-        case "size":
-            return 0
-        case "xattr":
-            return None
-        case "mtime":
-            return found.mtime_ns
-        case _:
-            return getattr(found, variable.kind)
-
-
-def only(found: Collection[Any], what: str) -> Any:
-    if len(set(found)) != 1:
-        raise UndecidedError(f"{what} was not decided")
-    return next(iter(found))

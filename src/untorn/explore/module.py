@@ -13,6 +13,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,9 @@ from untorn.errors import UntornError
 from untorn.explore.interpose import Interposer, set_current
 from untorn.explore.target import Acknowledged
 from untorn.storage.simulated import SimulatedStorage
+
+Function = Callable[[Path], object]
+"""What a target does with the explored directory."""
 
 
 class _Recording:
@@ -49,58 +53,41 @@ class _Checking:
         return self._acknowledged()
 
 
-class ModuleTarget:
-    """A module by its path or its dotted name; travels to other processes by that."""
+class FunctionTarget:
+    """Functions of a directory; travels to other processes if they can be pickled."""
 
-    def __init__(self, where: str, options: dict[str, Any] | None = None, kept: Sequence[int] | None = None) -> None:
-        """``options`` of the simulated machine; ``kept``: the steps to run, all if None."""
-        self.where = where
-        self.name = Path(where).stem if where.endswith(".py") else where
+    def __init__(
+        self, name: str, *, workload: Function | None = None, check: Function, recover: Function | None = None,
+        prepare: Function | None = None, steps: Sequence[Function] = (), kept: Sequence[int] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        """``steps`` in place of ``workload``; ``kept``: which to run, all if None; ``options`` of the machine."""
+        if (workload is None) == (not steps):
+            raise UntornError(f"{name}: define either workload(dir) or steps, a list of functions of dir")
+        self.name = name
         self.options = dict(options or {})
         self.kept = kept
-        self._module: ModuleType | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_module": None}
-
-    @property
-    def module(self) -> ModuleType:
-        """The module, imported when first needed; UntornError if it cannot be explored."""
-        if self._module is None:
-            module = _import(self.where)
-            missing = [name for name in ("check",) if not callable(getattr(module, name, None))]
-            if not callable(getattr(module, "workload", None)) and not hasattr(module, "steps"):
-                missing.append("workload")
-            if missing:
-                raise UntornError(f"{self.where} does not define {' and '.join(missing)}(dir)")
-            self._module = module
-        return self._module
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """What makes the same target again."""
-        return {
-            "module": os.path.abspath(self.where) if self.where.endswith(".py") else self.where,
-            "options": self.options,
-            "kept": self.kept,
-        }
+        self._functions = prepare, [workload] if workload else list(steps), recover, check
 
     @property
     def steps(self) -> int:
-        """How many steps the workload has, 0 if it is one function."""
-        return len(getattr(self.module, "steps", ()))
+        """How many steps can be left out."""
+        steps = self._functions[1]
+        return len(steps) if len(steps) > 1 else 0
 
-    def limited(self, kept: Sequence[int]) -> ModuleTarget:
+    def limited(self, kept: Sequence[int]) -> FunctionTarget:
         """The same with only these steps."""
-        return ModuleTarget(self.where, self.options, list(kept))
+        other = copy(self)
+        other.kept = list(kept)
+        return other
 
     def record(self) -> SimulatedStorage:
+        prepare, steps, _, _ = self._functions
         storage = SimulatedStorage(**{"sites": True, **self.options})
-        _run(storage, getattr(self.module, "prepare", None), None)
+        _run(storage, prepare, None)
         storage.kill_process()
         storage.settle()
         recording = _Recording(storage)
-        steps = getattr(self.module, "steps", None) or [self.module.workload]
         for index, step in enumerate(steps):
             if self.kept is None or index in self.kept:
                 _run(storage, step, recording)
@@ -108,16 +95,43 @@ class ModuleTarget:
         return storage
 
     def recover(self, storage: SimulatedStorage) -> None:
-        _run(storage, getattr(self.module, "recover", None), None)
+        recover = self._functions[2]
+        if recover is not None:
+            _run(storage, recover, None)
 
     def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
-        _run(storage, self.module.check, _Checking(acknowledged))
+        _run(storage, self._functions[3], _Checking(acknowledged))
 
 
-def _run(storage: SimulatedStorage, function: Callable[[Path], object] | None, current: Any) -> None:
+class ModuleTarget(FunctionTarget):
+    """A module by its path or its dotted name; travels to other processes by that."""
+
+    def __init__(self, where: str, options: dict[str, Any] | None = None, kept: Sequence[int] | None = None) -> None:
+        """ImportError or FileNotFoundError if there is no such module, UntornError if it cannot be explored."""
+        module = _import(where)
+        if not callable(getattr(module, "check", None)):
+            raise UntornError(f"{where} does not define check(dir), which says whether a state is good")
+        super().__init__(
+            Path(where).stem if where.endswith(".py") else where.rpartition(".")[2],
+            workload=getattr(module, "workload", None), check=module.check, steps=getattr(module, "steps", ()),
+            recover=getattr(module, "recover", None), prepare=getattr(module, "prepare", None), kept=kept,
+            options=options,
+        )  # fmt: skip
+        self.where = os.path.abspath(where) if where.endswith(".py") else where
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ModuleTarget, (self.where, self.options, self.kept)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What makes the same target again."""
+        return {"module": self.where, "options": self.options, "kept": self.kept}
+
+
+def _run(storage: SimulatedStorage, function: Function | None, current: Any) -> None:
     with Interposer(storage) as directory:
         if function is None:
-            return
+            return  # the directory is made all the same
         before = set_current(current)
         try:
             function(directory)
@@ -143,10 +157,3 @@ def _import(where: str) -> ModuleType:
         sys.path.insert(0, directory)
     spec.loader.exec_module(module)
     return module
-
-
-def load(where: str, options: dict[str, Any] | None = None) -> ModuleTarget:
-    """The target that a module is; ImportError or FileNotFoundError if it is not found."""
-    target = ModuleTarget(where, options)
-    assert target.module is not None
-    return target

@@ -77,7 +77,7 @@ def call_site() -> Site | None:
     nearest: tuple[str, int, str] | None = None
     while frame is not None:
         code = frame.f_code
-        if not code.co_filename.startswith(_HERE):
+        if not code.co_filename.startswith(_HERE) and not code.co_filename.endswith("_pyio.py"):
             here = (code.co_filename, frame.f_lineno, code.co_name)
             if not code.co_filename.startswith(_LIBRARY) or "-packages" in code.co_filename:
                 return Site(*here) if nearest is None else Site(*nearest, Site(*here))

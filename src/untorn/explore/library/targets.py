@@ -50,18 +50,21 @@ class Library:
 
 
 class Reopened(Library):
-    """Recovered by opening the file to write, after a reader has looked at it: both must see the same."""
+    """Recovered by opening the file to write."""
 
     def recover(self, storage: SimulatedStorage) -> None:
-        try:
-            with api.open(PATH, "rb", storage=storage) as file:
-                seen = file.read()
-        except FileNotFoundError:
-            return
-        with api.open(PATH, "r+b", storage=storage) as file:
-            found = file.read()
-            if found != seen:
-                raise AssertionError("a reader saw another state than recovery installed")
+        api.open(PATH, "r+b", storage=storage).close()
+
+
+class Read(Library):
+    """A reader looks at it before it is recovered: both must see the same."""
+
+    def recover(self, storage: SimulatedStorage) -> None:
+        with api.open(PATH, "rb", storage=storage) as file:
+            seen = file.read()
+        super().recover(storage)
+        if storage.read_file(PATH) != seen:
+            raise AssertionError("a reader saw another state than recovery installed")
 
 
 class Created(Library):
@@ -109,6 +112,7 @@ TARGETS: Final = (
     Library("grows", workloads.grows, None),
     Created("grows, then made anew", workloads.grows, None),
     Library("rewrites", workloads.rewrites),
+    Read("reads", workloads.reads),
     Library("sessions", workloads.sessions),
     Library("kills", workloads.kills),
     Library("deaths", workloads.deaths),

@@ -119,6 +119,17 @@ def rewrites(script: Script) -> None:
     script.leave()
 
 
+def reads(script: Script) -> None:
+    """Little enough for a reader to look at every state: it reads what recovery only writes over."""
+    script.open()
+    script.write(100, 60)
+    script.commit()
+    script.truncate(BLOCK)
+    script.write(2 * BLOCK, 512)
+    script.commit(durable=False)
+    script.close()
+
+
 def sessions(script: Script) -> None:
     """Handles one after the other, each closed cleanly, by a commit, by an exception, or with nothing done."""
     for serial in range(3):
