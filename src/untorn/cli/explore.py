@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import multiprocessing
 import os
@@ -51,7 +52,9 @@ class Effort:
 @click.command(short_help="Try every crash of a workload, and prove what holds.")
 @click.argument("names", nargs=-1, metavar="[TARGET]...")
 @click.option("--list", "listing", is_flag=True, help="Name the built-in targets.")
-@click.option("--all", "group", type=click.Choice(["library", "gallery"]), help="Explore every built-in target of a group.")
+@click.option(
+    "--all", "group", type=click.Choice(["library", "gallery"]), help="Explore every built-in target of a group."
+)
 @click.option(
     "--profile", type=click.Choice(["strict", "linux"]), default="strict", show_default=True,
     help="What a file system may leave: all that POSIX allows, or what ext4, XFS and btrfs do by default.",
@@ -78,9 +81,8 @@ class Effort:
 )
 @click.pass_context
 def explore(
-    ctx: click.Context, names: tuple[str, ...], listing: bool, group: str | None, profile: str, sector: str,
-    trash: bool, depth: int, jobs: int | None, dask: str | None, seconds: float | None, recoveries: int | None,
-    keep_going: bool, seed: int, as_json: bool, report: str | None, save: str | None, replay: str | None,
+    ctx: click.Context, /, names: tuple[str, ...], listing: bool, group: str | None, as_json: bool, report: str | None,
+    save: str | None, replay: str | None, **asked: Any,
 ) -> None:  # fmt: skip
     """Try every crash of each TARGET: cut its workload off at every moment, in every state that the disk may then
     have, recover, check. Ends with a proof that it held in all of them, or with the shortest way to one that is bad.
@@ -88,19 +90,10 @@ def explore(
     TARGET is a Python file or module that defines workload(directory) and check(directory), and if it likes
     prepare(directory) and recover(directory); or a built-in target.
     """
-    from untorn.explore.explorer import Budget
-
     if listing:
         ctx.exit(_list(as_json))
     if sum((bool(names), group is not None, replay is not None)) != 1:
         raise click.UsageError("name one or more TARGETs, or --all GROUP, or --replay FILE")
-    machine: dict[str, Any] = {"seed": seed, "trash": trash, "sites": True}
-    # What is as always is not said: a target may not know of it.
-    machine |= {"profile": profile} if profile != "strict" else {}
-    machine |= {"sector": int(sector)} if sector != "512" else {}
-    cores = len(os.sched_getaffinity(0))
-    jobs = cores if jobs is None else jobs
-    effort = Effort(depth, Budget(seconds, recoveries), keep_going, seed, jobs, dask)
     for path in (report, save):
         _check_writable(path)
     try:
@@ -111,12 +104,27 @@ def explore(
 
             outcome = Outcome([replaying.run(replay)])
         else:
-            outcome = _explore(_chosen(names, group, machine), effort, show=not as_json)
+            outcome = _explore(_chosen(names, group, _machine(asked)), _effort(asked), show=not as_json)
     except (MissingError, BrokenExecutor) as error:
         tell(_missing(error))
         ctx.exit(ENVIRONMENT)
     _hand_over(outcome, as_json=as_json, shown=replay is None, report=report, save=save)
     ctx.exit(outcome.code)
+
+
+def _machine(asked: dict[str, Any]) -> dict[str, Any]:
+    """Options of the simulated machine."""
+    profile = {"profile": asked["profile"]} if asked["profile"] != "strict" else {}
+    return {"seed": asked["seed"], "trash": asked["trash"], "sector": int(asked["sector"]), "sites": True, **profile}
+
+
+def _effort(asked: dict[str, Any]) -> Effort:
+    from untorn.explore.explorer import Budget
+
+    cores = len(os.sched_getaffinity(0))
+    jobs = cores if asked["jobs"] is None else asked["jobs"]
+    budget = Budget(asked["seconds"], asked["recoveries"])
+    return Effort(asked["depth"], budget, asked["keep_going"], asked["seed"], jobs, asked["dask"])
 
 
 def _missing(error: Exception) -> str:
@@ -207,7 +215,7 @@ def _explore(targets: Sequence[Target], effort: Effort, *, show: bool) -> Outcom
             with progress() as tick:
                 result = run(
                     target, depth=effort.depth, budget=effort.budget, executor=executor, workers=workers,
-                    keep_going=effort.keep_going, report=Watch(tick, len(targets)), recording=recording,
+                    keep_going=effort.keep_going, report=Watch(tick), recording=recording,
                     seed=effort.seed,
                 )  # fmt: skip
             outcome.results.append(result)
@@ -259,11 +267,11 @@ def _executor(effort: Effort) -> Iterator[tuple[Executor | None, int]]:
 @contextmanager
 def _dask(address: str) -> Iterator[tuple[Executor, int]]:
     try:
-        from distributed import Client
+        distributed: Any = importlib.import_module("distributed")  # its types do not pass mypy --strict
     except ImportError:
         raise MissingError("--dask needs a package: pip install 'untorn[dask]'") from None
     try:
-        client = Client(address, timeout=10, set_as_default=False)
+        client = distributed.Client(address, timeout=10, set_as_default=False)
     except (OSError, ValueError) as error:
         raise MissingError(f"no dask scheduler answers at {address}: {error}") from None
     with client:
@@ -276,7 +284,7 @@ def _dask(address: str) -> Iterator[tuple[Executor, int]]:
 class Watch:
     """Tells how far a search is: to the bar of ``progress`` on a terminal, else now and then in a line."""
 
-    def __init__(self, tick: Progress, targets: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, tick: Progress, clock: Callable[[], float] = time.monotonic) -> None:
         self._tick = tick
         self._lines = not is_terminal(sys.stderr)
         self._clock = clock

@@ -78,7 +78,7 @@ def short(result: Result) -> str:
         return "BAD: " + ", ".join(dict.fromkeys(story.kind for story in result.stories))
     if result.certified:
         return "certified"
-    return f"nothing bad found; {result.rung.value}" + (f" ({result.refusal})" if result.refusal else "")
+    return f"nothing bad found, not certified ({result.rung.value})"
 
 
 def fields(result: Result) -> dict[str, Any]:

@@ -38,6 +38,10 @@ class Digests:
         self._found[digest, seed, len(data)] = data
         return True
 
+    def content(self, piece: Piece, seed: int) -> bytes:
+        """The content of a piece that was found to have its digest."""
+        return self._found[piece.digest, seed, piece.length]
+
     def find(
         self, world: World, inode: int, start: int, data: bytes,
         open_sectors: Sequence[tuple[int, int, int]], piece: Piece, seed: int,

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
+from untorn.explore.account import RefusedError
+from untorn.explore.certificate import Search, check
 from untorn.explore.ladder import is_complete, rungs
 from untorn.explore.replay import pack
-from untorn.explore.result import Result, Rung
-from untorn.explore.search import NondeterminismError, Prefix, Recording, Run, field_of, recording_of
-from untorn.explore.shrink import Shrinker
+from untorn.explore.result import Result, Rung, Story
+from untorn.explore.search import NondeterminismError, Prefix, Problem, Recording, Run, field_of, recording_of
+from untorn.explore.shrink import Shrinker, minimize
+from untorn.explore.space import rules
 from untorn.explore.steer import State, show
 from untorn.explore.story import brief, tell
 from untorn.explore.target import Target
@@ -27,6 +30,7 @@ SLICE_SECONDS: Final = 0.3
 """How long one task runs before it hands back what is left."""
 _SEARCH_SHARE: Final = 0.75
 _STORIES: Final = 5
+_STEPS_RECOVERIES: Final = 2000
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class _Exploration:
         self.progress = progress
         self.started = started
         self.report = report
-        self.runs: list[Run] = []
+        self.done = Search(self.outer.ground.layers[0])
         self.bad: list[tuple[Origin, Run]] = []
         self.waiting: list[Prefix] = [()]
 
@@ -145,7 +149,8 @@ class _Exploration:
                 future.cancel()
 
     def take(self, batch: Batch) -> None:
-        self.runs += batch.runs
+        self.done.runs += batch.runs
+        self.done.deeper.update(batch.deeper)
         self.bad += batch.bad
         self.waiting += batch.waiting
         result, progress = self.result, self.progress
@@ -158,7 +163,18 @@ class _Exploration:
             self.report(progress)
 
     def certify(self) -> None:
-        self.result.refusal = "no certificate yet"
+        """The checker's word on a search that is complete."""
+        result, recording = self.result, self.work.recording
+        try:
+            found = check(
+                self.done, recording.trace, rules=rules(recording.options), first=recording.first, depth=self.work.depth
+            )
+        except RefusedError as error:
+            result.refusal = str(error)
+            return
+        result.certified = not self.bad
+        result.states = found.states + sum(found.nested_states)
+        result.scope = list(found.scope)
 
     def climb_down(self) -> None:
         """The rungs below the exhaustive one, while the budget lasts; each has a share of what is left of it."""
@@ -198,9 +214,33 @@ class _Exploration:
             if kind in kinds or len(kinds) >= _STORIES:
                 continue
             kinds.add(kind)
-            self._tell_one(origin, run, crash)
+            least = self._with_fewer_steps(problem) or self
+            self.result.stories.append(least.story(*(least.bad[0] if least is not self else (origin, run)), crash))
 
-    def _tell_one(self, origin: Origin, run: Run, crash: str) -> None:
+    def _with_fewer_steps(self, problem: Problem) -> _Exploration | None:
+        """The same found bad with the fewest steps of the workload, if it has steps that can be left out."""
+        target: Any = self.work.target
+        steps = getattr(target, "steps", 0)
+        found: dict[tuple[int, ...], _Exploration] = {}
+
+        def bad(kept: Sequence[int]) -> bool:
+            limited = target.limited(kept)
+            work = self.work._replace(target=limited, recording=recording_of(limited.record()), keep_going=False)
+            progress = Progress(target.name, Rung.EXHAUSTIVE, budget=Budget(recoveries=_STEPS_RECOVERIES))
+            smaller = _Exploration(work, Result(target.name, "", Rung.EXHAUSTIVE), progress, self.started, None)
+            smaller.search(None, 1)
+            bad = smaller.bad and smaller.bad[0][1].leaf.problem
+            if not bad or (bad.kind, bad.stage) != (problem.kind, problem.stage):
+                return False
+            found[tuple(kept)] = smaller
+            return True
+
+        if not steps:
+            return None
+        return found.get(tuple(minimize(range(steps), bad)))
+
+    def story(self, origin: Origin, run: Run, crash: str) -> Story:
+        """A bad run, shrunk and told."""
         search = find(self.outer, origin)
         shrinker = Shrinker(search, run.leaf)
         shrunk = shrinker.shrink()
@@ -209,4 +249,4 @@ class _Exploration:
         spec = getattr(self.work.target, "spec", None)
         if spec is not None:
             story.choices["target"] = spec
-        self.result.stories.append(story)
+        return story

@@ -206,11 +206,12 @@ class LazyContent(Content):
                     return False
                 known = known and answer is True
                 start += piece.length
-            if known:
-                return True
-            overlapping = self._world.overlapping(members)
+            overlapping = [] if known else self._world.overlapping(members)
             if not overlapping:
-                return self._world.match(members)
+                matches = known or self._world.match(members)
+                if matches:
+                    self._take(offset, b"".join([self._digests.content(piece, seed) for piece in pieces]))
+                return matches
             for key in overlapping:
                 for index, low, high in places[key]:
                     self.ask_sector(index, itemgetter(slice(low, high)))
@@ -248,6 +249,19 @@ class LazyContent(Content):
             members[key] = members.get(key, matching) & matching
             places.setdefault(key, []).append((index, low, high))
         return None
+
+    def _take(self, offset: int, content: bytes) -> None:
+        """Bytes from ``offset`` on are known to be ``content``: nobody need be asked about them again."""
+        end = offset + len(content)
+        for index in self.undecided(offset, end):
+            start = index * self._unit
+            if offset <= start and start + self._unit <= end:
+                value: bytes | None = content[start - offset : start - offset + self._unit]
+            else:
+                value = self._world.settled(Variable("sector", self._inode, index))
+            if value is not None:
+                self.seen[index] = value
+                self._close(index, value)
 
     def _matching(self, index: int, low: int, high: int, wanted: bytes) -> tuple[Key, frozenset[int]]:
         key, place = self._world.stack(Variable("sector", self._inode, index))[-1]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from untorn.errors import UntornError
+from untorn.explore.module import ModuleTarget
 from untorn.explore.target import Target
 
 GROUPS: Final = {"library": "untorn.explore.library.targets", "gallery": "untorn.explore.gallery.targets"}
@@ -25,20 +26,16 @@ def builtin(group: str, machine: dict[str, Any] | None = None) -> list[Target]:
 
 def find(name: str, machine: dict[str, Any] | None = None) -> Target:
     """A built-in target, or the module of this path or dotted name; ImportError or FileNotFoundError if none is."""
-    from untorn.explore import module  # noqa: PLC0415
-
     if not name.endswith(".py") and os.sep not in name:
         for group in GROUPS:
             for target in builtin(group, machine):
                 if target.name == name:
                     return target
-    return module.load(name, machine)
+    return ModuleTarget(name, machine)
 
 
 def from_spec(spec: dict[str, Any]) -> Target:
     """The target that ``Target.spec`` described; UntornError if there is none."""
-    from untorn.explore.module import ModuleTarget  # noqa: PLC0415
-
     if "module" in spec:
         return ModuleTarget(spec["module"], spec["options"], spec["kept"])
     for group in GROUPS:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
+from untorn.explore.certificate import Search
 from untorn.explore.search import Field, Prefix, Recording, Run, deeper, every, field_of
 from untorn.explore.target import Target
 
@@ -40,13 +41,13 @@ class Batch:
 
     runs: list[Run] = field(default_factory=list)
     """Of the outermost search, without their cuts."""
+    deeper: dict[Prefix, Search] = field(default_factory=dict)
+    """By where these runs' recoveries were cut off, the searches for that."""
     waiting: list[Prefix] = field(default_factory=list)
     """Prefixes that are still to be run."""
     recoveries: int = 0
     nested: int = 0
     bad: list[tuple[Origin, Run]] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)
-    nested_states: int = 0
 
 
 @lru_cache(maxsize=4)
@@ -69,8 +70,7 @@ def explore_some(spec: Work, search: Field, prefixes: list[Prefix], seconds: flo
         run = search.run(batch.waiting.pop(), nested=spec.depth > 0)
         batch.waiting.extend(run.siblings())
         _account(batch, run, Origin())
-        _descend(batch, search, run, spec.depth, Origin())
-        run.cuts = []
+        batch.deeper.update(_descend(batch, search, run, spec.depth, Origin()))
         batch.runs.append(run)
         if batch.bad and not spec.keep_going:
             break
@@ -84,15 +84,20 @@ def _account(batch: Batch, run: Run, origin: Origin) -> None:
         batch.bad.append((origin, run))
 
 
-def _descend(batch: Batch, search: Field, run: Run, depth: int, origin: Origin) -> None:
-    """Explores every way in which this run's recovery can be cut off."""
+def _descend(batch: Batch, search: Field, run: Run, depth: int, origin: Origin) -> dict[Prefix, Search]:
+    """Explores every way in which this run's recovery can be cut off, and forgets the cuts."""
+    result: dict[Prefix, Search] = {}
     if depth == 0:
-        return
-    for index, inner in enumerate(deeper(search, run)):
+        return result
+    for index, (cut, inner) in enumerate(zip(run.cuts, deeper(search, run), strict=True)):
         there = Origin((*origin.steps, (run.prefix, index)))
+        done = result[cut.path] = Search(cut.layer)
         for inner_run in every(inner, nested=depth > 1):
             _account(batch, inner_run, there)
-            _descend(batch, inner, inner_run, depth - 1, there)
+            done.deeper.update(_descend(batch, inner, inner_run, depth - 1, there))
+            done.runs.append(inner_run)
+    run.cuts = []
+    return result
 
 
 def find(search: Field, origin: Origin) -> Field:

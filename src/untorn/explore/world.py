@@ -127,6 +127,15 @@ class World:
                     result |= masks[at]
         return result & mask
 
+    def settled(self, variable: Variable) -> Any:
+        """The variable's value if only one is left and the uppermost cell has it, else None."""
+        for key, place in self.stack(variable)[:1]:
+            found = self.legal(key)
+            value = self.layers[key[0]].cells[key[1]].values[found[0]] if len(found) == 1 else BELOW
+            if value is not BELOW:
+                return value if place is None else value[place]
+        return None
+
     # Deciding
 
     def branch(self, question: Question, branches: int) -> int:
