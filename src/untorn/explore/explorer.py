@@ -95,7 +95,10 @@ def explore(
         result.refusal = "interrupted"
     except NondeterminismError as error:
         result.refusal = f"not deterministic: {error}"
-    exploration.tell(crash)
+    try:
+        exploration.tell(crash)
+    except KeyboardInterrupt:  # what is bad stays bad without its story
+        result.interrupted = True
     result.seconds = time.monotonic() - started
     return result
 

@@ -515,8 +515,9 @@ class Ground:
             found = operation.result
             if isinstance(found, FileStat) and operation.inode not in self.inodes:
                 self.inodes[operation.inode] = Inode(
-                    operation.inode, found.mode, found.uid, found.gid, found.mtime_ns, found.birth_ns
-                )
+                    operation.inode, found.mode, found.uid, found.gid, found.mtime_ns, found.birth_ns,
+                    target=operation.arguments[0] if operation.name == "symlink" else "",
+                )  # fmt: skip
         sectors: dict[int, set[int]] = {}
         attributes: dict[int, set[str]] = {}
         for variable in layer.stacks:

@@ -291,9 +291,10 @@ class Sweep:
     def _truncate(self, operation: Operation, size: int) -> None:
         number = operation.inode
         file, old = self._file(number), only(self._sizes(number), f"the size of inode {number}")
-        known = set(file.sectors)
-        if not file.born:
-            known.update(self._start.sectors(number))
+        if size < old:
+            known = set(file.sectors).union(() if file.born else self._start.sectors(number))
+        else:  # nothing is cut; but what is not durable yet is written again
+            known = {v.key for v in self._pending.get(number, ()) if v.kind == "sector" and isinstance(v.key, int)}
         for index in sorted(known):
             if size // self._unit <= index < -(-old // self._unit):
                 kept = min(max(size - index * self._unit, 0), self._unit)

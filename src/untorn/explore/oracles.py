@@ -19,8 +19,8 @@ Content = bytes | None
 def state_is_a_commit(found: Content, states: Sequence[Content], acknowledged: Acknowledged) -> None:
     """``found`` is one of the committed ``states`` (I2), no older than acknowledged and no younger than begun (I3, I4).
 
-    The program acknowledged ``("begin", k)`` before it committed state k and ``("durable", k)`` when it was told that
-    this state stays.
+    The program acknowledged ``("begin", k)`` before it committed state k, ``("durable", k)`` when it was told that this
+    state stays, and ``("ordered", k)`` when it was told that it stays if only the process dies.
     """
     same = [at for at, state in enumerate(states) if state == found]
     if not same:
@@ -32,8 +32,17 @@ def state_is_a_commit(found: Content, states: Sequence[Content], acknowledged: A
 
 def _verdict(same: Sequence[int], told: Sequence[Any]) -> str:
     """What is wrong with having one of the states ``same`` when so much was acknowledged; empty if nothing is."""
-    oldest = max((k for word, k in told if word == "durable"), default=0)
-    youngest = max((k for word, k in told if word in ("begin", "durable")), default=0)
+    oldest = youngest = ordered = 0
+    for word, k in told:
+        match word:
+            case "begin":
+                youngest = max(youngest, k)
+            case "ordered":
+                ordered = k
+            case "survived":
+                oldest = max(oldest, ordered)
+            case "durable":
+                oldest, youngest = max(oldest, k), max(youngest, k)
     if any(oldest <= at <= youngest for at in same):
         return ""
     if max(same) < oldest:

@@ -167,7 +167,7 @@ class Field:
         except NondeterminismError:
             raise
         except Exception as error:
-            return _problem(error, "recover")
+            return problem_of(error, "recover")
         storage.kill_process()
         return None
 
@@ -177,7 +177,7 @@ class Field:
         except NondeterminismError:
             raise
         except Exception as error:
-            return _problem(error, "check")
+            return problem_of(error, "check")
         return None
 
     def _acknowledged(self, world: World, classify: Callable[[Sequence[Any]], Any] | None) -> Any:
@@ -192,7 +192,8 @@ class Field:
         return answer if classify else layer.acknowledgements[:answer]
 
 
-def _problem(error: Exception, stage: str) -> Problem:
+def problem_of(error: Exception, stage: str) -> Problem:
+    """What an exception of recovery or check says."""
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1] if frames else None
     place = f"{last.filename}:{last.lineno} in {last.name}" if last else ""

@@ -131,7 +131,7 @@ class World:
         """The variable's value if only one is left and the uppermost cell has it, else None."""
         for key, place in self.stack(variable)[:1]:
             found = self.legal(key)
-            value = self.layers[key[0]].cells[key[1]].values[found[0]] if len(found) == 1 else BELOW
+            value: Any = self.layers[key[0]].cells[key[1]].values[found[0]] if len(found) == 1 else BELOW
             if value is not BELOW:
                 return value if place is None else value[place]
         return None
