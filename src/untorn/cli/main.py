@@ -16,6 +16,7 @@ from untorn.cli.demo import demo
 from untorn.cli.failures import FAULT, INTERRUPTED, NO_READER, code_of, words_of
 from untorn.cli.log import log
 from untorn.cli.output import printable, tell
+from untorn.cli.probe import probe
 from untorn.cli.state import check, recover, status
 from untorn.errors import UntornError
 
@@ -73,7 +74,7 @@ def cli() -> None:
     """Buffered file writes that a crash cannot tear."""
 
 
-for command in (demo, cp, status, check, recover, log):
+for command in (demo, cp, status, check, recover, log, probe):
     cli.add_command(command)
 
 
