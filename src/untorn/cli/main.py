@@ -13,6 +13,7 @@ import click
 
 from untorn.cli.copy import cp
 from untorn.cli.demo import demo
+from untorn.cli.explore import explore
 from untorn.cli.failures import FAULT, INTERRUPTED, NO_READER, code_of, words_of
 from untorn.cli.log import log
 from untorn.cli.output import printable, tell
@@ -74,7 +75,7 @@ def cli() -> None:
     """Buffered file writes that a crash cannot tear."""
 
 
-for command in (demo, cp, status, check, recover, log, probe):
+for command in (demo, cp, status, check, recover, log, explore, probe):
     cli.add_command(command)
 
 

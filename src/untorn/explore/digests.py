@@ -15,7 +15,6 @@ from typing import Final
 from xxhash import xxh3_64_intdigest
 
 from untorn.explore.world import World
-from untorn.geometry import SECTOR
 from untorn.storage.api import Piece
 from untorn.storage.variables import Variable
 
@@ -25,7 +24,8 @@ _MIXTURES_MAX: Final = 1024
 class Digests:
     """What is known of digests; shared by all runs of a search."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: int) -> None:
+        self._unit = unit
         self._found: dict[tuple[int, int, int], bytes] = {}
         self._missing: set[tuple[int, int, int, int, bytes]] = set()
 
@@ -37,6 +37,10 @@ class Digests:
             return False
         self._found[digest, seed, len(data)] = data
         return True
+
+    def content(self, piece: Piece, seed: int) -> bytes:
+        """The content of a piece that was found to have its digest."""
+        return self._found[piece.digest, seed, piece.length]
 
     def find(
         self, world: World, inode: int, start: int, data: bytes,
@@ -58,7 +62,7 @@ class Digests:
             self._found[piece.digest, seed, piece.length] = content
         masked = bytearray(content)
         for index, low, high in open_sectors:
-            at = index * SECTOR + low - start
+            at = index * self._unit + low - start
             masked[at : at + high - low] = data[at : at + high - low]
         return content if masked == data else None
 
@@ -68,12 +72,10 @@ class Digests:
     ) -> bytes | None:  # fmt: skip
         cells = []
         for index, low, high in open_sectors:
-            found = world.at(0, Variable("sector", inode, index))
-            assert found is not None
-            key, place = found
+            key, place = world.stack(Variable("sector", inode, index))[-1]
             cell = world.layers[0].cells[key[1]]
             values = [(v if place is None else v[place])[low:high] for v in cell.values]
-            cells.append((index * SECTOR + low - start, values, cell.written))
+            cells.append((index * self._unit + low - start, values, cell.written))
         candidate = bytearray(data)
         for time in sorted({since for _, _, written in cells for since, _ in written}, reverse=True):
             for at, values, written in cells:

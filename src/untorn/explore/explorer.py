@@ -1,28 +1,255 @@
-"""Explores one target: record, search lazily, cut recovery off too, certify."""
+"""Explores one target: record, search, cut recovery off too, certify; shrink what is bad.
+
+Within its budget a search is exhaustive and ends with a certificate. If the budget ends first, the next rungs of the
+ladder use what is left of it, and the result says which one was reached.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import pickle
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from untorn.explore.lazy import Ground
-from untorn.explore.search import Field, Run
-from untorn.explore.space import build_layer, rules
+from untorn.explore.account import RefusedError
+from untorn.explore.certificate import Search, check
+from untorn.explore.ladder import is_complete, rungs
+from untorn.explore.replay import pack
+from untorn.explore.result import Result, Rung, Story
+from untorn.explore.search import NondeterminismError, Prefix, Problem, Recording, Run, field_of, recording_of
+from untorn.explore.shrink import Shrinker, minimize
+from untorn.explore.space import rules
+from untorn.explore.steer import State, show
+from untorn.explore.story import brief, tell
 from untorn.explore.target import Target
-from untorn.storage.persistence import History
-from untorn.storage.simulated import SimulatedStorage
+from untorn.explore.tasks import Batch, Origin, Work, explore_some, explore_there, find
+
+SLICE_SECONDS: Final = 0.3
+"""How long one task runs before it hands back what is left."""
+_SEARCH_SHARE: Final = 0.75
+_STORIES: Final = 5
+_STEPS_RECOVERIES: Final = 2000
 
 
-def field_of(target: Target, machine: SimulatedStorage, first: int = 0) -> Field:
-    """The search over every power failure of a recorded machine, from event ``first`` on."""
-    disk = machine.disk
-    history = History(machine.trace, **rules(disk.options))
-    history.advance(machine.trace.now)
-    layer = build_layer(machine.trace, history, first, machine.trace.now, nested=False)
-    return Field(target, Ground(layer, disk.options, disk.time_ns))
+@dataclass(frozen=True)
+class Budget:
+    """When to stop. The search keeps three quarters of the seconds, the other rungs share what is left."""
+
+    seconds: float | None = None
+    recoveries: int | None = None
+
+    def spent(self, seconds: float, recoveries: int, share: float = 1.0) -> bool:
+        return (self.seconds is not None and seconds >= self.seconds * share) or (
+            self.recoveries is not None and recoveries >= self.recoveries * share
+        )
 
 
-def deeper(search: Field, run: Run) -> Iterator[Field]:
-    """The searches for the ways in which this run's recovery can be cut off."""
-    ground = search.ground
-    for cut in run.cuts:
-        yield Field(search.target, Ground(cut.layer, ground.options, ground.time_ns, ground), cut.start)
+@dataclass
+class Progress:
+    """What is known while the search runs."""
+
+    target: str
+    rung: Rung
+    recoveries: int = 0
+    waiting: int = 0
+    """Runs that are known to be left; each may lead to more."""
+    bad: int = 0
+    seconds: float = 0.0
+    budget: Budget = field(default_factory=Budget)
+
+
+Report = Callable[[Progress], None]
+
+
+def explore(
+    target: Target, *, depth: int = 1, budget: Budget | None = None, executor: Executor | None = None,
+    workers: int = 1, keep_going: bool = False, report: Report | None = None, recording: Recording | None = None,
+    crash: str = "power", seed: int = 0,
+) -> Result:  # fmt: skip
+    """Records the target's workload and explores every crash of it; see :class:`Result`.
+
+    ``seed``: of the samples that are taken when the budget ends the search.
+    ``depth``: how many times recovery is itself cut off, one in the other. ``keep_going``: go on after the first
+    bad state. ``executor``: any of concurrent.futures, with so many ``workers``; without one all runs here.
+    KeyboardInterrupt ends the search and gives what was found by then.
+    """
+    started = time.monotonic()
+    if recording is None:
+        recording = recording_of(target.record())
+    budget = budget or Budget()
+    result = Result(target.name, str(getattr(recording.options, "profile", "strict")), Rung.EXHAUSTIVE)
+    result.operations = brief(recording.trace.operations)
+    progress = Progress(target.name, Rung.EXHAUSTIVE, budget=budget)
+    work = Work(target, recording, depth, keep_going, seed)
+    exploration = _Exploration(work, result, progress, started, report)
+    try:
+        complete = exploration.search(executor, workers)
+        if complete:
+            exploration.certify()
+        elif not exploration.bad or keep_going:
+            exploration.climb_down()
+    except KeyboardInterrupt:
+        result.interrupted = True
+        result.refusal = "interrupted"
+    except NondeterminismError as error:
+        result.refusal = f"not deterministic: {error}"
+    try:
+        exploration.tell(crash)
+    except KeyboardInterrupt:  # what is bad stays bad without its story
+        result.interrupted = True
+    result.seconds = time.monotonic() - started
+    return result
+
+
+class _Exploration:
+    """One call of ``explore``."""
+
+    def __init__(self, work: Work, result: Result, progress: Progress, started: float, report: Report | None) -> None:
+        self.work = work
+        self.outer = field_of(work.target, work.recording)
+        self.result = result
+        self.progress = progress
+        self.started = started
+        self.report = report
+        self.done = Search(self.outer.ground.layers[0])
+        self.bad: list[tuple[Origin, Run]] = []
+        self.waiting: list[Prefix] = [()]
+
+    def spent(self, share: float = 1.0) -> bool:
+        """Whether so much of the budget is used up."""
+        return self.progress.budget.spent(time.monotonic() - self.started, self.result.recoveries, share)
+
+    def search(self, executor: Executor | None, workers: int) -> bool:
+        """Runs until nothing is left to run; False if the budget or a bad state ended it before."""
+        if executor is None:
+            while self.waiting and not self._over():
+                prefixes, self.waiting = self.waiting, []
+                self.take(explore_some(self.work, self.outer, prefixes, SLICE_SECONDS))
+        else:
+            self._search_with(executor, workers)
+        return not self.waiting and not (self.bad and not self.work.keep_going)
+
+    def _over(self) -> bool:
+        return self.spent(_SEARCH_SHARE) or bool(self.bad and not self.work.keep_going)
+
+    def _search_with(self, executor: Executor, workers: int) -> None:
+        blob = pickle.dumps(self.work)
+        running: set[Future[Batch]] = set()
+        try:
+            while (self.waiting and not self._over()) or running:
+                while self.waiting and len(running) < workers + 1 and not self._over():
+                    # Those found first lead to most others, so each task gets few of them.
+                    share = max(1, len(self.waiting) // (2 * workers))
+                    prefixes, self.waiting = self.waiting[:share], self.waiting[share:]
+                    running.add(executor.submit(explore_there, blob, prefixes, SLICE_SECONDS))
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    self.take(future.result())
+        finally:
+            for future in running:
+                future.cancel()
+
+    def take(self, batch: Batch) -> None:
+        self.done.runs += batch.runs
+        self.done.deeper.update(batch.deeper)
+        self.bad += batch.bad
+        self.waiting += batch.waiting
+        result, progress = self.result, self.progress
+        result.recoveries += batch.recoveries
+        result.nested += batch.nested
+        result.bad = len(self.bad)
+        progress.recoveries, progress.waiting, progress.bad = result.recoveries, len(self.waiting), result.bad
+        progress.seconds = time.monotonic() - self.started
+        if self.report is not None:
+            self.report(progress)
+
+    def certify(self) -> None:
+        """The checker's word on a search that is complete."""
+        result, recording = self.result, self.work.recording
+        try:
+            found = check(
+                self.done, recording.trace, rules=rules(recording.options), first=recording.first, depth=self.work.depth
+            )
+        except RefusedError as error:
+            result.refusal = str(error)
+            return
+        result.certified = not self.bad
+        result.states = found.states + sum(found.nested_states)
+        result.scope = list(found.scope)
+
+    def climb_down(self) -> None:
+        """The rungs below the exhaustive one, while the budget lasts; each has a share of what is left of it."""
+        result, layer = self.result, self.outer.ground.layers[0]
+        result.refusal = f"the budget ended the search with {len(self.waiting)} known runs left"
+        result.rungs.append(f"{Rung.EXHAUSTIVE.value}: {result.recoveries} recoveries, not complete")
+        best: Rung | None = None
+        for (rung, states), share in zip(rungs(layer, self.work.seed), (0.85, 0.95, 1.0), strict=True):
+            before, complete = result.recoveries, True
+            for state in states:
+                if self.spent(share) or (self.bad and not self.work.keep_going):
+                    complete = False
+                    break
+                self._try(state)
+            complete = complete and (rung is not Rung.WRITES or is_complete(layer))
+            count = result.recoveries - before
+            result.rungs.append(f"{rung.value}: {count} recoveries, {'complete' if complete else 'not complete'}")
+            if complete and best is None:
+                best = rung
+        result.rung = best or Rung.SAMPLED
+
+    def _try(self, state: State) -> None:
+        leaf, _ = show(self.outer, state)
+        batch = Batch(recoveries=1)
+        if leaf.problem is not None:
+            batch.bad.append((Origin(), Run(leaf, [])))
+        batch.waiting, self.waiting = self.waiting, []
+        self.take(batch)
+
+    def tell(self, crash: str) -> None:
+        """Shrinks one bad state of each kind, and tells its story."""
+        kinds: set[tuple[str, str, str]] = set()
+        for origin, run in self.bad:
+            problem = run.leaf.problem
+            assert problem is not None
+            kind = (problem.kind, problem.stage, problem.place)
+            if kind in kinds or len(kinds) >= _STORIES:
+                continue
+            kinds.add(kind)
+            least = self._with_fewer_steps(problem) or self
+            self.result.stories.append(least.story(*(least.bad[0] if least is not self else (origin, run)), crash))
+
+    def _with_fewer_steps(self, problem: Problem) -> _Exploration | None:
+        """The same found bad with the fewest steps of the workload, if it has steps that can be left out."""
+        target: Any = self.work.target
+        steps = getattr(target, "steps", 0)
+        found: dict[tuple[int, ...], _Exploration] = {}
+
+        def bad(kept: Sequence[int]) -> bool:
+            limited = target.limited(kept)
+            work = self.work._replace(target=limited, recording=recording_of(limited.record()), keep_going=False)
+            progress = Progress(target.name, Rung.EXHAUSTIVE, budget=Budget(recoveries=_STEPS_RECOVERIES))
+            smaller = _Exploration(work, Result(target.name, "", Rung.EXHAUSTIVE), progress, self.started, None)
+            smaller.search(None, 1)
+            bad = smaller.bad and smaller.bad[0][1].leaf.problem
+            if not bad or (bad.kind, bad.stage) != (problem.kind, problem.stage):
+                return False
+            found[tuple(kept)] = smaller
+            return True
+
+        if not steps:
+            return None
+        return found.get(tuple(minimize(range(steps), bad)))
+
+    def story(self, origin: Origin, run: Run, crash: str) -> Story:
+        """A bad run, shrunk and told."""
+        search = find(self.outer, origin)
+        shrinker = Shrinker(search, run.leaf)
+        shrunk = shrinker.shrink()
+        story = tell(shrinker, shrunk, crash=crash)
+        story.choices = {**pack(search, origin, shrunk.state), "crash": crash}
+        spec = getattr(self.work.target, "spec", None)
+        if spec is not None:
+            story.choices["target"] = spec
+        return story

@@ -11,6 +11,8 @@ import os
 import stat
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from untorn.explore.digests import Digests
@@ -36,9 +38,12 @@ def _same(value: Any) -> Any:
 class LazyContent(Content):
     """Bytes of one file; what is decided or written moves into its pages."""
 
-    __slots__ = ("_base", "_closed", "_digests", "_inode", "_sectors", "_size", "_world", "seen")
+    __slots__ = ("_base", "_closed", "_digests", "_inode", "_sectors", "_size", "_unit", "_world", "seen")
 
-    def __init__(self, world: World, inode: int, base: Content, sectors: Sequence[int], digests: Digests) -> None:
+    def __init__(
+        self, world: World, inode: int, base: Content, sectors: Sequence[int], digests: Digests, unit: int
+    ) -> None:
+        self._unit = unit
         self._size: int | None = None
         self._base = base
         self._pages = base._pages
@@ -75,14 +80,23 @@ class LazyContent(Content):
     def undecided(self, start: int, end: int) -> list[int]:
         """Sectors of bytes [start, end) that a layer has and nobody closed."""
         sectors, closed = self._sectors, self._closed
-        low = bisect_left(sectors, start // SECTOR)
-        high = bisect_left(sectors, -(-end // SECTOR))
+        low = bisect_left(sectors, start // self._unit)
+        high = bisect_left(sectors, -(-end // self._unit))
         return [index for index in sectors[low:high] if index not in closed]
 
     def ask_sector(self, index: int, classify: Callable[[bytes], T]) -> T:
         """The class of a sector's bytes."""
-        answer: T = self._world.ask(Variable("sector", self._inode, index), classify, lambda: self._base.sector(index))
+        answer: T = self._world.ask(
+            Variable("sector", self._inode, index), classify, lambda: self._base.sector(index, self._unit)
+        )
         return answer
+
+    def observe(self, offset: int, classify: Callable[[bytes], T]) -> T:
+        """The class of the SECTOR bytes at ``offset``, a multiple of SECTOR."""
+        index, low = divmod(offset, self._unit)
+        if low == 0 and self._unit == SECTOR:
+            return self.ask_sector(index, classify)
+        return self.ask_sector(index, lambda value: classify(value[low : low + SECTOR]))
 
     def read(self, offset: int, length: int) -> bytes:
         end = self.bounded(offset + length)
@@ -101,14 +115,14 @@ class LazyContent(Content):
         """Moves whole sectors into the pages; returns parts of sectors, by their place in the range."""
         parts = []
         for index in self.undecided(offset, end):
-            start = index * SECTOR
-            low, high = max(offset - start, 0), min(end - start, SECTOR)
-            if high - low == SECTOR:
+            start = index * self._unit
+            low, high = max(offset - start, 0), min(end - start, self._unit)
+            if high - low == self._unit:
                 value = self.ask_sector(index, _same)
                 self.seen[index] = value
                 self._close(index, value)
             else:
-                parts.append((start + low - offset, self.ask_sector(index, lambda v, a=low, b=high: v[a:b])))
+                parts.append((start + low - offset, self.ask_sector(index, itemgetter(slice(low, high)))))
         return parts
 
     def _close(self, index: int, value: bytes) -> None:
@@ -126,12 +140,12 @@ class LazyContent(Content):
             self._size = size
             if size < offset:
                 self._zero(size, offset)
-            elif size % SECTOR and end // SECTOR == size // SECTOR:
-                self._keep(size // SECTOR, 0, size % SECTOR)
+            elif size % self._unit and end // self._unit == size // self._unit:
+                self._keep(size // self._unit, 0, size % self._unit)
         for index in self.undecided(offset, end):
-            start = index * SECTOR
-            low, high = max(offset - start, 0), min(end - start, SECTOR)
-            if low or (high < SECTOR and start + high < (size if size < end else end + 1)):
+            start = index * self._unit
+            low, high = max(offset - start, 0), min(end - start, self._unit)
+            if low or (high < self._unit and start + high < (size if size < end else end + 1)):
                 self._around(index, low, high)
             self._closed.add(index)
         self.put(offset, data)
@@ -147,17 +161,17 @@ class LazyContent(Content):
 
     def _keep(self, index: int, low: int, high: int) -> None:
         """Closes a sector with the bytes [low, high) that it has and zeros elsewhere."""
-        if index in self.undecided(index * SECTOR, (index + 1) * SECTOR):
+        if index in self.undecided(index * self._unit, (index + 1) * self._unit):
             kept = self.ask_sector(index, lambda v: v[low:high])
-            self.seen[index] = value = bytes(low) + kept + bytes(SECTOR - high)
+            self.seen[index] = value = bytes(low) + kept + bytes(self._unit - high)
             self._close(index, value)
 
     def _zero(self, size: int, end: int) -> None:
         """Bytes between the old size and ``end`` read as zeros from now on."""
-        if size % SECTOR:
-            self._keep(size // SECTOR, 0, size % SECTOR)
-        for index in self.undecided(-(-size // SECTOR) * SECTOR, end):
-            self._close(index, bytes(SECTOR))
+        if size % self._unit:
+            self._keep(size // self._unit, 0, size % self._unit)
+        for index in self.undecided(-(-size // self._unit) * self._unit, end):
+            self._close(index, bytes(self._unit))
 
     def truncate(self, size: int, *, keep_reserved: bool = False) -> None:
         old = self.size
@@ -165,9 +179,9 @@ class LazyContent(Content):
         if size > old:
             self._zero(old, size)
         else:
-            if size % SECTOR:
-                self._keep(size // SECTOR, 0, size % SECTOR)
-            self._closed.update(self.undecided(-(-size // SECTOR) * SECTOR, 1 << 62))
+            if size % self._unit:
+                self._keep(size // self._unit, 0, size % self._unit)
+            self._closed.update(self.undecided(-(-size // self._unit) * self._unit, 1 << 62))
         super().truncate(size, keep_reserved=keep_reserved)
 
     def first_hole(self) -> int:
@@ -192,14 +206,15 @@ class LazyContent(Content):
                     return False
                 known = known and answer is True
                 start += piece.length
-            if known:
-                return True
-            overlapping = self._world.overlapping(members)
+            overlapping = [] if known else self._world.overlapping(members)
             if not overlapping:
-                return self._world.match(members)
+                matches = known or self._world.match(members)
+                if matches:
+                    self._take(offset, b"".join([self._digests.content(piece, seed) for piece in pieces]))
+                return matches
             for key in overlapping:
                 for index, low, high in places[key]:
-                    self.ask_sector(index, lambda v, a=low, b=high: v[a:b])
+                    self.ask_sector(index, itemgetter(slice(low, high)))
 
     def _piece(
         self, start: int, piece: Piece, seed: int,
@@ -210,16 +225,16 @@ class LazyContent(Content):
         open_sectors = []
         decided = []
         for index in self.undecided(start, end):
-            low, high = max(start - index * SECTOR, 0), min(end - index * SECTOR, SECTOR)
+            low, high = max(start - index * self._unit, 0), min(end - index * self._unit, self._unit)
             answer = self._world.descend(
                 Variable("sector", self._inode, index),
-                lambda v, a=low, b=high: v[a:b],
-                lambda i=index: self._base.sector(i),
+                itemgetter(slice(low, high)),
+                partial(self._base.sector, index, self._unit),
             )
             if answer is UNDECIDED:
                 open_sectors.append((index, low, high))
             else:
-                decided.append((index * SECTOR + low - start, answer))
+                decided.append((index * self._unit + low - start, answer))
         data = bytearray(self.span(start, end))
         for at, part in decided:
             data[at : at + len(part)] = part
@@ -229,16 +244,27 @@ class LazyContent(Content):
         if content is None:
             return False
         for index, low, high in open_sectors:
-            wanted = content[index * SECTOR + low - start : index * SECTOR + high - start]
+            wanted = content[index * self._unit + low - start : index * self._unit + high - start]
             key, matching = self._matching(index, low, high, wanted)
             members[key] = members.get(key, matching) & matching
             places.setdefault(key, []).append((index, low, high))
         return None
 
+    def _take(self, offset: int, content: bytes) -> None:
+        """Bytes from ``offset`` on are known to be ``content``: nobody need be asked about them again."""
+        end = offset + len(content)
+        for index in self.undecided(offset, end):
+            start = index * self._unit
+            if offset <= start and start + self._unit <= end:
+                value: bytes | None = content[start - offset : start - offset + self._unit]
+            else:
+                value = self._world.settled(Variable("sector", self._inode, index))
+            if value is not None:
+                self.seen[index] = value
+                self._close(index, value)
+
     def _matching(self, index: int, low: int, high: int, wanted: bytes) -> tuple[Key, frozenset[int]]:
-        found = self._world.at(0, Variable("sector", self._inode, index))
-        assert found is not None
-        key, place = found
+        key, place = self._world.stack(Variable("sector", self._inode, index))[-1]
         values = self._world.layers[0].cells[key[1]].values
         return key, frozenset(
             at for at, v in enumerate(values) if (v if place is None else v[place])[low:high] == wanted
@@ -415,7 +441,9 @@ class LazyDisk(Disk):
         if inode is None:
             ground, world = self.ground, self.world
             base = ground.inodes[number]
-            content = LazyContent(world, number, base.content, ground.sectors.get(number, ()), ground.digests)
+            content = LazyContent(
+                world, number, base.content, ground.sectors.get(number, ()), ground.digests, ground.options.sector
+            )
             attributes = LazyAttributes(world, number, base.attributes, ground.attributes.get(number, ()))
             inode = self.live.inodes[number] = self.decided[number] = LazyInode(world, base, content, attributes)
         return inode
@@ -445,7 +473,7 @@ class LazyDisk(Disk):
             possible = self.world.possible(
                 Variable("name", 0, path),
                 lambda v: v == inode.number,
-                lambda p=path: self.ground.names.get(p),
+                partial(self.ground.names.get, path),
             )
             if True in possible:
                 count += len(possible) == 1 or self.number(path) == inode.number
@@ -476,7 +504,7 @@ class Ground:
         self.last_inode: int
         self.paths: list[str]
         self.options = options
-        self.digests: Digests = below.digests if below else Digests()
+        self.digests: Digests = below.digests if below else Digests(options.sector)
         self.inodes: dict[int, Inode] = dict(below.inodes if below else image.inodes)
         self.names: dict[str, int] = below.names if below else image.names
         self.sectors: dict[int, list[int]] = dict(below.sectors) if below else {}
@@ -487,11 +515,12 @@ class Ground:
             found = operation.result
             if isinstance(found, FileStat) and operation.inode not in self.inodes:
                 self.inodes[operation.inode] = Inode(
-                    operation.inode, found.mode, found.uid, found.gid, found.mtime_ns, found.birth_ns
-                )
+                    operation.inode, found.mode, found.uid, found.gid, found.mtime_ns, found.birth_ns,
+                    target=operation.arguments[0] if operation.name == "symlink" else "",
+                )  # fmt: skip
         sectors: dict[int, set[int]] = {}
         attributes: dict[int, set[str]] = {}
-        for variable in [*layer.cells, *layer.joint]:
+        for variable in layer.stacks:
             if variable.kind == "sector":
                 sectors.setdefault(variable.inode, set()).add(number_of(variable.key))
             elif variable.kind == "xattr":
@@ -525,7 +554,7 @@ class LazyFile(SimulatedFile):
         end = content.bounded(stop)
         for at in range(start, end, stride):
             if at + SECTOR <= end and content.undecided(at, at + SECTOR):
-                yield content.ask_sector(at // SECTOR, classify)
+                yield content.observe(at, classify)
             else:
                 yield classify(self.read(SECTOR, at))
 

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from untorn.explore.lazy import LazyContent, LazyDisk, LazyInode
 from untorn.explore.space import Layer, build_layer
 from untorn.explore.world import Snapshot, World
+from untorn.geometry import SECTOR
 from untorn.storage.image import Image, Inode
 from untorn.storage.persistence import History
 from untorn.storage.recording import Trace
@@ -22,9 +23,13 @@ LOOKS: Final = frozenset(
 """Operations that change nothing a crash decides."""
 
 
-class Segment(NamedTuple):
-    """What recovery did between two choices: its events, and the state that holds meanwhile."""
+_SOMETHING: Final = b"?" * SECTOR
 
+
+class Segment(NamedTuple):
+    """What recovery did between two choices: the choices before, its events, and the state that holds meanwhile."""
+
+    path: tuple[int, ...]
     first: int
     last: int
     snapshot: Snapshot
@@ -33,6 +38,8 @@ class Segment(NamedTuple):
 class Cut(NamedTuple):
     """A recovery that is cut off within one segment."""
 
+    path: tuple[int, ...]
+    """The choices behind which it is cut off; no other segment of a search has the same."""
     layer: Layer
     start: Snapshot
 
@@ -63,7 +70,7 @@ def cuts(disk: LazyDisk, world: World, segments: Sequence[Segment]) -> list[Cut]
             continue
         history.advance(segment.last)
         layer = build_layer(trace, history, max(segment.first, change), segment.last, nested=True)
-        result.append(Cut(layer, segment.snapshot))
+        result.append(Cut(segment.path, layer, segment.snapshot))
     return result
 
 
@@ -71,19 +78,23 @@ def image_before(disk: LazyDisk, world: World) -> Image:
     """The disk before recovery as far as it was decided; what was not is any legal value, and nobody looks at it."""
     image = Image(dict(disk.ground.inodes), {})
     for number, lazy in disk.decided.items():
-        image.inodes[number] = _inode_before(lazy, world)
+        image.inodes[number] = _inode_before(lazy, world, disk.ground.sectors.get(number, ()), disk.options.sector)
     image.names = {path: number for path, number in disk.looked_up.items() if number is not None}
     return image
 
 
-def _inode_before(lazy: LazyInode, world: World) -> Inode:
+def _inode_before(lazy: LazyInode, world: World, sectors: Sequence[int], unit: int) -> Inode:
     inode = lazy.base.copy()
     content = lazy.content
     assert isinstance(content, LazyContent)
     base = lazy.base.content
     sizes = world.possible(Variable("size", lazy.number), lambda v: v, lambda: base.size)
     inode.content.size = min(sizes)
+    for index in sectors:  # there may be something in each: a truncate that cuts it changes it
+        if index not in content.seen and index * unit < inode.content.size:
+            inode.content.put_sector(index, _SOMETHING * (unit // SECTOR))
     for index, value in content.seen.items():
         inode.content.put_sector(index, value)
+    inode.content.zero_tail()
     inode.attributes = {name: value for name, value in lazy.attributes.seen.items() if value is not None}
     return inode

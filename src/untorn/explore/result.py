@@ -64,6 +64,8 @@ class Result:
     target: str
     profile: str
     rung: Rung
+    rungs: list[str] = field(default_factory=list)
+    """What was done on each rung, in words, if the budget ended the search."""
     recoveries: int = 0
     states: int = 0
     """Pairs of a crash point and a value for every variable, all told."""
@@ -90,8 +92,8 @@ class Result:
         if self.bad:
             return f"BAD: {self.bad} of {self.recoveries} recoveries ended in a bad state"
         if self.certified:
-            return (
-                f"certified: {self.states:,} states (about 2^{self.log2_states:.0f}) in {self.recoveries:,} recoveries"
-            )
+            about = f"about 2^{self.log2_states:.0f}"
+            count = f"{self.states:,} states ({about})" if self.states < 10**15 else f"{about} states"
+            return f"certified: {count} in {self.recoveries:,} recoveries"
         why = f"; not certified: {self.refusal}" if self.refusal else ""
         return f"no bad state in {self.recoveries:,} recoveries ({self.rung.value}){why}"

@@ -8,16 +8,31 @@ point in its masks and every value that nobody asked about.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from untorn.explore.lazy import Ground, LazyDisk, LazyStorage
 from untorn.explore.nested import Cut, Segment, cuts
+from untorn.explore.space import build_layer, rules
 from untorn.explore.target import Target
-from untorn.explore.world import Question, Snapshot, World
+from untorn.explore.world import Chooser, Question, Snapshot, World
+from untorn.storage.disk import Options
+from untorn.storage.persistence import History
+from untorn.storage.recording import Operation, Trace
+from untorn.storage.simulated import SimulatedStorage
 
 Prefix = tuple[int, ...]
+
+
+class Recording(NamedTuple):
+    """A run that was recorded, and where in it a crash may come."""
+
+    trace: Trace
+    options: Options
+    time_ns: int
+    first: int
+    """The first crash point: an event of the trace."""
 
 
 class NondeterminismError(Exception):
@@ -53,10 +68,19 @@ class Run:
     """Those behind the prefix, each with its number of branches."""
     cuts: list[Cut] = field(default_factory=list)
     """Where recovery can be cut off itself, as far as no other run has the same."""
+    operations: list[Operation] = field(default_factory=list)
+    """What recovery did, if it may be cut off itself."""
+    marks: tuple[int, ...] = ()
+    """By choice of recovery: the last event before it; then the last event of recovery."""
+
+    @property
+    def prefix(self) -> Prefix:
+        """The choices that it was given."""
+        return self.leaf.path[: len(self.leaf.path) - len(self.questions)]
 
     def siblings(self) -> Iterator[Prefix]:
         """The prefixes of the runs that this one leaves to be done, deepest first."""
-        known = len(self.leaf.path) - len(self.questions)
+        known = len(self.prefix)
         for at in range(len(self.questions) - 1, -1, -1):
             for branch in range(self.questions[at][1] - 1, 0, -1):
                 yield (*self.leaf.path[: known + at], branch)
@@ -70,13 +94,14 @@ class _Path:
         self.taken: list[int] = []
         self.questions: list[tuple[Question, int]] = []
         self.segments: list[Segment] = []
+        self.marks: list[int] = []
         self.world: World | None = None
         self.disk: LazyDisk | None = None
         self._begun = 0
 
     def __call__(self, question: Question, branches: int) -> int:
         at = len(self.taken)
-        self.cut()
+        self.cut(choosing=True)
         picked = 0
         if at < len(self.prefix):
             picked = self.prefix[at]
@@ -87,13 +112,19 @@ class _Path:
         self.taken.append(picked)
         return picked
 
-    def cut(self) -> None:
-        """Ends a segment; one within the prefix belongs to the run that met it first."""
+    def cut(self, *, choosing: bool) -> None:
+        """Ends a segment; one within the prefix belongs to the run that met it first.
+
+        An operation that is running depends on the choice that it makes, so its issue is part of the next segment.
+        """
         if self.world is None or self.disk is None:
             return
-        now = self.disk.trace.now
+        now, operations = self.disk.trace.now, self.disk.trace.operations
+        if choosing and operations and operations[-1].completed is None:
+            now -= 1
         if now > self._begun and len(self.taken) >= len(self.prefix):
-            self.segments.append(Segment(self._begun, now, self.world.snapshot()))
+            self.segments.append(Segment(tuple(self.taken), self._begun + 1, now, self.world.snapshot()))
+        self.marks.append(now)
         self._begun = now
 
 
@@ -112,45 +143,87 @@ class Field:
         storage = LazyStorage(self.ground, world)
         if nested:
             path.world, path.disk = world, storage.lazy
-        problem = None
-        found: list[Cut] = []
-        stage = "recover"
-        try:
-            try:
-                self.target.recover(storage)
-            finally:
-                path.cut()
-                path.world = None
-                if nested:
-                    found = cuts(storage.lazy, world, path.segments)
-            storage.kill_process()
-            stage = "check"
-            self.target.check(storage, lambda: self._acknowledged(world))
-        except NondeterminismError:
-            raise
-        except Exception as error:
-            problem = _problem(error, stage)
+        problem = self._recover(storage)
+        path.cut(choosing=False)
+        path.world = None
+        found = cuts(storage.lazy, world, path.segments) if nested else []
+        operations = list(storage.lazy.trace.operations) if nested else []
+        problem = problem or self._check(storage, world)
         if len(path.taken) < len(prefix):
             raise NondeterminismError(f"{len(prefix)} choices before, and now {len(path.taken)}")
         leaf = Leaf(tuple(path.taken), world.snapshot(), problem)
-        return Run(leaf, path.questions, found)
+        return Run(leaf, path.questions, found, operations, tuple(path.marks))
 
-    def _acknowledged(self, world: World) -> Sequence[Any]:
+    def once(self, choose: Chooser, start: Snapshot) -> tuple[Leaf, World]:
+        """One run whose choices somebody else makes."""
+        world = World(self.ground.layers, choose, start)
+        storage = LazyStorage(self.ground, world)
+        problem = self._recover(storage) or self._check(storage, world)
+        return Leaf((), world.snapshot(), problem), world
+
+    def _recover(self, storage: LazyStorage) -> Problem | None:
+        try:
+            self.target.recover(storage)
+        except NondeterminismError:
+            raise
+        except Exception as error:
+            return problem_of(error, "recover")
+        storage.kill_process()
+        return None
+
+    def _check(self, storage: LazyStorage, world: World) -> Problem | None:
+        try:
+            self.target.check(storage, lambda classify=None: self._acknowledged(world, classify))
+        except NondeterminismError:
+            raise
+        except Exception as error:
+            return problem_of(error, "check")
+        return None
+
+    def _acknowledged(self, world: World, classify: Callable[[Sequence[Any]], Any] | None) -> Any:
+        """What had been told to the world, or its class."""
         layer = self.ground.layers[0]
-        count: Any = world.when(0, lambda at: layer.acknowledged[at])
-        return layer.acknowledgements[:count]
+
+        def told(at: int) -> Any:
+            so_far = layer.acknowledgements[: layer.acknowledged[at]]
+            return classify(so_far) if classify else len(so_far)
+
+        answer: Any = world.when(0, told)
+        return answer if classify else layer.acknowledgements[:answer]
 
 
-def _problem(error: Exception, stage: str) -> Problem:
+def problem_of(error: Exception, stage: str) -> Problem:
+    """What an exception of recovery or check says."""
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1] if frames else None
     place = f"{last.filename}:{last.lineno} in {last.name}" if last else ""
     return Problem(type(error).__name__, str(error), stage, place)
 
 
-def runs(search: Field, *, nested: bool = False, root: Prefix = ()) -> Iterator[Run]:
-    """Every run below ``root``, depth first."""
-    waiting = [root]
+def recording_of(machine: SimulatedStorage, first: int = 0) -> Recording:
+    """What a machine recorded, to be cut off at any event from ``first`` on."""
+    return Recording(machine.trace, machine.disk.options, machine.disk.time_ns, first)
+
+
+def field_of(target: Target, recording: Recording) -> Field:
+    """The search over every power failure of a recording."""
+    trace = recording.trace
+    history = History(trace, **rules(recording.options))
+    history.advance(trace.now)
+    layer = build_layer(trace, history, recording.first, trace.now, nested=False)
+    return Field(target, Ground(layer, recording.options, recording.time_ns))
+
+
+def deeper(search: Field, run: Run) -> Iterator[Field]:
+    """The searches for the ways in which this run's recovery can be cut off."""
+    ground = search.ground
+    for cut in run.cuts:
+        yield Field(search.target, Ground(cut.layer, ground.options, ground.time_ns, ground), cut.start)
+
+
+def every(search: Field, *, nested: bool = False) -> Iterator[Run]:
+    """Every run of a search, depth first."""
+    waiting: list[Prefix] = [()]
     while waiting:
         run = search.run(waiting.pop(), nested=nested)
         yield run

@@ -16,7 +16,7 @@ from typing import Any, Final
 from untorn.storage.disk import Options
 from untorn.storage.persistence import History
 from untorn.storage.recording import Operation, Trace
-from untorn.storage.variables import Legal, Variable
+from untorn.storage.variables import Legal, Variable, stacks
 
 
 class _Below:
@@ -49,13 +49,11 @@ class Layer:
     starts: list[int]
     """The first event of each class, ascending."""
     cells: dict[Variable, Cell]
-    joint: dict[Variable, tuple[Variable, int]]
-    """By a variable that is decided together with others: the joint one, and its place in it."""
+    stacks: dict[Variable, list[tuple[Variable, int | None]]]
+    """By variable: the cells that decide it, uppermost first, each with the place in its tuples if it has such."""
     acknowledged: list[int] = field(default_factory=list)
     """By class: how many of ``acknowledgements`` had been told to the world."""
     acknowledgements: list[Any] = field(default_factory=list)
-    names: dict[str, int] = field(default_factory=dict)
-    """Names that no operation of the trace touched."""
 
     @property
     def all(self) -> int:
@@ -73,29 +71,17 @@ def build_layer(trace: Trace, history: History, first: int, last: int, *, nested
     bounds.update(o.completed for o in acks if o.completed is not None and o.completed > first)
     starts = sorted(bounds)
     cells = {variable: _cell(variable, legal, starts, last, nested=nested) for variable, legal in table.items()}
-    joint = {
-        Variable(variable.kind.removesuffix("s"), variable.inode, key): (variable, place)
-        for variable in cells
-        if isinstance(variable.key, tuple)
-        for place, key in enumerate(variable.key)
-    }
     done = sorted(o.completed for o in acks if o.completed is not None)
     return Layer(
-        trace, starts, cells, joint,
+        trace, starts, cells, stacks(cells),
         [bisect.bisect_right(done, start) for start in starts], [o.arguments[0] for o in acks],
-        {path: number for path, number in trace.image.names.items() if _untouched(path, cells, joint)},
     )  # fmt: skip
-
-
-def _untouched(path: str, cells: dict[Variable, Cell], joint: dict[Variable, tuple[Variable, int]]) -> bool:
-    variable = Variable("name", 0, path)
-    return variable not in cells and variable not in joint
 
 
 def _cell(variable: Variable, legal: Iterable[Legal], starts: Sequence[int], last: int, *, nested: bool) -> Cell:
     masks: dict[Any, int] = {}
     written = []
-    inherits = nested and variable.inode
+    inherits = nested and variable.level == 0 and variable.kind not in ("name", "names", "sectors")
     for value, since, until in legal:
         low = bisect.bisect_left(starts, max(since, starts[0]))
         high = bisect.bisect_left(starts, until)

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, overload
 
 from untorn.storage.simulated import SimulatedStorage
 
-Acknowledged = Callable[[], Sequence[Any]]
-"""What had been told to the world before the crash; asking it may decide when the crash was."""
+T = TypeVar("T")
+
+
+class Acknowledged(Protocol):
+    """What had been told to the world before the crash; asking it may decide when the crash was.
+
+    ``classify`` says what of it matters: one run for each answer, instead of one for each thing told.
+    """
+
+    @overload
+    def __call__(self) -> Sequence[Any]: ...
+
+    @overload
+    def __call__(self, classify: Callable[[Sequence[Any]], T]) -> T: ...
 
 
 class Target(Protocol):

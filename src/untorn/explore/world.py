@@ -15,7 +15,7 @@ from operator import or_
 from typing import Any, Final, NamedTuple, Protocol
 
 from untorn.explore.space import BELOW, Cell, Layer
-from untorn.storage.variables import Variable
+from untorn.storage.variables import LAYERED, Variable
 
 Key = tuple[int, Variable]
 """A variable of a layer."""
@@ -84,6 +84,7 @@ class World:
         self.domains = dict(start.domains)
         self.groups = [Group(dict(matching)) for matching in start.groups]
         self._grouped: dict[Key, Group] = {key: group for group in self.groups for key in group.matching}
+        self._stacks: dict[Variable, tuple[tuple[Key, int | None], ...]] = {}
         self.choices = 0
 
     def snapshot(self) -> Snapshot:
@@ -126,6 +127,15 @@ class World:
                     result |= masks[at]
         return result & mask
 
+    def settled(self, variable: Variable) -> Any:
+        """The variable's value if only one is left and the uppermost cell has it, else None."""
+        for key, place in self.stack(variable)[:1]:
+            found = self.legal(key)
+            value: Any = self.layers[key[0]].cells[key[1]].values[found[0]] if len(found) == 1 else BELOW
+            if value is not BELOW:
+                return value if place is None else value[place]
+        return None
+
     # Deciding
 
     def branch(self, question: Question, branches: int) -> int:
@@ -135,73 +145,72 @@ class World:
 
     def ask(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> Any:
         """The class of the variable's value, deciding it if need be; ``base`` is its value where no layer has it."""
-        level = self.descend(variable, classify, base)
-        if isinstance(level, Undecided):
-            found = self.at(0, variable)
-            assert found is not None
-            return self._decide(found[0], self._parted(0, variable, found, classify, base))
-        return level
+        answer = self.descend(variable, classify, base)
+        if isinstance(answer, Undecided):
+            last = len(self.stack(variable)) - 1
+            answer = self._decide(self.stack(variable)[last][0], self._parted(last, variable, classify, base))
+        return answer
 
     def descend(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> Any:
-        """As ``ask``, but UNDECIDED where only layer 0 has to decide, and it has not."""
-        for level in range(len(self.layers) - 1, -1, -1):
-            found = self.at(level, variable)
-            if found is None:
-                continue
-            classes = self._parted(level, variable, found, classify, base)
+        """As ``ask``, but UNDECIDED where only the lowest cell has to decide, and it has not."""
+        stack = self.stack(variable)
+        for at, (key, _) in enumerate(stack):
+            classes = self._parted(at, variable, classify, base)
             if len(classes) == 1:
                 chosen = next(iter(classes))
-            elif level == 0:
+            elif at == len(stack) - 1 and key[0] == 0:
                 return UNDECIDED
             else:
-                chosen = self._decide(found[0], classes)
+                chosen = self._decide(key, classes)
             if chosen is not BELOW:
                 return chosen
         return classify(base())
 
     def possible(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> set[Any]:
         """Every class that the variable's value may have; decides nothing."""
-        return self._possible(len(self.layers) - 1, variable, classify, base)
+        return self._possible(0, variable, classify, base)
 
     def _possible(
-        self, level: int, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]
+        self, at: int, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]
     ) -> set[Hashable]:
-        while level >= 0:
-            found = self.at(level, variable)
-            if found is not None:
-                classes = set(self._parted(level, variable, found, classify, base))
-                if BELOW in classes:
-                    classes.remove(BELOW)
-                    classes |= self._possible(level - 1, variable, classify, base)
-                return classes
-            level -= 1
-        return {classify(base())}
-
-    def _parted(
-        self, level: int, variable: Variable, found: tuple[Key, int | None],
-        classify: Callable[[Any], Hashable], base: Callable[[], Any],
-    ) -> dict[Hashable, list[int]]:  # fmt: skip
-        """The legal values by class; those of the layer below count as one class if they cannot be told apart."""
-        key, place = found
-        values = self.layers[level].cells[key[1]].values
-        classes: dict[Hashable, list[int]] = {}
-        for at in self.legal(key):
-            value = values[at]
-            name: Hashable
-            if value is BELOW:
-                below = self._possible(level - 1, variable, classify, base)
-                name = below.pop() if len(below) == 1 else BELOW
-            else:
-                name = classify(value if place is None else value[place])
-            classes.setdefault(name, []).append(at)
+        if at == len(self.stack(variable)):
+            return {classify(base())}
+        classes = set(self._parted(at, variable, classify, base))
+        if BELOW in classes:
+            classes.remove(BELOW)
+            classes |= self._possible(at + 1, variable, classify, base)
         return classes
 
-    def at(self, level: int, variable: Variable) -> tuple[Key, int | None] | None:
-        layer = self.layers[level]
-        if variable in layer.cells:
-            return (level, variable), None
-        joint = layer.joint.get(variable)
-        return None if joint is None else ((level, joint[0]), joint[1])
+    def _parted(
+        self, at: int, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]
+    ) -> dict[Hashable, list[int]]:
+        """The legal values by class; those of what lies below count as one class if they cannot be told apart."""
+        key, place = self.stack(variable)[at]
+        values = self.layers[key[0]].cells[key[1]].values
+        classes: dict[Hashable, list[int]] = {}
+        for index in self.legal(key):
+            value = values[index]
+            if place is not None and value is not BELOW:
+                value = value[place]
+            name: Hashable
+            if value is BELOW or (value is None and variable.kind in LAYERED):
+                below = self._possible(at + 1, variable, classify, base)
+                name = below.pop() if len(below) == 1 else BELOW
+            else:
+                name = classify(value)
+            classes.setdefault(name, []).append(index)
+        return classes
+
+    def stack(self, variable: Variable) -> tuple[tuple[Key, int | None], ...]:
+        """Who decides the variable, uppermost first: cells, each with the place in its tuples if it has such."""
+        found = self._stacks.get(variable)
+        if found is None:
+            found = self._stacks[variable] = tuple(
+                ((level, cell), place)
+                for level in range(len(self.layers) - 1, -1, -1)
+                for cell, place in self.layers[level].stacks.get(variable, ())
+            )
+        return found
 
     def _decide(self, key: Key, classes: dict[Hashable, list[int]]) -> Hashable:
         """Lets the chooser pick one class of values and takes the others away."""

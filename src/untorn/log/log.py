@@ -15,7 +15,7 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from xxhash import xxh3_64_intdigest
@@ -33,12 +33,13 @@ from untorn.log.ondisk import (
     RecordKind,
     Slot,
     SlotKind,
+    decode_record,
     encode_record,
     encode_slot,
     encode_table,
     payload_start,
 )
-from untorn.storage.api import READ_CHUNK, Buffer, FileStat, Storage, StorageFile
+from untorn.storage.api import IOV_MAX, READ_CHUNK, Buffer, FileStat, Storage, StorageFile
 
 MARK: Final = "user.untorn"
 """Extended attribute of a file whose log is hot; holds the log's file_id."""
@@ -213,13 +214,36 @@ class Log:
         self.tail = tail
         self.allocated = file.stat().size
         self.sequence = sequence
-        # What the cache shows may never have reached the disk: the writer was killed, or its sync had
-        # failed and left clean pages that the disk does not hold. So all that was accepted is written again.
-        for start in range(0, tail, READ_CHUNK):
-            file.write([file.read(min(READ_CHUNK, tail - start), start)], start)
+        # What the cache shows may never have reached the disk: the writer was killed, or its sync had failed and left
+        # clean pages that the disk does not hold. So all that was accepted is written again, the size too.
+        file.truncate(self.allocated)
+        start = length = 0
+        buffers: list[bytes] = []
+        for piece in self._accepted(slot):
+            buffers.append(piece)
+            length += len(piece)
+            if length >= READ_CHUNK or len(buffers) == IOV_MAX:
+                file.write(buffers, start)
+                start, length, buffers = start + length, 0, []
+        file.write(buffers, start)
         file.fsync()
         self.syncs += 1
         self.synced_through = sequence
+
+    def _accepted(self, slot: Slot) -> Iterator[bytes]:
+        """The found log up to its tail, piece by piece: what recovery has proved, and zeros for what is between."""
+        assert self.file is not None
+        for offset in SLOT_OFFSETS:
+            yield self.file.read(SECTOR, offset).ljust(BLOCK, b"\0")
+        position = RECORDS_OFFSET
+        while position < self.tail:
+            record = decode_record(self.file.read(SECTOR, position), slot.salt)
+            assert record is not None
+            end = position + record.payload_start + record.payload_length
+            for start in range(position, end, READ_CHUNK):
+                yield self.file.read(min(READ_CHUNK, end - start), start)
+            position += record.total_length
+            yield bytes(position - end)
 
     # Append and sync
 
@@ -319,7 +343,9 @@ class Log:
         if not marked and slot.identity is Identity.INODE:
             return
         if not marked:
-            # Gone from the cache, but if the sync of an earlier removal failed, not from the disk.
+            # Gone from the cache, but if the sync of an earlier removal failed, not from the disk. The log of a start
+            # that was cut off may have no durable name yet, and without one a mark bars the file.
+            self._storage.sync_directory(os.path.dirname(self.path))
             try:
                 self._home.setxattr(MARK, slot.file_id)
             except OSError as error:

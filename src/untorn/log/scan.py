@@ -25,7 +25,7 @@ from untorn.log.ondisk import (
     decode_table,
     record_length_max,
 )
-from untorn.storage.api import READ_CHUNK, Piece, StorageFile
+from untorn.storage.api import Piece, StorageFile
 
 
 class Entry(NamedTuple):
@@ -107,7 +107,7 @@ def damaged_slot(log: StorageFile) -> int | None:
 def is_blank(log: StorageFile) -> bool:
     """Whether all is zeros as far as a first record can reach: a log that was created and never started."""
     stop = RECORDS_OFFSET + record_length_max(EXTENTS_MAX, PAYLOAD_MAX)
-    return not any(log.read(READ_CHUNK, start).strip(b"\0") for start in range(0, stop, READ_CHUNK))
+    return not any(log.observe(0, stop, SECTOR, lambda sector: bool(sector.strip(b"\0"))))
 
 
 def entries(log: StorageFile, slot: Slot, replay: Replay) -> Iterator[Entry]:

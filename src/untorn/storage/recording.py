@@ -55,27 +55,35 @@ from untorn.storage.api import (
 )
 from untorn.storage.image import Content, Image, Inode
 
-_HERE: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_UNTORN: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_HERE: Final = (os.path.join(_UNTORN, "storage", ""), os.path.join(_UNTORN, "explore", "interpose", ""))
+_LIBRARY: Final = (os.path.join(os.path.dirname(os.path.abspath(os.__file__)), ""), "<frozen ")
 _T = TypeVar("_T")
 
 
 class Site(NamedTuple):
-    """Where outside the storage layer an operation was asked for."""
+    """Where in the program an operation was asked for."""
 
     file: str
     line: int
     function: str
+    caller: Site | None = None
+    """If that is in the standard library, who called it from outside."""
 
 
 def call_site() -> Site | None:
-    """The nearest caller outside untorn/storage."""
+    """The nearest caller outside the storage layer and the explorer's interposer."""
     frame: FrameType | None = sys._getframe(1)
+    nearest: tuple[str, int, str] | None = None
     while frame is not None:
         code = frame.f_code
-        if not code.co_filename.startswith(_HERE):
-            return Site(code.co_filename, frame.f_lineno, code.co_name)
+        if not code.co_filename.startswith(_HERE) and not code.co_filename.endswith("_pyio.py"):
+            here = (code.co_filename, frame.f_lineno, code.co_name)
+            if not code.co_filename.startswith(_LIBRARY) or "-packages" in code.co_filename:
+                return Site(*here) if nearest is None else Site(*nearest, Site(*here))
+            nearest = nearest or here
         frame = frame.f_back
-    return None
+    return None if nearest is None else Site(*nearest)
 
 
 @dataclass(slots=True)
@@ -105,6 +113,13 @@ class Trace:
         self.now = 0
         """The number of the last event."""
         self._sites = sites
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
         self._lock = threading.Lock()
 
     def begin(self, name: str, path: str, inode: int, *arguments: Any) -> Operation:

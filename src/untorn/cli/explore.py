@@ -1,0 +1,370 @@
+"""``untorn explore``: every crash of a workload, recovered and checked; what was found, in words and as a report."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from untorn.cli.explored import fields, lines, summary
+from untorn.cli.failures import BAD, ENVIRONMENT, FINE, INTERRUPTED, USAGE, worst
+from untorn.cli.output import Progress, emit, is_terminal, printable, progress, quoted, say, tell
+from untorn.cli.state import JSON
+
+if TYPE_CHECKING:
+    from untorn.explore.explorer import Budget
+    from untorn.explore.explorer import Progress as Found
+    from untorn.explore.result import Result
+    from untorn.explore.search import Recording
+    from untorn.explore.target import Target
+
+_LINE_SECONDS: Final = 5.0
+"""How often progress is told where there is no terminal."""
+
+
+class MissingError(Exception):
+    """The environment lacks something; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is explored, and with what."""
+
+    depth: int
+    budget: Budget
+    keep_going: bool
+    seed: int
+    jobs: int
+    dask: str | None
+
+
+@click.command(short_help="Try every crash of a workload, and prove what holds.")
+@click.argument("names", nargs=-1, metavar="[TARGET]...")
+@click.option("--list", "listing", is_flag=True, help="Name the built-in targets.")
+@click.option(
+    "--all", "group", type=click.Choice(["library", "gallery"]), help="Explore every built-in target of a group."
+)
+@click.option(
+    "--profile", type=click.Choice(["strict", "linux"]), default="strict", show_default=True,
+    help="What a file system may leave: all that POSIX allows, or what ext4, XFS and btrfs do by default.",
+)  # fmt: skip
+@click.option(
+    "--sector", type=click.Choice(["512", "4096"]), default="512", show_default=True,
+    help="Bytes that the device writes whole.",
+)  # fmt: skip
+@click.option("--trash", is_flag=True, help="A sector that was being written may hold garbage.")
+@click.option(
+    "--depth", type=click.IntRange(0, 4), default=1, show_default=True, help="How often recovery itself is cut off."
+)
+@click.option("--jobs", type=click.IntRange(0), help="Processes; 0 for none but this one.  [default: one per core]")
+@click.option("--dask", metavar="ADDRESS", help="Work on this dask scheduler's machines instead.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Stop the search of a target after this time.")
+@click.option("--recoveries", type=click.IntRange(1), help="Stop the search of a target after so many recoveries.")
+@click.option("--keep-going", is_flag=True, help="Go on after the first bad state of a target.")
+@click.option("--seed", type=click.IntRange(0, 2**32), default=0, show_default=True, help="Of all chance.")
+@JSON
+@click.option("--report", type=click.Path(dir_okay=False), metavar="FILE", help="Write a report with pictures, HTML.")
+@click.option("--save", type=click.Path(dir_okay=False), metavar="FILE", help="Keep the first bad state, to replay it.")
+@click.option(
+    "--replay", type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Show a bad state that was kept."
+)
+@click.pass_context
+def explore(
+    ctx: click.Context, /, names: tuple[str, ...], listing: bool, group: str | None, as_json: bool, report: str | None,
+    save: str | None, replay: str | None, **asked: Any,
+) -> None:  # fmt: skip
+    """Try every crash of each TARGET: cut its workload off at every moment, in every state that the disk may then
+    have, recover, check. Ends with a proof that it held in all of them, or with the shortest way to one that is bad.
+
+    TARGET is a Python file or module that defines workload(directory) and check(directory), and if it likes
+    prepare(directory) and recover(directory); or a built-in target.
+    """
+    if listing:
+        ctx.exit(_list(as_json))
+    if sum((bool(names), group is not None, replay is not None)) != 1:
+        raise click.UsageError("name one or more TARGETs, or --all GROUP, or --replay FILE")
+    for path in (report, save):
+        _check_writable(path)
+    try:
+        if report is not None:
+            _check_report()
+        if replay is not None:
+            from untorn.explore import replay as replaying
+
+            outcome = Outcome([replaying.run(replay)])
+        else:
+            outcome = _explore(_chosen(names, group, _machine(asked)), _effort(asked), show=not as_json)
+    except (MissingError, BrokenExecutor) as error:
+        tell(_missing(error))
+        ctx.exit(ENVIRONMENT)
+    _hand_over(outcome, as_json=as_json, shown=replay is None, report=report, save=save)
+    ctx.exit(outcome.code)
+
+
+def _machine(asked: dict[str, Any]) -> dict[str, Any]:
+    """Options of the simulated machine."""
+    profile = {"profile": asked["profile"]} if asked["profile"] != "strict" else {}
+    return {"seed": asked["seed"], "trash": asked["trash"], "sector": int(asked["sector"]), "sites": True, **profile}
+
+
+def _effort(asked: dict[str, Any]) -> Effort:
+    from untorn.explore.explorer import Budget
+
+    cores = len(os.sched_getaffinity(0))
+    jobs = cores if asked["jobs"] is None else asked["jobs"]
+    budget = Budget(asked["seconds"], asked["recoveries"])
+    return Effort(asked["depth"], budget, asked["keep_going"], asked["seed"], jobs, asked["dask"])
+
+
+def _missing(error: Exception) -> str:
+    if isinstance(error, MissingError):
+        return printable(str(error))
+    return "a worker died, perhaps for lack of memory: try fewer --jobs, or --jobs 0 to see it in this process"
+
+
+@dataclass
+class Outcome:
+    """What came of all targets."""
+
+    results: list[Result]
+    failed: bool = False
+    """Whether a target could not be explored at all."""
+
+    @property
+    def code(self) -> int:
+        code = worst([BAD if result.bad else FINE for result in self.results] + [USAGE if self.failed else FINE])
+        interrupted = any(result.interrupted for result in self.results)
+        return INTERRUPTED if interrupted and code != BAD else code
+
+
+# Targets
+
+
+def _list(as_json: bool) -> int:
+    from untorn.explore.targets import GROUPS, builtin
+
+    groups = {group: [target.name for target in builtin(group)] for group in GROUPS}
+    if as_json:
+        emit("explore", groups=groups)
+        return FINE
+    for group, names in groups.items():
+        if names:
+            say(f"{group}:")
+        for name in names:
+            say(f"  {name}")
+    return FINE
+
+
+def _chosen(names: Sequence[str], group: str | None, machine: dict[str, Any]) -> list[Target]:
+    """The targets that were asked for, on such a machine."""
+    from untorn.explore.targets import builtin
+
+    if group is not None:
+        found = builtin(group, machine)
+        if not found:
+            raise MissingError(f"the group {group} is not installed")
+        return found
+    return [_find(name, machine) for name in names]
+
+
+def _find(name: str, machine: dict[str, Any]) -> Target:
+    """A built-in target by its name, or the user's module."""
+    from untorn.explore.targets import find
+
+    try:
+        return find(name, machine)
+    except OSError:
+        raise
+    except ModuleNotFoundError as error:
+        text = f"{printable(str(error))}; 'untorn explore --list' names what is built in"
+        raise click.UsageError(f"{quoted(name)}: {text}") from None
+    except Exception as error:
+        raise click.UsageError(f"{quoted(name)}: {_words(error)}") from None
+
+
+def _words(error: Exception) -> str:
+    """An exception of the user's code in one line."""
+    return printable(f"{type(error).__name__}: {error}".removesuffix(": "))
+
+
+# The search
+
+
+def _explore(targets: Sequence[Target], effort: Effort, *, show: bool) -> Outcome:
+    """Explores one target after the other; with ``show`` says what came of each as soon as it is known."""
+    from untorn.explore.explorer import explore as run
+
+    outcome = Outcome([])
+    with _executor(effort) as (executor, workers):
+        for target in targets:
+            recording = _record(target)
+            if recording is None:
+                outcome.failed = True
+                continue
+            with progress() as tick:
+                result = run(
+                    target, depth=effort.depth, budget=effort.budget, executor=executor, workers=workers,
+                    keep_going=effort.keep_going, report=Watch(tick), recording=recording,
+                    seed=effort.seed,
+                )  # fmt: skip
+            outcome.results.append(result)
+            if show:
+                for line in lines(result):
+                    say(line)
+            if result.interrupted:
+                break
+    return outcome
+
+
+def _record(target: Target) -> Recording | None:
+    """The target's workload, run once; None if it cannot be, for a reason that was told."""
+    import traceback
+
+    from untorn.explore.search import recording_of
+
+    try:
+        return recording_of(target.record())
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+        tell(f"{printable(target.name)}: its workload does not run: {_words(error)}{printable(where)}")
+        return None
+
+
+@contextmanager
+def _executor(effort: Effort) -> Iterator[tuple[Executor | None, int]]:
+    """What runs the search, and how many workers it has."""
+    if effort.dask is not None:
+        with _dask(effort.dask) as found:
+            yield found
+        return
+    if effort.jobs == 0:
+        yield None, 1
+        return
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["untorn.explore.tasks"])
+    # Ctrl-C goes to every process of the terminal. Workers go on, and the search takes what they have.
+    pool = ProcessPoolExecutor(
+        effort.jobs, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    )  # fmt: skip
+    try:
+        yield pool, effort.jobs
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _dask(address: str) -> Iterator[tuple[Executor, int]]:
+    try:
+        distributed: Any = importlib.import_module("distributed")  # its types do not pass mypy --strict
+    except ImportError:
+        raise MissingError("--dask needs a package: pip install 'untorn[dask]'") from None
+    try:
+        client = distributed.Client(address, timeout=10, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise MissingError(f"no dask scheduler answers at {address}: {error}") from None
+    with client:
+        workers = sum(client.ncores().values())
+        if not workers:
+            raise MissingError(f"the dask scheduler at {address} has no workers: start some with 'dask worker'")
+        yield client.get_executor(), workers
+
+
+class Watch:
+    """Tells how far a search is: to the bar of ``progress`` on a terminal, else now and then in a line."""
+
+    def __init__(self, tick: Progress, clock: Callable[[], float] = time.monotonic) -> None:
+        self._tick = tick
+        self._lines = not is_terminal(sys.stderr)
+        self._clock = clock
+        self._last = clock()
+
+    def __call__(self, found: Found) -> None:
+        if not self._lines:
+            self._tick(progress_words(found), _part(found))
+        elif self._clock() - self._last >= _LINE_SECONDS:
+            self._last = self._clock()
+            tell(progress_words(found))
+
+
+def progress_words(found: Found) -> str:
+    """How far a search is, in one line."""
+    rate = found.recoveries / found.seconds if found.seconds else 0.0
+    parts = [f"{found.recoveries:,} recoveries, {rate:,.0f}/s"]
+    if found.bad:
+        parts.append(f"{found.bad:,} BAD")
+    parts.append(f"{found.waiting:,} waiting")
+    budget = found.budget
+    if budget.seconds is not None:
+        parts.append(f"{max(0.0, budget.seconds - found.seconds):.0f} s left")
+    if budget.recoveries is not None:
+        parts.append(f"{max(0, budget.recoveries - found.recoveries):,} recoveries left")
+    return printable(f"{found.target}: {', '.join(parts)}")
+
+
+def _part(found: Found) -> float:
+    """Which part is done: of the budget, if one is nearly used up, else of the runs that are known of."""
+    budget = found.budget
+    parts = [found.recoveries / max(1, found.recoveries + found.waiting)]
+    if budget.seconds is not None:
+        parts.append(found.seconds / budget.seconds)
+    if budget.recoveries is not None:
+        parts.append(found.recoveries / budget.recoveries)
+    return min(max(parts), 1.0)
+
+
+# What becomes of the results
+
+
+def _check_writable(path: str | None) -> None:
+    """Says before an hour of work that its outcome would have no place."""
+    if path is None:
+        return
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise click.UsageError(f"{quoted(path)}: no directory {quoted(folder)}")
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        raise MissingError(f"{quoted(path)} cannot be written")
+
+
+def _check_report() -> None:
+    if importlib.util.find_spec("jinja2") is None:
+        raise MissingError("--report needs a package: pip install 'untorn[report]'")
+
+
+def _hand_over(outcome: Outcome, *, as_json: bool, shown: bool, report: str | None, save: str | None) -> None:
+    results = outcome.results
+    if as_json:
+        emit("explore", results=[fields(result) for result in results])
+    else:
+        for result in results if not shown else ():
+            for line in lines(result):
+                say(line)
+        if len(results) > 1:
+            for line in summary(results):
+                say(line)
+    if report is not None and results:
+        from untorn.report.explored import page
+
+        with open(report, "w", encoding="utf-8") as file:
+            file.write(page(results))
+        tell(f"the report is in {quoted(report)}")
+    bad = next((result for result in results if result.stories), None)
+    if save is not None and bad is not None:
+        from untorn.explore import replay
+
+        replay.save(bad, save)
+        tell(f"the first bad state is in {quoted(save)}; to see it again: untorn explore --replay {quoted(save)}")
+    elif save is not None:
+        tell(f"no bad state, so nothing was written to {quoted(save)}")

@@ -1,0 +1,94 @@
+"""What the explorer found, for people and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from untorn.cli.output import WIDTH, plural, printable, table
+
+if TYPE_CHECKING:
+    from untorn.explore.result import Result, Story
+
+
+def lines(result: Result) -> list[str]:
+    """The verdict first, then what it holds for, then the shortest way to each kind of bad state."""
+    found = [printable(f"{result.target}: {result.verdict()}")]
+    for at, text in enumerate(result.scope):
+        found += _field("scope" if at == 0 else "", text)
+    found += _field("work", work(result))
+    if result.interrupted:
+        found += _field("note", "interrupted: what was not yet tried is not known to be fine")
+    for at, story in enumerate(result.stories, 1):
+        found += ["", *_story(story, f"bad state {at} of {len(result.stories)}, {story.kind}")]
+    if result.stories:
+        found.append("")
+    return found
+
+
+def work(result: Result) -> str:
+    """What was done, in figures."""
+    nested = f", {result.nested:,} of them after a crash inside recovery" if result.nested else ""
+    rate = f" ({result.recoveries / result.seconds:,.0f}/s)" if result.seconds else ""
+    return (
+        f"{plural(len(result.operations), 'operation')}; {plural(result.recoveries, 'recovery', 'recoveries')}"
+        f"{nested}; {result.profile} profile; {result.seconds:.1f} s{rate}"
+    )
+
+
+def _field(name: str, text: str) -> list[str]:
+    return textwrap.wrap(
+        printable(text), WIDTH, initial_indent=f"  {name:<7}", subsequent_indent=" " * 9, break_on_hyphens=False
+    )
+
+
+def _story(story: Story, title: str) -> list[str]:
+    """A story is not wrapped: its lines name files and lines that somebody will copy."""
+    problem = story.problem
+    found = [f"  {printable(title)}"]
+    found += [f"    {printable(line)}" for line in story.words.splitlines()]
+    if problem.place:
+        found.append(f"    raised at {printable(problem.place)}")
+    return found
+
+
+def summary(results: Sequence[Result]) -> list[str]:
+    """One row for each of several targets, and a last line that counts them."""
+    rows = [("target", "recoveries", "states", "seconds", "verdict")]
+    rows += [
+        (
+            printable(result.target), f"{result.recoveries:,}",
+            f"2^{result.log2_states:.0f}" if result.states else "", f"{result.seconds:.1f}", short(result),
+        )
+        for result in results
+    ]  # fmt: skip
+    bad = sum(bool(result.bad) for result in results)
+    certified = sum(result.certified and not result.bad for result in results)
+    rest = len(results) - bad - certified
+    counts = [f"{certified} certified", f"{bad} BAD"] + ([f"{rest} neither"] if rest else [])
+    return ["", *table(rows, numbers=(1, 2, 3)), "", f"{plural(len(results), 'target')}: {', '.join(counts)}"]
+
+
+def short(result: Result) -> str:
+    """The verdict in a few words."""
+    if result.bad:
+        return "BAD: " + ", ".join(dict.fromkeys(story.kind for story in result.stories))
+    if result.certified:
+        return "certified"
+    return f"nothing bad found, not certified ({result.rung.value})"
+
+
+def fields(result: Result) -> dict[str, Any]:
+    """Everything that is known, for JSON."""
+    # The number of states may have more digits than Python converts by default.
+    sys.set_int_max_str_digits(0)
+    found = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    found["stories"] = [_story_fields(story) for story in result.stories]
+    return {**found, "log2_states": result.log2_states, "verdict": result.verdict()}
+
+
+def _story_fields(story: Story) -> dict[str, Any]:
+    return {**dataclasses.asdict(story), "problem": story.problem._asdict()}

@@ -1,0 +1,311 @@
+"""What the certificate's checker itself knows of a state: legal sets, what is left of them, and how many they are.
+
+For each crash point of a layer it holds the number of ways to give every variable of the layer a value, as an exact
+integer, and changes it by what a decision takes away. A group of sectors that do not all match counts as all ways
+less those in which all match. Layers are independent, so a state of several layers counts as a product.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from untorn.explore.legal import Span, Sweep
+from untorn.explore.space import Layer
+from untorn.explore.world import Key, Snapshot
+from untorn.storage.variables import Variable
+
+
+class RefusedError(Exception):
+    """Why a search is not certified."""
+
+
+@dataclass(slots=True)
+class Values:
+    """One variable: its values in the order of the search, and our own crash points of each."""
+
+    labels: tuple[Any, ...]
+    masks: tuple[int, ...]
+
+
+@dataclass
+class Level:
+    """One layer as we see it: classes are the search's, legal sets our own."""
+
+    starts: Sequence[int]
+    values: dict[Variable, Values]
+    joint: dict[Variable, tuple[Variable, int]]
+    totals: list[int]
+    """By class: the number of ways to give every variable a value."""
+    distinct: int
+    """The classes that a legal set tells from the one before."""
+    births: dict[int, Any]
+    sectors: dict[int, set[int]] = field(default_factory=dict)
+    """By inode: the sectors that operations of this layer changed."""
+
+    def place(self, variable: Variable) -> tuple[Variable, int | None] | None:
+        """The variable under which it is decided, and its place there."""
+        if variable in self.values:
+            return variable, None
+        return self.joint.get(variable)
+
+
+def build_level(sweep: Sweep, layer: Layer, last: int) -> Level:
+    """Our legal sets in terms of the search's classes and values; RefusedError where the search lacks some."""
+    starts = layer.starts
+    if not starts or any(low >= high for low, high in zip(starts, [*starts[1:], last + 1], strict=True)):
+        raise RefusedError("the classes of crash points are not in order")
+    values: dict[Variable, Values] = {}
+    for variable, spans in sweep.spans().items():
+        own = _masks(spans, starts, last, variable)
+        cell = layer.cells.get(variable)
+        if cell is None:
+            if set(own) != {spans[0].value}:
+                raise RefusedError(f"the search does not know {variable}")
+            continue
+        missing = [value for value, mask in own.items() if mask and value not in cell.values]
+        if missing or len(set(cell.values)) != len(cell.values):
+            raise RefusedError(f"the search does not know a legal value of {variable}")
+        values[variable] = Values(cell.values, tuple(own.get(value, 0) for value in cell.values))
+    return _level(sweep, layer, values, _totals(values, starts))
+
+
+def _totals(values: Mapping[Variable, Values], starts: Sequence[int]) -> list[int]:
+    """By class: in how many ways every variable can be given a value."""
+    steps: list[list[tuple[int, int]]] = [[] for _ in starts]
+    for variable, found in values.items():
+        edges = 1 | union(mask ^ mask << 1 for mask in found.masks)
+        count = 1
+        for at in bits(edges & (1 << len(starts)) - 1):
+            now = _at(found.masks, range(len(found.masks)), at)
+            if not now:
+                raise RefusedError(f"{variable} has no legal value at event {starts[at]}")
+            steps[at].append((count, now))
+            count = now
+    total = 1
+    totals = []
+    for changes in steps:
+        for before, now in changes:
+            total = total // before * now
+        totals.append(total)
+    return totals
+
+
+def _level(sweep: Sweep, layer: Layer, values: dict[Variable, Values], totals: list[int]) -> Level:
+    joint = {
+        Variable("name", 0, key): (variable, at)
+        for variable in values
+        if isinstance(variable.key, tuple)
+        for at, key in enumerate(variable.key)
+    }
+    distinct = 1
+    for found in values.values():
+        for mask in found.masks:
+            distinct |= mask ^ mask << 1
+    distinct &= (1 << len(layer.starts)) - 1
+    level = Level(layer.starts, values, joint, totals, distinct, sweep.births)
+    for variable in values:
+        if variable.kind == "sector":
+            assert isinstance(variable.key, int)
+            level.sectors.setdefault(variable.inode, set()).add(variable.key)
+    return level
+
+
+def _masks(spans: Iterable[Span], starts: Sequence[int], last: int, variable: Variable) -> dict[Any, int]:
+    """By value: the classes at which it is legal; the search must not have put two crash points that differ in one."""
+    windows: dict[Any, list[tuple[int, int]]] = {}
+    for value, since, until in spans:
+        low, high = max(since, starts[0]), min(until, last + 1)
+        if low < high:
+            windows.setdefault(value, []).append((low, high))
+    result: dict[Any, int] = {}
+    for value, found in windows.items():
+        mask = 0
+        for low, high in _merged(found):
+            first, end = bisect.bisect_left(starts, low), bisect.bisect_left(starts, high)
+            if starts[first : first + 1] != [low] or (high <= last and starts[end] != high):
+                raise RefusedError(f"crash points that {variable} tells apart are one class of the search")
+            mask |= (1 << end) - (1 << first)
+        result[value] = mask
+    return result
+
+
+def _merged(windows: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    windows.sort()
+    start, end = windows[0]
+    for low, high in windows[1:]:
+        if low > end:
+            yield start, end
+            start, end = low, high
+        end = max(end, high)
+    yield start, end
+
+
+def union(masks: Iterable[int]) -> int:
+    result = 0
+    for mask in masks:
+        result |= mask
+    return result
+
+
+def bits(mask: int) -> Iterator[int]:
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
+Group = Mapping[Key, frozenset[int]]
+"""Sectors that do not all match: by variable, the indices of the values that would."""
+
+
+@dataclass
+class State:
+    """What is left at one node of a tree: our own, of every layer."""
+
+    levels: Sequence[Level]
+    masks: tuple[int, ...]
+    counts: tuple[dict[int, int], ...]
+    """By layer and class: the number of ways that are left; classes without any are not in it."""
+    domains: dict[Key, tuple[int, ...]]
+    groups: tuple[Group, ...]
+
+    @staticmethod
+    def first(level: Level) -> State:
+        counts = dict(enumerate(level.totals))
+        return State([level], ((1 << len(counts)) - 1,), (counts,), {}, ())
+
+    def above(self, level: Level) -> State:
+        """The state of a recovery that began in this one and is itself cut off."""
+        root = State.first(level)
+        return State(
+            [*self.levels, level], self.masks + root.masks, self.counts + root.counts, self.domains, self.groups
+        )
+
+    @property
+    def ways(self) -> int:
+        """How many states of the disk, over all crash points; those that no legal set tells apart count once."""
+        return prod(
+            sum(count for at, count in counts.items() if level.distinct >> at & 1)
+            for level, counts in zip(self.levels, self.counts, strict=True)
+        )
+
+    # What is legal here
+
+    def values(self, key: Key) -> Values:
+        found = self.levels[key[0]].values.get(key[1])
+        if found is None:
+            raise RefusedError(f"asked about {key[1]}, which no operation changed")
+        return found
+
+    def domain(self, key: Key) -> Sequence[int]:
+        found = self.domains.get(key)
+        return range(len(self.values(key).masks)) if found is None else found
+
+    def group(self, key: Key) -> Group | None:
+        return next((group for group in self.groups if key in group), None)
+
+    def legal(self, key: Key) -> tuple[int, ...]:
+        """The values that some crash point and some values of all other variables go with."""
+        masks, mask = self.values(key).masks, self.masks[key[0]]
+        found = [at for at in self.domain(key) if masks[at] & mask]
+        group = self.group(key)
+        if group is not None and len(found) > 1:
+            others = mask & union(
+                self.values(member).masks[at]
+                for member, matching in group.items()
+                if member != key
+                for at in self.domain(member)
+                if at not in matching
+            )
+            found = [at for at in found if at not in group[key] or masks[at] & others]
+        return tuple(found)
+
+    # What a decision leaves
+
+    def narrowed(self, key: Key, part: tuple[int, ...]) -> State:
+        """The state in which a variable has one of these values."""
+        level = key[0]
+        masks = self.values(key).masks
+        removed = union(masks[at] for at in self.domain(key) if at not in part) & self.masks[level]
+        domains = {**self.domains, key: part}
+        group = self.group(key)
+        counts = self.counts[level].copy()
+        for at in bits(removed):
+            if group is None:
+                before, after = _at(masks, self.domain(key), at), _at(masks, part, at)
+            else:
+                before, after = self._unmatched(group, at, self.domains), self._unmatched(group, at, domains)
+            counts[at] = counts[at] // before * after
+        groups = self.groups
+        if group is not None and group[key].isdisjoint(part):
+            groups = tuple(other for other in groups if other is not group)
+        return self._with(level, counts, domains, groups)
+
+    def matched(self, members: Group) -> State:
+        """The state in which all members match."""
+        state = self
+        for key, matching in members.items():
+            state = state.narrowed(key, tuple(at for at in state.legal(key) if at in matching))
+        return state
+
+    def mismatched(self, members: Group) -> State:
+        """The state in which not all of them do."""
+        domains = {**self.domains, **{key: self.legal(key) for key in members}}
+        counts = self.counts[0].copy()
+        could = self.masks[0]
+        for key, matching in members.items():
+            could &= union(self.values(key).masks[at] for at in domains[key] if at in matching)
+        for at in bits(could):
+            product = prod(_at(self.values(key).masks, domains[key], at) for key in members)
+            counts[at] = counts[at] // product * self._unmatched(members, at, domains)
+        return self._with(0, counts, domains, (*self.groups, members))
+
+    def _unmatched(self, group: Group, at: int, domains: Mapping[Key, Sequence[int]]) -> int:
+        """In how many ways the members of a group do not all match at a class."""
+        all_ways = matching_ways = 1
+        for key, matching in group.items():
+            masks = self.values(key).masks
+            all_ways *= _at(masks, domains[key], at)
+            matching_ways *= _at(masks, [value for value in domains[key] if value in matching], at)
+        return all_ways - matching_ways
+
+    def within(self, level: int, mask: int) -> State:
+        """The state in which the crash came in one of these classes."""
+        counts = {at: count for at, count in self.counts[level].items() if mask >> at & 1}
+        return self._with(level, counts, self.domains, self.groups)
+
+    def _with(
+        self, level: int, counts: dict[int, int], domains: dict[Key, tuple[int, ...]], groups: tuple[Group, ...]
+    ) -> State:
+        left = {at: count for at, count in counts.items() if count}
+        mask = self.masks[level]
+        for at in self.counts[level].keys() - left.keys():
+            mask ^= 1 << at
+        return State(
+            self.levels, (*self.masks[:level], mask, *self.masks[level + 1 :]),
+            (*self.counts[:level], left, *self.counts[level + 1 :]), domains, groups,
+        )  # fmt: skip
+
+    def differs(self, end: Snapshot) -> str:
+        """What a search says of this state that is not so; empty if all is."""
+        if tuple(end.masks) != self.masks:
+            return "the crash points"
+        for key in {*end.domains, *self.domains}:
+            masks, mask = self.values(key).masks, self.masks[key[0]]
+            theirs = end.domains.get(key)
+            every: Sequence[int] = range(len(masks)) if theirs is None else theirs
+            if [at for at in every if masks[at] & mask] != [at for at in self.domain(key) if masks[at] & mask]:
+                return f"the values of {key[1]}"
+        groups = [frozenset(group.items()) for group in self.groups]
+        if len(groups) != len(end.groups) or {frozenset(group.items()) for group in end.groups} != set(groups):
+            return "the verified groups"
+        return ""
+
+
+def _at(masks: Sequence[int], domain: Iterable[int], at: int) -> int:
+    """How many of these values are legal at a class."""
+    return sum(masks[value] >> at & 1 for value in domain)

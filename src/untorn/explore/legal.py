@@ -1,0 +1,419 @@
+"""The persistence rules a second time, for the certificate: what each variable may hold at each crash point.
+
+Written from the table in :mod:`untorn.storage.persistence` and not from the code there, so that a mistake in one of
+the two shows. Every version of a variable has at most one **witness**: the first event at which something proves that
+it is durable. A version is legal at T if it was issued by T and no later version of the variable has its witness by
+T. So one sweep over the operations finds the witnesses, and one pass over each chain of versions the crash points.
+
+A nested trace starts from a disk that is not all known. What was there and is still there is called BELOW; what an
+operation adds must not depend on anything undecided, or :class:`UndecidedError` is raised.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from untorn.explore.known import Start, UndecidedError, newborn, only
+from untorn.explore.space import BELOW
+from untorn.geometry import SECTOR
+from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
+from untorn.storage.recording import Operation
+from untorn.storage.variables import GARBAGE, NEVER, Variable
+
+_DATA: Final = ("sector", "size")
+_META: Final = ("xattr", "mtime", "mode", "gid")
+
+
+class Span(NamedTuple):
+    """A value and the crash points [since, until) at which it is legal."""
+
+    value: Any
+    since: int
+    until: int
+
+
+@dataclass(slots=True, eq=False)
+class _Version:
+    value: Any
+    issued: int
+    completed: int
+    witness: int = NEVER
+    broken: bool = False
+    """A sync of it failed, or it is garbage: nothing makes it durable."""
+    gone: bool = False
+    """Of a name: its own directory was synced, or a later version of the name is durable."""
+    twin: _Version | None = None
+    """Of a name that a rename took: the version of the new name."""
+    place: int = 0
+
+
+class _File:
+    """What the cache has of one inode."""
+
+    def __init__(self) -> None:
+        self.born = False
+        self.size: int | None = None
+        """None: as at the start."""
+        self.kept: int = NEVER
+        """What the start had from this byte on was cut off."""
+        self.sectors: dict[int, bytes] = {}
+
+
+class Sweep:
+    """The witnesses of every version that operations issued by ``last`` give."""
+
+    def __init__(
+        self, operations: Iterable[Operation], start: Start, last: int, *, sector: int = SECTOR, trash: bool = False
+    ) -> None:
+        self._start = start
+        self._unit = sector
+        self._garbage = GARBAGE * (sector // SECTOR) if trash else None
+        self._files: dict[int, _File] = {}
+        self._names: dict[str, int | None] = {}
+        """Names as the cache has them, as far as operations changed them."""
+        self.chains: dict[Variable, list[_Version]] = {}
+        self.bases: dict[Variable, Any] = {}
+        """What each variable had at the start; BELOW where the layer below decides."""
+        self._pending: dict[int | str, dict[Variable, list[_Version]]] = {}
+        """By inode or directory: the versions that nothing made durable or superseded."""
+        self._renames: list[tuple[Variable, _Version, Variable, _Version]] = []
+        self.births: dict[int, Any] = {}
+        """By inode that an operation created: its FileStat."""
+        events: list[tuple[int, bool, Operation]] = []
+        for operation in operations:
+            if operation.issued <= last:
+                events.append((operation.issued, False, operation))
+                if operation.completed is not None:
+                    events.append((operation.completed, True, operation))
+        events.sort(key=lambda event: event[0])
+        for _, returned, operation in events:
+            if returned:
+                self._returned(operation)
+            elif operation.error is None:
+                self._issued(operation)
+
+    def spans(self) -> dict[Variable, list[Span]]:
+        """By variable: every version that ever is legal, oldest first; the first is what it had at the start."""
+        result: dict[Variable, list[Span]] = {}
+        together: set[Variable] = set()
+        for members in self._connected():
+            together.update(members)
+            result[Variable("names", 0, tuple(str(v.key) for v in members))] = self._tuples(members)
+        for variable, chain in self.chains.items():
+            if variable not in together:
+                result[variable] = [Span(v.value, low, high) for v, low, high in _windows(chain)]
+        return result
+
+    # Names that renames connect
+
+    def _connected(self) -> list[list[Variable]]:
+        group: dict[Variable, set[Variable]] = {}
+        for source, _, target, _ in self._renames:
+            union = group.get(source, {source}) | group.get(target, {target})
+            group.update(dict.fromkeys(union, union))
+        return [sorted(union) for variable, union in group.items() if variable == min(union)]
+
+    def _tuples(self, members: Sequence[Variable]) -> list[Span]:
+        """All rows of versions that are legal at one time and that no rename forbids."""
+        rows: list[tuple[list[_Version], int, int]] = [([], 0, NEVER)]
+        at = {variable: index for index, variable in enumerate(members)}
+        for index, variable in enumerate(members):
+            windows = _windows(self.chains[variable])
+            rules = [
+                (at[source], removed.place, at[target], added.place)
+                for source, removed, target, added in self._renames
+                if source in at and max(at[source], at[target]) == index
+            ]
+            rows = [
+                ([*row, version], max(low, since), min(high, until))
+                for row, low, high in rows
+                for version, since, until in windows
+                if max(low, since) < min(high, until) and _whole([*row, version], rules)
+            ]
+        return [Span(tuple(version.value for version in row), low, high) for row, low, high in rows]
+
+    # Versions
+
+    def _add(
+        self, operation: Operation, variable: Variable, value: Any, *, twin: _Version | None = None, torn: bool = False
+    ) -> _Version:
+        chain = self.chains.get(variable)
+        if chain is None:
+            base = self.bases[variable] = self._base(variable)
+            chain = self.chains[variable] = [_Version(base, 0, 0, 0)]
+        owner: int | str = os.path.dirname(str(variable.key)) if variable.kind == "name" else variable.inode
+        pending = self._pending.setdefault(owner, {}).setdefault(variable, [])
+        completed = NEVER if operation.completed is None else operation.completed
+        if torn and self._garbage:
+            chain.append(_Version(self._garbage, operation.issued, completed, broken=True, place=len(chain)))
+            pending.append(chain[-1])
+        version = _Version(value, operation.issued, completed, twin=twin, place=len(chain))
+        chain.append(version)
+        pending.append(version)
+        return version
+
+    def _base(self, variable: Variable) -> Any:
+        if variable.kind == "name":
+            return only(self._start.name(str(variable.key)), f"the name {variable.key}")
+        if self._start.nested:
+            return BELOW
+        if variable.inode in self.births:
+            return newborn(variable, self.births[variable.inode], self._unit)
+        start, key = self._start, variable.key
+        match variable.kind:
+            case "sector":
+                assert isinstance(key, int)
+                found: Collection[Any] = start.sector(variable.inode, key)
+            case "size":
+                found = start.sizes(variable.inode)
+            case _:
+                found = start.plain(variable)
+        return only(found, str(variable))
+
+    # What is in the cache
+
+    def _sizes(self, number: int) -> Collection[int]:
+        size = self._file(number).size
+        return self._start.sizes(number) if size is None else (size,)
+
+    def _file(self, number: int) -> _File:
+        return self._files.setdefault(number, _File())
+
+    def _cached(self, number: int, index: int, low: int, high: int) -> bytes:
+        """Bytes [low, high) of a sector as the cache has them: zeros behind the size."""
+        file = self._file(number)
+        if index in file.sectors:
+            return file.sectors[index][low:high]
+        if file.born or low >= high:
+            return bytes(high - low)
+        parts: set[bytes] = set()
+        for size in self._start.sizes(number):
+            end = min(max(min(size, file.kept) - index * self._unit, low), high)
+            parts.update(value[low:end] + bytes(high - end) for value in self._start.sector(number, index))
+        part: bytes = only(parts, f"sector {index} of inode {number}")
+        return part
+
+    def _put(self, operation: Operation, index: int, value: bytes, *, torn: bool) -> None:
+        self._file(operation.inode).sectors[index] = value
+        self._add(operation, Variable("sector", operation.inode, index), value, torn=torn)
+
+    def _resize(self, operation: Operation, size: int) -> None:
+        """A version of the size, if it is another one or no sync can help the last."""
+        variable = Variable("size", operation.inode)
+        chain = self.chains.get(variable)
+        before = self._sizes(operation.inode)
+        self._file(operation.inode).size = size
+        if only(before, f"the size of inode {operation.inode}") != size or (chain and chain[-1].broken):
+            self._add(operation, variable, size)
+
+    # What operations do when they are issued
+
+    def _issued(self, operation: Operation) -> None:
+        arguments, number = operation.arguments, operation.inode
+        match operation.name:
+            case "pwritev":
+                self._write(operation)
+            case "truncate":
+                self._truncate(operation, arguments[0])
+            case "allocate":
+                end = arguments[0] + arguments[1]
+                if not arguments[2] and self._beyond(number, end - 1):
+                    self._resize(operation, end)
+            case "setxattr" | "removexattr":
+                value = arguments[1] if operation.name == "setxattr" else None
+                self._add(operation, Variable("xattr", number, arguments[0]), value)
+            case "set_owner":
+                mode = self._kind(number) | stat.S_IMODE(arguments[0])
+                self._add(operation, Variable("mode", number), mode)
+                self._add(operation, Variable("gid", number), arguments[1])
+            case "set_times":
+                pass
+            case _:
+                self._name_changed(operation)
+                return
+        if operation.mtime_ns is not None:
+            self._add(operation, Variable("mtime", number), operation.mtime_ns)
+
+    def _name_changed(self, operation: Operation) -> None:
+        match operation.name:
+            case "open" | "mkdir" | "symlink":
+                if operation.name != "open" or operation.arguments[2]:
+                    self._create(operation)
+            case "unlink" | "rmdir":
+                self._name(operation, operation.path, None)
+            case "link":
+                self._name(operation, operation.arguments[0], operation.inode)
+            case "rename":
+                self._rename(operation, operation.arguments[0])
+
+    def _create(self, operation: Operation) -> None:
+        number, file = operation.inode, self._file(operation.inode)
+        file.born, file.size = True, 0
+        self.births[number] = operation.result
+        self._name(operation, operation.path, number)
+
+    def _name(self, operation: Operation, path: str, inode: int | None, twin: _Version | None = None) -> _Version:
+        self._names[path] = inode
+        return self._add(operation, Variable("name", 0, path), inode, twin=twin)
+
+    def _kind(self, number: int) -> int:
+        return stat.S_IFMT(self.births[number].mode) if number in self.births else self._start.kind(number)
+
+    def _beyond(self, number: int, end: int) -> bool:
+        """Whether the file ends at or before ``end``."""
+        sizes = self._sizes(number)
+        result: bool = only({size <= end for size in sizes}, f"whether inode {number} ends before {end}")
+        return result
+
+    def _write(self, operation: Operation) -> None:
+        offset, data, flags = operation.arguments
+        whole = len(data)
+        data = data[: whole if operation.completed is None else operation.result]
+        if not data:
+            return
+        if flags & RWF_ATOMIC and len(data) == whole:
+            raise UndecidedError("a write with RWF_ATOMIC: the second rules do not have it")
+        number, end = operation.inode, offset + len(data)
+        sizes = self._sizes(number)
+        grows = min(sizes) < end or (len(set(sizes)) == 1 and self._beyond(number, end))
+        for index in range(offset // self._unit, (end - 1) // self._unit + 1):
+            start = index * self._unit
+            low, high = max(offset - start, 0), min(end - start, self._unit)
+            before, after = self._cached(number, index, 0, low), self._cached(number, index, high, self._unit)
+            self._put(operation, index, before + data[start + low - offset : start + high - offset] + after, torn=True)
+        if grows:
+            self._resize(operation, end)
+
+    def _truncate(self, operation: Operation, size: int) -> None:
+        number = operation.inode
+        file, old = self._file(number), only(self._sizes(number), f"the size of inode {number}")
+        if size < old:
+            known = set(file.sectors).union(() if file.born else self._start.sectors(number))
+        else:  # nothing is cut; but what is not durable yet is written again
+            known = {v.key for v in self._pending.get(number, ()) if v.kind == "sector" and isinstance(v.key, int)}
+        for index in sorted(known):
+            if size // self._unit <= index < -(-old // self._unit):
+                kept = min(max(size - index * self._unit, 0), self._unit)
+                self._put(
+                    operation,
+                    index,
+                    self._cached(number, index, 0, kept) + bytes(self._unit - kept),
+                    torn=0 < kept < self._unit and size < old,
+                )
+        file.kept = min(file.kept, size)
+        self._resize(operation, size)
+
+    def _rename(self, operation: Operation, target: str) -> None:
+        source = operation.path
+        if source == target:
+            return
+        bound = self._names[target] if target in self._names else only(self._start.name(target), f"the name {target}")
+        if bound == operation.inode:  # two names of one file: nothing happens
+            return
+        added = self._name(operation, target, operation.inode)
+        removed = self._name(operation, source, None, added)
+        self._renames.append((Variable("name", 0, source), removed, Variable("name", 0, target), added))
+
+    # What operations prove when they return
+
+    def _returned(self, operation: Operation) -> None:
+        before: Callable[[_Version], bool] = lambda v: v.completed < operation.issued  # noqa: E731
+        match operation.name:
+            case "fdatasync" | "fsync" | "sync_directory" if operation.error is not None:
+                owner: int | str = operation.path if operation.name == "sync_directory" else operation.inode
+                for versions in self._pending.get(owner, {}).values():
+                    for version in versions:
+                        version.broken = True
+            case "fdatasync":
+                self._durable(operation, _DATA, before)
+            case "fsync":
+                self._durable(operation, _DATA + _META, before)
+            case "sync_directory":
+                self._directory_synced(operation, before)
+            case "pwritev" if operation.error is None and operation.arguments[2] & (RWF_DSYNC | RWF_SYNC):
+                self._written_through(operation, before)
+
+    def _durable(self, operation: Operation, kinds: Sequence[str], proved: Callable[[_Version], bool]) -> None:
+        pending = self._pending.get(operation.inode, {})
+        for variable in [variable for variable in pending if variable.kind in kinds]:
+            self._witness(pending, variable, operation, proved)
+
+    def _witness(
+        self, pending: dict[Variable, list[_Version]], variable: Variable, operation: Operation,
+        proved: Callable[[_Version], bool],
+    ) -> bool:  # fmt: skip
+        """Gives the newest version that is proved durable its witness; all before it are settled too."""
+        versions = pending[variable]
+        for index in range(len(versions) - 1, -1, -1):
+            if proved(versions[index]) and not versions[index].broken:
+                assert operation.completed is not None
+                versions[index].witness = operation.completed
+                for version in versions[: index + 1]:
+                    version.gone = True
+                pending[variable] = versions[index + 1 :]
+                if not pending[variable]:
+                    del pending[variable]
+                return True
+        return False
+
+    def _directory_synced(self, operation: Operation, before: Callable[[_Version], bool]) -> None:
+        for versions in self._pending.get(operation.path, {}).values():
+            for version in versions:
+                if before(version) and not version.broken:
+                    version.gone = True
+        moved = True
+        while moved:  # that a name is settled may settle the one that was renamed to it
+            moved = False
+            for owner, pending in self._pending.items():
+                if isinstance(owner, str):
+                    for variable in list(pending):
+                        moved |= self._witness(pending, variable, operation, _settled)
+
+    def _written_through(self, operation: Operation, before: Callable[[_Version], bool]) -> None:
+        offset, _, flags = operation.arguments
+        end = offset + operation.result
+        own: Callable[[_Version], bool] = lambda v: v.issued == operation.issued  # noqa: E731
+        returned: Callable[[_Version], bool] = lambda v: before(v) or own(v)  # noqa: E731
+        self._durable(operation, ("sector",), own)
+        if self._size_needed(operation.inode, end):
+            self._durable(operation, ("size",), returned)
+        if flags & RWF_SYNC:
+            self._durable(operation, ("size", *_META), returned)
+
+    def _size_needed(self, number: int, end: int) -> bool:
+        """Whether a crash now might leave a size that hides the last of these bytes."""
+        chain = self.chains.get(Variable("size", number))
+        if not chain:
+            return False
+        oldest = max(index for index, version in enumerate(chain) if version.witness != NEVER)
+        sizes = {version.value for version in chain[oldest:]}
+        if BELOW in sizes:
+            sizes = (sizes - {BELOW}).union((0,) if self._file(number).born else self._start.sizes(number))
+        return min(sizes) < end
+
+
+def _settled(version: _Version) -> bool:
+    return version.gone and (version.twin is None or version.twin.gone)
+
+
+def _windows(chain: Sequence[_Version]) -> list[tuple[_Version, int, int]]:
+    """The versions of a chain that ever are legal, each with its crash points."""
+    result = []
+    until = NEVER
+    for version in reversed(chain):
+        if version.issued < until:
+            result.append((version, version.issued, until))
+        until = min(until, version.witness)
+    result.reverse()
+    return result
+
+
+def _whole(row: Sequence[_Version], rules: Sequence[tuple[int, int, int, int]]) -> bool:
+    """Whether no rename took the old name without giving the new one."""
+    return not any(
+        row[source].place >= removed and row[target].place < added for source, removed, target, added in rules
+    )

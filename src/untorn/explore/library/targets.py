@@ -1,0 +1,124 @@
+"""The library's targets: each workload, what recovers it, and the guarantee that must hold."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from untorn.errors import ForeignEditError, UntornWarning
+from untorn.explore.library import workloads
+from untorn.explore.library.script import BLOCK, PATH, Script, stamp
+from untorn.explore.oracles import Content, plain, state_is_a_commit
+from untorn.explore.target import Acknowledged
+from untorn.frontends import api
+from untorn.storage.simulated import SimulatedStorage
+
+Workload = Callable[[Script], None]
+
+_SEVERAL: Final = 3 * BLOCK + 200
+
+
+@dataclass
+class Library:
+    """One workload on a file of ``size`` bytes, or none; after a crash the file is a commit, whole and plain."""
+
+    name: str
+    workload: Workload
+    size: int | None = _SEVERAL
+    machine: dict[str, Any] = field(default_factory=dict)
+    """Options of the simulated machine."""
+    states: list[Content] = field(default_factory=list)
+    """What was committed, in order; of the last recording."""
+    transactions: int = 0
+
+    def record(self) -> SimulatedStorage:
+        script = Script(None if self.size is None else stamp(1, self.size), **self.machine)
+        self.workload(script)
+        self.states, self.transactions = script.states, script.transactions
+        return script.machine
+
+    def recover(self, storage: SimulatedStorage) -> None:
+        try:
+            api.recover(PATH, storage=storage)
+        except FileNotFoundError:
+            pass
+
+    def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
+        state_is_a_commit(plain(storage, PATH), self.states, acknowledged)
+
+
+class Reopened(Library):
+    """Recovered by opening the file to write."""
+
+    def recover(self, storage: SimulatedStorage) -> None:
+        api.open(PATH, "r+b", storage=storage).close()
+
+
+class Read(Library):
+    """A reader looks at it before it is recovered: both must see the same."""
+
+    def recover(self, storage: SimulatedStorage) -> None:
+        with api.open(PATH, "rb", storage=storage) as file:
+            seen = file.read()
+        super().recover(storage)
+        if storage.read_file(PATH) != seen:
+            raise AssertionError("a reader saw another state than recovery installed")
+
+
+class Created(Library):
+    """Recovered by opening the file to append, which makes it where it is missing."""
+
+    def recover(self, storage: SimulatedStorage) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UntornWarning)
+            api.open(PATH, "a+b", storage=storage).close()
+
+    def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
+        state_is_a_commit(plain(storage, PATH), [state or b"" for state in self.states], acknowledged)
+
+
+class Edited(Library):
+    """Another program wrote the file: what it wrote stays, or is refused; it is never written over (I8)."""
+
+    def recover(self, storage: SimulatedStorage) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UntornWarning)
+            try:
+                api.recover(PATH, storage=storage)
+            except ForeignEditError:
+                pass
+
+    def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
+        when = acknowledged(_edit)
+        if when == "before":
+            super().check(storage, acknowledged)
+        elif when == "after" and storage.read_file(PATH) != self.states[-1]:
+            raise AssertionError("written over: the file does not hold what another program wrote")
+
+
+def _edit(told: Sequence[Any]) -> str:
+    words = {word for word, _ in told}
+    return "after" if "edited" in words else "during" if "edit" in words else "before"
+
+
+TARGETS: Final = (
+    Library("commits", workloads.commits),
+    Library("restarts", workloads.restarts),
+    Library("truncates", workloads.truncates),
+    Reopened("spills", workloads.spills, 6 * BLOCK),
+    Reopened("orders", workloads.orders),
+    Library("grows", workloads.grows, None),
+    Created("grows, then made anew", workloads.grows, None),
+    Library("rewrites", workloads.rewrites),
+    Read("reads", workloads.reads),
+    Library("sessions", workloads.sessions),
+    Library("kills", workloads.kills),
+    Library("deaths", workloads.deaths),
+    Library("fails", workloads.fails),
+    Library("outages", workloads.outages),
+    Library("no attributes", workloads.restarts, machine={"xattrs": False}),
+    Edited("edited hot", workloads.edited_hot),
+    Edited("edited open", workloads.edited_open),
+)

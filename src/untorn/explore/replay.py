@@ -1,0 +1,111 @@
+"""One bad state in one JSON file: enough to record the workload again and show the same crash."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from xxhash import xxh3_64_hexdigest
+
+from untorn.errors import UntornError
+from untorn.explore.result import Result, Rung
+from untorn.explore.search import Field, field_of, recording_of
+from untorn.explore.shrink import Shrinker, Shrunk
+from untorn.explore.steer import Baseline, State, show
+from untorn.explore.story import brief, tell
+from untorn.explore.targets import from_spec
+from untorn.explore.tasks import Origin, find
+from untorn.explore.world import Key
+from untorn.storage.recording import Operation, Trace
+
+FORMAT = 1
+
+
+def fingerprint(trace: Trace) -> str:
+    """A digest of every operation and its content, by which a recording is known to be the same."""
+    return xxh3_64_hexdigest("\n".join(_line(operation) for operation in trace.operations).encode())
+
+
+def _line(operation: Operation) -> str:
+    return f"{operation.name} {operation.path} {operation.arguments!r} {operation.issued} {operation.completed}"
+
+
+def pack(search: Field, origin: Origin, state: State) -> dict[str, Any]:
+    """What replays a state: where its search begins, the crash points, the values that deviate."""
+    layers = search.ground.layers
+    return {
+        "format": FORMAT,
+        "trace": fingerprint(layers[0].trace),
+        "origin": [[list(prefix), index] for prefix, index in origin.steps],
+        "events": [layer.starts[at] for layer, at in zip(layers, state.classes, strict=True)],
+        "baseline": state.baseline.value,
+        "deviations": [
+            {"layer": key[0], "variable": _name(key), "value": index} for key, index in state.deviations.items()
+        ],
+    }
+
+
+def _name(key: Key) -> list[Any]:
+    return [*key[1]]
+
+
+def unpack(search: Field, saved: dict[str, Any]) -> State:
+    """The state again; UntornError if the search has no such crash points or values."""
+    layers = search.ground.layers
+    try:
+        classes = tuple(layer.starts.index(event) for layer, event in zip(layers, saved["events"], strict=True))
+        known = {
+            (level, json.dumps(_name((level, variable)))): variable
+            for level, layer in enumerate(layers)
+            for variable in layer.cells
+        }
+        deviations = {
+            (one["layer"], known[one["layer"], json.dumps(one["variable"])]): int(one["value"])
+            for one in saved["deviations"]
+        }
+    except (KeyError, ValueError) as error:
+        raise UntornError(f"the saved crash does not fit the recording: {error}") from error
+    return State(classes, Baseline(saved["baseline"]), deviations)
+
+
+def save(result: Result, path: str | Path) -> None:
+    """Writes the first story's crash; ValueError if there is none."""
+    if not result.stories:
+        raise ValueError("nothing bad was found, so there is nothing to replay")
+    Path(path).write_text(json.dumps(result.stories[0].choices, indent=1) + "\n", encoding="utf-8")
+
+
+def show_again(search: Field, saved: dict[str, Any], result: Result) -> None:
+    """Runs a saved state and puts its story, if it is still bad, into ``result``."""
+    state = unpack(search, saved)
+    leaf, _ = show(search, state)
+    result.recoveries = 1
+    if leaf.problem is not None:
+        result.bad = 1
+        shrinker = Shrinker(search, leaf)
+        story = tell(shrinker, Shrunk(state, leaf.problem, 1), crash=saved.get("crash", "power"))
+        story.choices = saved
+        result.stories.append(story)
+
+
+def run(path: str | Path) -> Result:
+    """Records the saved target again and shows the saved crash; UntornError if it is not the same recording."""
+    saved = json.loads(Path(path).read_text(encoding="utf-8"))
+    if saved.get("format") != FORMAT or "target" not in saved:
+        raise UntornError(f"{path} is not a saved crash of this version")
+    target = from_spec(saved["target"])
+    recording = recording_of(target.record())
+    if fingerprint(recording.trace) != saved["trace"]:
+        raise UntornError(f"{target.name} does something else now than when {path} was saved: explore it anew")
+    search = find(field_of(target, recording), Origin(tuple((tuple(p), index) for p, index in saved["origin"])))
+    result = empty_result(search, target.name, "strict")
+    show_again(search, saved, result)
+    return result
+
+
+def empty_result(search: Field, name: str, profile: str) -> Result:
+    """A result to show one state in."""
+    result = Result(name, profile, Rung.SAMPLED, refusal="one saved state")
+    result.operations = brief(search.ground.layers[0].trace.operations)
+    return result

@@ -1,0 +1,199 @@
+"""A minimal bad state, told in words: which operation, from where in the program, and what became of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from untorn.explore.nested import LOOKS
+from untorn.explore.result import Deviation, Story
+from untorn.explore.shrink import Shrinker, Shrunk
+from untorn.explore.space import Layer
+from untorn.explore.steer import Baseline, State
+from untorn.explore.world import Key
+from untorn.geometry import SECTOR
+from untorn.storage.recording import Operation, Site
+from untorn.storage.variables import GARBAGE
+
+_FATES = {"lost": "lost", "torn": "lost", "garbage": "turned to garbage"}
+_METADATA = frozenset({"name", "names", "size", "xattr", "mtime", "mode", "gid"})
+
+
+def tell(shrinker: Shrinker, shrunk: Shrunk, *, crash: str = "power") -> Story:
+    """The story of a shrunk state."""
+    layers = shrinker.layers
+    state = shrunk.state
+    deviations = _deviations(shrinker, state)
+    level = len(layers) - 1
+    after = [_index(layer, layer.starts[at]) for layer, at in zip(layers, state.classes, strict=True)]
+    kind = _kind(layers, state, deviations)
+    lines = []
+    for depth, (layer, index) in enumerate(zip(layers, after, strict=True)):
+        what = "The power fails" if depth == 0 else "Recovery begins, and the power fails again"
+        if crash == "process" and depth == 0:
+            what = "The process has died; the power fails"
+        lines.append(f"{what} {_moment(layer, index)}.")
+        here = [deviation for deviation, at in deviations if at == depth]
+        lines += _fates(state, here, last=depth == level)
+    problem = shrunk.problem
+    lines.append(f"Then {problem.stage} says: {problem.kind}: {problem.message}".rstrip(": "))
+    return Story(
+        kind, problem, crash, layers[0].starts[state.classes[0]], after[0],
+        [deviation for deviation, _ in deviations], "\n".join(lines),
+    )  # fmt: skip
+
+
+def _fates(state: State, deviations: Sequence[Deviation], *, last: bool) -> list[str]:
+    if state.baseline is Baseline.NEWEST:
+        lines = [f"  {_FATES[one.fate]}: {one.what}{_at(one.site)}" for one in deviations]
+        return lines or ["  all that was issued until then is on the disk"] if last else lines
+    lines = [f"  on the disk before its turn: {one.what}{_at(one.site)}" for one in deviations]
+    return [*lines, "  of all that was not synced nothing else is on the disk"]
+
+
+def _at(site: str) -> str:
+    return f" ({site})" if site else ""
+
+
+def _moment(layer: Layer, index: int) -> str:
+    if index < 0:
+        return "before anything is done"
+    operation = layer.trace.operations[index]
+    return f"after operation {index}, {describe(operation)}{_at(site_of(operation.site))}"
+
+
+def _index(layer: Layer, event: int) -> int:
+    """Index of the last operation issued by ``event``."""
+    operations = layer.trace.operations
+    return max((at for at, operation in enumerate(operations) if operation.issued <= event), default=-1)
+
+
+def site_of(site: Site | None) -> str:
+    """file:line in function, and from where if that is not the program's own."""
+    if site is None:
+        return ""
+    here = f"{os.path.basename(site.file)}:{site.line} in {site.function}"
+    return f"{here}, from {site_of(site.caller)}" if site.caller else here
+
+
+def describe(operation: Operation) -> str:
+    """One operation in a few words."""
+    path, arguments = operation.path, operation.arguments
+    match operation.name:
+        case "pwritev":
+            text = f"write of {len(arguments[1])} bytes at {arguments[0]} to {path}"
+        case "truncate":
+            text = f"truncate of {path} to {arguments[0]} bytes"
+        case "allocate":
+            text = f"allocate of {arguments[1]} bytes at {arguments[0]} of {path}"
+        case "rename" | "link":
+            text = f"{operation.name} of {path} to {arguments[0]}"
+        case "open":
+            text = f"{'creation' if arguments[2] else 'open'} of {path}"
+        case "setxattr" | "removexattr":
+            text = f"{operation.name} {arguments[0]} of {path}"
+        case "acknowledge":
+            text = f"acknowledgement of {arguments[0]!r}"
+        case name:
+            text = f"{name} of {path}"
+    return text if operation.error is None else f"{text}, which failed ({os.strerror(operation.error)})"
+
+
+def _deviations(shrinker: Shrinker, state: State) -> list[tuple[Deviation, int]]:
+    groups: dict[tuple[int, int], list[Key]] = {}
+    for key, group in shrinker.groups(state).items():
+        groups.setdefault(group, []).append(key)
+    result = []
+    for (level, event), keys in sorted(groups.items()):
+        layer = shrinker.layers[level]
+        index = _index(layer, event)
+        operation = layer.trace.operations[index]
+        what, sectors = _what(operation, keys)
+        fate = "lost" if state.baseline is Baseline.NEWEST else "early"
+        values = [layer.cells[key[1]].values[state.deviations[key]] for key in keys]
+        if any(value == GARBAGE for value in values):
+            fate = "garbage"
+        elif sectors is not None and 0 < sectors[0] < sectors[1] and fate == "lost":
+            fate = "torn"
+        result.append((Deviation(index, what, fate, site_of(operation.site), sectors), level))
+    return result
+
+
+def _what(operation: Operation, keys: Sequence[Key]) -> tuple[str, tuple[int, int] | None]:
+    """The operation and the part of it that deviates; of a write (sectors that survive, sectors in all)."""
+    text = describe(operation)
+    data = [key for key in keys if key[1].kind in ("sector", "sectors")]
+    others = sorted({_metadata(key) for key in keys if key not in data})
+    parts: list[str] = []
+    sectors = None
+    if data and operation.name == "pwritev":
+        offset, content, _ = operation.arguments
+        total = (offset + max(len(content), 1) - 1) // SECTOR - offset // SECTOR + 1
+        sectors = total - len(data), total
+        if len(data) < total:
+            which = ", ".join(str(key[1].key) for key in sorted(data, key=lambda key: str(key[1].key))[:4])
+            parts.append(f"sector {which}" if len(data) == 1 else f"{len(data)} of {total} sectors")
+    parts += others
+    return f"{' and '.join(parts)} of the {text}" if parts else text, sectors
+
+
+def _metadata(key: Key) -> str:
+    variable = key[1]
+    match variable.kind:
+        case "name":
+            return f"the name {variable.key}"
+        case "names":
+            return "the names " + ", ".join(str(path) for path in variable.key if path) if variable.key else "a name"  # type: ignore[union-attr]
+        case "size":
+            return "the size"
+        case "xattr":
+            return f"the attribute {variable.key}"
+        case "mtime":
+            return "the time"
+        case kind:
+            return f"the {kind}"
+
+
+def _kind(layers: Sequence[Layer], state: State, deviations: Sequence[tuple[Deviation, int]]) -> str:
+    if any(one.sectors is not None and 0 < one.sectors[0] < one.sectors[1] for one, _ in deviations):
+        return "torn"
+    if not deviations:
+        return "lost sync" if state.baseline is Baseline.OLDEST else "cut short"
+    if state.baseline is Baseline.OLDEST:
+        return "reordered"
+    kinds = {key[1].kind for key in state.deviations}
+    if kinds <= _METADATA:
+        return "lost metadata"
+    lost = {(level, one.operation) for one, level in deviations}
+    for level, layer in enumerate(layers):
+        first = min((index for at, index in lost if at == level), default=None)
+        last = _index(layer, layer.starts[state.classes[level]])
+        if first is not None and any(
+            _changes(operation) and (level, index) not in lost
+            for index, operation in enumerate(layer.trace.operations[first + 1 : last + 1], first + 1)
+        ):
+            return "reordered"
+    return "lost sync"
+
+
+def _changes(operation: Operation) -> bool:
+    syncs = ("fsync", "fdatasync", "sync_directory")
+    opens_only = operation.name == "open" and not operation.arguments[2]
+    return operation.name not in LOOKS and operation.name not in syncs and not opens_only
+
+
+def brief(operations: Sequence[Operation]) -> list[dict[str, Any]]:
+    """A trace for reports: what, where, when and from where in the program; no content."""
+    result = []
+    for index, one in enumerate(operations):
+        row: dict[str, Any] = {
+            "index": index, "name": one.name, "path": one.path, "issued": one.issued, "completed": one.completed,
+            "site": site_of(one.site), "text": describe(one),
+        }  # fmt: skip
+        if one.error is not None:
+            row["error"] = os.strerror(one.error)
+        if one.name == "pwritev":
+            row["offset"], row["length"] = one.arguments[0], len(one.arguments[1])
+        result.append(row)
+    return result

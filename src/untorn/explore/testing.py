@@ -1,0 +1,32 @@
+"""For test suites: a test that explores every crash of a workload, and fails with the story of a bad one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from untorn.explore.explorer import Budget, explore
+from untorn.explore.module import Function, FunctionTarget
+from untorn.explore.result import Result
+
+
+class CrashError(AssertionError):
+    """A crash leaves a bad state; its text is the story."""
+
+
+def assert_survives(
+    workload: Function, check: Function, *, recover: Function | None = None, prepare: Function | None = None,
+    certified: bool = True, seconds: float | None = 60, depth: int = 1, **options: Any,
+) -> Result:  # fmt: skip
+    """Explores every power failure during ``workload(dir)``; CrashError if ``check(dir)`` raises after one.
+
+    With ``certified`` also if the exploration was not complete within ``seconds``. ``options`` of the simulated
+    machine: ``profile``, ``sector``, ``trash``.
+    """
+    name = getattr(workload, "__name__", "workload")
+    target = FunctionTarget(name, workload=workload, check=check, recover=recover, prepare=prepare, options=options)
+    result = explore(target, depth=depth, budget=Budget(seconds=seconds))
+    if result.bad:
+        raise CrashError("\n\n".join([result.verdict(), *(story.words for story in result.stories)]))
+    if certified and not result.certified:
+        raise CrashError(f"{result.verdict()}; give it more seconds, a smaller workload, or certified=False")
+    return result
