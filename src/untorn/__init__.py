@@ -17,22 +17,18 @@ from untorn.errors import (
     UntrustedLogError,
 )
 from untorn.frontends.api import Status, check, open, recover, status
-from untorn.frontends.file import (
-    RWF_APPEND,
-    RWF_ATOMIC,
-    RWF_DSYNC,
-    RWF_SYNC,
-    AtomicLimits,
-    File,
-    Transaction,
-)
+from untorn.frontends.file import STATX_WRITE_ATOMIC_BUF, STATX_WRITE_ATOMIC_DIO, File, Transaction
 from untorn.frontends.text import TextFile
+from untorn.pagecache.observer import Step
+from untorn.storage.api import RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, AtomicLimits
 
 __all__ = [
     "RWF_APPEND",
     "RWF_ATOMIC",
     "RWF_DSYNC",
     "RWF_SYNC",
+    "STATX_WRITE_ATOMIC_BUF",
+    "STATX_WRITE_ATOMIC_DIO",
     "AtomicLimits",
     "CheckpointError",
     "CorruptLogError",
@@ -44,6 +40,7 @@ __all__ = [
     "MissingLogError",
     "ReentrantError",
     "Status",
+    "Step",
     "TextFile",
     "Transaction",
     "TransactionError",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import untorn
 from untorn.pagecache.address_space import WRITTEN, AddressSpace
 from untorn.pagecache.folio import (
+    PG_ATOMIC,
     PG_DIRTY,
     PG_REFERENCED,
     PG_UPTODATE,
@@ -25,13 +26,13 @@ from untorn.pagecache.folio import (
 from untorn.storage.simulated import SimulatedStorage
 
 FOLIO = 4096
-FLAGS = [PG_REFERENCED, PG_UPTODATE, PG_DIRTY, PG_WRITEBACK]
-NAMES = ["referenced", "uptodate", "dirty", "writeback"]
+FLAGS = [PG_REFERENCED, PG_UPTODATE, PG_DIRTY, PG_ATOMIC, PG_WRITEBACK]
+NAMES = ["referenced", "uptodate", "dirty", "atomic", "writeback"]
 
 # Flags
 
 
-@pytest.mark.parametrize("bits", range(16))
+@pytest.mark.parametrize("bits", range(32))
 def test_flags_are_printed_as_the_kernel_does(bits: int) -> None:
     names = [name for flag, name in zip(FLAGS, NAMES, strict=True) if bits & flag]
     assert str(PageFlags(bits)) == "|".join(names)
@@ -43,7 +44,7 @@ def test_a_folio_on_its_way_prints_its_flags() -> None:
     assert repr(folio) == "Folio(3 bytes, uptodate|dirty|writeback, ((0, 3),))"
 
 
-@pytest.mark.parametrize("bits", range(16))
+@pytest.mark.parametrize("bits", range(32))
 @pytest.mark.parametrize("flag", FLAGS)
 def test_operations_on_one_flag_leave_the_others(bits: int, flag: int) -> None:
     was = bool(bits & flag)

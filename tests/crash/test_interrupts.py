@@ -221,7 +221,8 @@ def judge(driver: Driver, case: Case, place: str) -> str:
     if content == old:
         assert file.tell() == driver.position, "the position moved"
     else:
-        assert content == new, "half a write"
+        same = content == new  # by itself: pytest would explain at length how two such contents differ
+        assert same, "half a write"
         assert case.whole, "the call raised and had its effect"
     for choose in (oldest, newest, seeded(1)):
         reopen(driver.after_cut(choose))

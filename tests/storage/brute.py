@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,10 +24,11 @@ State = frozenset[tuple[str, File]]
 
 @dataclass(eq=False)
 class Given:
-    """A value given to a variable."""
+    """A value given to a variable; an ordered one comes with the metadata, under the rules of Linux."""
 
     value: Any
     operation: Operation | None = None
+    ordered: bool = field(default=False, kw_only=True)
     twin: Given | None = None
     name: str = ""
     chain: list[Given] = field(default_factory=list)
@@ -45,11 +47,20 @@ class Given:
         return self.chain[self.chain.index(self) + 1 :]
 
 
+def given_index(given: Given) -> int:
+    return given.chain.index(given)
+
+
 class Brute:
     """All variables of a trace, and what may be left of them at ``time``."""
 
-    def __init__(self, trace: Trace, time: int, *, sector: int = 512, trash: bool = False) -> None:
+    def __init__(self, trace: Trace, time: int, *, linux: bool = False, sector: int = 512, trash: bool = False) -> None:
         self.time = time
+        self.linux = linux
+        self.covered: dict[Given, list[int]] = {}
+        """By version of a name: when an fsync of its new file returned."""
+        self.births: dict[int, Given] = {}
+        self.position = 0
         self.unit = sector
         self.garbage = bytes(range(256)) * (sector // 256) if trash else None
         self.atomics: list[list[Given]] = []
@@ -71,6 +82,11 @@ class Brute:
         for operation in self.operations:
             if operation.error is None:
                 self.apply(operation)
+        if linux:
+            returned = [o for o in self.operations if o.completed is not None and o.completed <= time]
+            for operation in sorted(returned, key=lambda o: o.completed or 0):
+                if operation.name == "fsync" and operation.error is None:
+                    self.cover(operation, operation.inode)
 
     def born(self, number: int, content: bytes, found: Any) -> None:
         self.cache[number] = bytearray(content)
@@ -94,7 +110,13 @@ class Brute:
         return self.give(variable, self.sector(number, index), operation)
 
     def give(
-        self, variable: tuple[Any, ...], value: Any, operation: Operation | None, twin: Given | None = None
+        self,
+        variable: tuple[Any, ...],
+        value: Any,
+        operation: Operation | None,
+        twin: Given | None = None,
+        *,
+        ordered: bool = False,
     ) -> Given:
         nothing = bytes(self.unit) if variable[0] == "sector" else None
         chain = self.chains.setdefault(variable, [])
@@ -102,7 +124,10 @@ class Brute:
             chain.append(Given(nothing, chain=chain, name=str(variable[1])))
         if variable[0] == "name":
             self.bound[variable[1]] = value
-        given = Given(value, operation, twin, str(variable[1]), chain)
+        ordered = operation is not None and (ordered or variable[0] in ("name", "xattr", "mode", "gid"))
+        given = Given(value, operation, twin, str(variable[1]), chain, ordered=ordered)
+        if variable[0] == "name" and operation is not None and value is not None:
+            self.births.setdefault(value, given)
         chain.append(given)
         return given
 
@@ -115,7 +140,7 @@ class Brute:
             case "pwritev":
                 offset, data, flags = arguments
                 cache = self.cache[number]
-                at_end = offset + len(data) >= len(cache)
+                old, at_end = len(cache), offset + len(data) >= len(cache)
                 cache.extend(bytes(max(0, offset + len(data) - len(cache))))
                 cache[offset : offset + len(data)] = data
                 touched = range(offset // self.unit, (offset + len(data) + self.unit - 1) // self.unit)
@@ -123,20 +148,22 @@ class Brute:
                 if flags & ATOMIC:
                     self.atomics.append(given)
                 if at_end:
-                    self.give(("size", number), len(cache), operation)
+                    self.resize(operation, old, ordered=False)
             case "truncate" | "allocate":
                 cache = self.cache[number]
+                old = len(cache)
                 if operation.name == "truncate":
-                    size, old = arguments[0], len(cache)
+                    size = arguments[0]
                     del cache[size:]
                     for index in range(size // self.unit, -(-old // self.unit)):
                         through = index == size // self.unit and size % self.unit and size < old
-                        self.write_sector(number, index, operation, whole=not through)
+                        zeros = self.write_sector(number, index, operation, whole=not through)
+                        zeros.ordered = index * self.unit >= -(-size // 4096) * 4096
                 else:
                     size = len(cache) if arguments[2] else max(len(cache), arguments[0] + arguments[1])
                 cache.extend(bytes(size - len(cache)))
-                if operation.name == "truncate" or not arguments[2]:
-                    self.give(("size", number), size, operation)
+                if operation.name == "truncate" or size > old:
+                    self.resize(operation, old, ordered=True)
             case "setxattr":
                 self.give(("xattr", number, arguments[0]), arguments[1], operation)
             case "removexattr":
@@ -162,6 +189,15 @@ class Brute:
         if operation.mtime_ns is not None:
             self.give(("mtime", number), operation.mtime_ns, operation)
 
+    def resize(self, operation: Operation, old: int, *, ordered: bool) -> None:
+        """A size that is as before changes nothing, but where a failed sync had put it in doubt."""
+        number, size = operation.inode, len(self.cache[operation.inode])
+        last = self.chains["size", number][-1]
+        doubts = [o.completed or 0 for o in self.syncs("size", number, failed=True)]
+        between = [moment for moment in doubts if last.issued < moment < operation.issued]
+        if size != old or any(self.durable_at("size", number, last) > moment for moment in between):
+            self.give(("size", number), size, operation, ordered=ordered)
+
     # When something is durable
 
     def syncs(self, kind: str, owner: Any, *, failed: bool) -> list[Operation]:
@@ -183,7 +219,33 @@ class Brute:
         if given.operation is None:
             return [0]
         covering = self.syncs(kind, owner, failed=False)
-        return [o.completed or 0 for o in covering if given.completed < o.issued]
+        return [o.completed or 0 for o in covering if given.completed < o.issued] + self.covered.get(given, [])
+
+    def cover(self, sync: Operation, number: int) -> None:
+        """An fsync of a file that is new to the disk covers its names, and its new directories."""
+        moment = sync.completed or 0
+        birth = self.births.get(number)
+        if birth is None or birth.operation is None or birth.issued > moment:
+            return
+        owner = os.path.dirname(birth.name)
+        if any(self.durable_at("name", owner, given) < moment for given in [birth, *birth.later()]):
+            return
+        names = [v for chain in list(self.chains) if chain[0] == "name" for v in self.chains[chain]]
+        parents = set()
+        for given in names:
+            shown = given if given.twin is None else given.twin
+            if given.operation is None or shown.value != number or given.completed >= sync.issued:
+                continue
+            place = os.path.dirname(given.name)
+            gone = any(self.durable_at("name", place, later) < moment for later in [given, *given.later()])
+            if gone or not self.unbroken("name", place, given, moment):
+                continue
+            self.covered.setdefault(given, []).append(moment)
+            parents.add(place)
+        for parent in parents:
+            bound = [one for one in self.chains.get(("name", parent), []) if one.issued < moment]
+            if bound and bound[-1].value not in (None, number):
+                self.cover(sync, bound[-1].value)
 
     def unbroken(self, kind: str, owner: Any, given: Given, moment: int) -> bool:
         """Whether no sync had failed between the change and its durability at ``moment``."""
@@ -207,6 +269,13 @@ class Brute:
         later = [self.durable_at("name", owner, other) for other in given.later()]
         return min(self.own_synced(owner, given) + later, default=FOREVER)
 
+    def shown(self, variable: tuple[Any, ...]) -> list[Given]:
+        """Under the rules of Linux what may be left if the metadata came up to the event ``self.position``."""
+        legal = self.legal(variable)
+        came = [given for given in legal if given.ordered and given.issued <= self.position]
+        last = max([legal[0], *came], key=given_index)
+        return [given for given in legal if given is last or (given in last.later() and not given.ordered)]
+
     def legal(self, variable: tuple[Any, ...]) -> list[Given]:
         kind = variable[0]
         owner = os.path.dirname(variable[1]) if kind == "name" else variable[1]
@@ -219,16 +288,26 @@ class Brute:
     # All states
 
     def states(self) -> set[State]:
+        if not self.linux:
+            return self.states_of(self.legal)
+        result: set[State] = set()
+        for position in [0, *(operation.issued for operation in self.operations)]:
+            self.position = position
+            result |= self.states_of(self.shown)
+        return result
+
+    def states_of(self, legal: Callable[[tuple[Any, ...]], list[Given]]) -> set[State]:
         paths = [variable for variable in self.chains if variable[0] == "name"]
         result: set[State] = set()
-        for combination in itertools.product(*(self.legal(path) for path in paths)):
+        for combination in itertools.product(*(legal(path) for path in paths)):
             if self.neither(combination):
+                assert not self.linux
                 continue
             names = [(path[1], given.value) for path, given in zip(paths, combination, strict=True)]
             there = {path: number for path, number in names if number is not None}
             shown = [(path, number) for path, number in there.items() if self.below_directories(path, there)]
             numbers = sorted({number for _, number in shown})
-            for files in itertools.product(*(self.files(number) for number in numbers)):
+            for files in itertools.product(*(self.files(number, legal) for number in numbers)):
                 content = dict(zip(numbers, files, strict=True))
                 result.add(frozenset((path, content[number]) for path, number in shown))
         return result
@@ -251,25 +330,25 @@ class Brute:
         chosen = [(given, one) for given in atomic for one in row if one.chain is given.chain]
         return any(one is given for given, one in chosen) and any(given in one.later() for given, one in chosen)
 
-    def files(self, number: int) -> set[File]:
+    def files(self, number: int, legal: Callable[[tuple[Any, ...]], list[Given]]) -> set[File]:
         if number in self.directories:
             return {("", 0, self.directories[number], 0, frozenset())}
         sectors = [variable for variable in self.chains if variable[:2] == ("sector", number)]
         disks = [
             {variable[2]: given.value for variable, given in zip(sectors, row, strict=True)}
-            for row in itertools.product(*(self.legal(variable) for variable in sectors))
+            for row in itertools.product(*(legal(variable) for variable in sectors))
             if not any(self.torn(atomic, row) for atomic in self.atomics)
         ]
         contents: set[bytes | str] = set()
-        for size in {given.value for given in self.legal(("size", number))}:
+        for size in {given.value for given in legal(("size", number))}:
             indices = range(-(-size // self.unit))
             if number in self.links:
                 contents.add(self.links[number])
                 continue
             contents |= {b"".join(disk.get(i, bytes(self.unit)) for i in indices)[:size] for disk in disks}
-        plain = [{g.value for g in self.legal((kind, number))} for kind in ("mtime", "mode", "gid")]
+        plain = [{g.value for g in legal((kind, number))} for kind in ("mtime", "mode", "gid")]
         attributes = [v for v in self.chains if v[0] == "xattr" and v[1] == number]
-        choices = [{g.value for g in self.legal(variable)} for variable in attributes]
+        choices = [{g.value for g in legal(variable)} for variable in attributes]
         marks = {
             frozenset((v[2], value) for v, value in zip(attributes, row, strict=True) if value is not None)
             for row in itertools.product(*choices)

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from tests.storage.brute import Brute, File, State
 from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, AtomicLimits
 from untorn.storage.image import Image
-from untorn.storage.persistence import History
+from untorn.storage.persistence import LINUX, STRICT, History, Profile
 from untorn.storage.recording import Operation, Trace
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.simulated_file import SimulatedFile
-from untorn.storage.variables import GARBAGE, Value, Variable, apply, decided, newest, oldest, seeded, stacks
+from untorn.storage.variables import GARBAGE, Value, Variable, apply, decided, members, newest, oldest, seeded, stacks
 
 SECTOR = 512
 Work = Callable[[SimulatedStorage, SimulatedFile], object]
@@ -464,18 +464,18 @@ def traced(calls: Sequence[tuple[object, ...]], delays: Sequence[int]) -> Trace:
 
 
 @settings(max_examples=300, derandomize=True, deadline=None)
-@given(CALLS, DELAYS, st.sampled_from((512, 512, 4096)), st.booleans(), st.data())
+@given(CALLS, DELAYS, st.booleans(), st.sampled_from((512, 512, 4096)), st.booleans(), st.data())
 def test_the_rules_allow_what_brute_force_finds_and_nothing_else(
-    calls: list[tuple[object, ...]], delays: list[int], sector: int, trash: bool, data: st.DataObject
+    calls: list[tuple[object, ...]], delays: list[int], linux: bool, sector: int, trash: bool, data: st.DataObject
 ) -> None:
     trace = traced(calls, delays)
     time = data.draw(st.integers(0, trace.now), label="crash point")
-    history = History(trace, sector=sector, trash=trash)
+    history = History(trace, profile=LINUX if linux else STRICT, sector=sector, trash=trash)
     history.advance(time)
     limit = 3000
     found = [state(image) for image in images(history, limit)]
     assume(len(found) < limit)
-    assert set(found) == Brute(trace, time, sector=sector, trash=trash).states()
+    assert set(found) == Brute(trace, time, linux=linux, sector=sector, trash=trash).states()
 
 
 def names_left(values: dict[Variable, set[Value]]) -> set[frozenset[tuple[str, Value]]]:
@@ -488,13 +488,26 @@ def names_left(values: dict[Variable, set[Value]]) -> set[frozenset[tuple[str, V
     return {frozenset(itertools.chain(*combination)) for combination in itertools.product(*parts)}
 
 
+def metadata_left(tabled: dict[Variable, set[Value]], told: dict[Variable, set[Value]]) -> None:
+    """Takes the metadata order out of both: what only the table has in it is certain."""
+    whole = next((variable for variable in tabled if variable.kind == "metadata"), None)
+    now = next((variable for variable in told if variable.kind == "metadata"), None)
+    if whole is None:
+        assert now is None
+        return
+    rows = [dict(zip(members(whole), row, strict=True)) for row in tabled.pop(whole) if isinstance(row, tuple)]
+    open_now = [] if now is None else members(now)
+    assert {tuple(row[member] for member in open_now) for row in rows} == (told.pop(now) if now else {()})
+    assert all(len({row[member] for row in rows}) == 1 for member in members(whole) if member not in open_now)
+
+
 @settings(max_examples=150, derandomize=True, deadline=None)
-@given(CALLS, DELAYS)
+@given(CALLS, DELAYS, st.sampled_from((STRICT, STRICT, LINUX)))
 def test_the_table_says_at_each_crash_point_what_the_sweep_says_there(
-    calls: list[tuple[object, ...]], delays: list[int]
+    calls: list[tuple[object, ...]], delays: list[int], profile: Profile
 ) -> None:
     trace = traced(calls, delays)
-    whole, sweep = History(trace), History(trace)
+    whole, sweep = History(trace, profile=profile), History(trace, profile=profile)
     whole.advance(trace.now)
     table = whole.table()
     assert all(since < until for legal in table.values() for _, since, until in legal)
@@ -506,13 +519,14 @@ def test_the_table_says_at_each_crash_point_what_the_sweep_says_there(
         }
         told = {variable: set(values) for variable, values in sweep.undetermined().items()}
         assert all(tabled.values())
+        metadata_left(tabled, told)
         tabled_names = {v: tabled.pop(v) for v in list(tabled) if not v.inode}
         told_names = {v: told.pop(v) for v in list(told) if not v.inode}
         assert {v: values for v, values in tabled.items() if len(values) > 1} == {
             v: values for v, values in told.items() if len(values) > 1
         }
         # Renames join names over the whole table, but only those so far in the sweep.
-        settled = sweep.image(oldest).names
+        settled = sweep._names  # not only those that can be reached
         mentioned = {path for v in told_names for path in (v.key if isinstance(v.key, tuple) else (v.key,))}
         for variable in tabled_names:
             for path in variable.key if isinstance(variable.key, tuple) else (str(variable.key),):
@@ -529,27 +543,30 @@ IN_PLACE = st.lists(
 
 
 @settings(max_examples=100, derandomize=True, deadline=None)
-@given(IN_PLACE, DELAYS, st.integers(0, 1000))
+@given(IN_PLACE, DELAYS, st.sampled_from((STRICT, LINUX)), st.integers(0, 1000))
 def test_stacks_say_which_of_the_values_of_a_table_is_seen(
-    calls: list[tuple[object, ...]], delays: list[int], seed: int
+    calls: list[tuple[object, ...]], delays: list[int], profile: Profile, seed: int
 ) -> None:
     trace = traced(calls, delays)
-    history = History(trace)
+    history = History(trace, profile=profile)
     history.advance(trace.now)
     table, choose = history.table(), seeded(seed)
     legal = {variable: list(dict.fromkeys(one.value for one in values if one.until > trace.now))
              for variable, values in table.items()}  # fmt: skip
     values = {variable: several[choose(variable, several)] for variable, several in legal.items()}
-    left = history.image(lambda variable, several: several.index(values[variable]))
-    by_stacks, by_levels = trace.image.copy(), trace.image.copy()
-    for variable in sorted(table, key=lambda variable: variable.level):
-        apply(by_levels, variable, values[variable])
+    order = {m: row for v in values if v.kind == "metadata" for m, row in zip(members(v), values[v] or (), strict=True)}  # type: ignore[arg-type]
+
+    def chosen(variable: Variable, several: Sequence[Value]) -> int:
+        open_now = variable.kind == "metadata"  # the table has what is certain by now in it too
+        return several.index(tuple(order[one] for one in members(variable)) if open_now else values[variable])
+
+    left = history.image(chosen)
+    image = trace.image.copy()
     for base, stack in sorted(stacks(table).items(), key=lambda entry: entry[0].kind != "size"):
-        apply(by_stacks, base, decided(stack, values.__getitem__))
-    for image in (by_stacks, by_levels):
-        for inode in image.inodes.values():
-            inode.content.zero_tail()
-        assert state(image) == state(left)
+        apply(image, base, decided(stack, values.__getitem__))
+    for inode in image.inodes.values():
+        inode.content.zero_tail()
+    assert state(image) == state(left)
 
 
 def test_a_name_that_a_later_version_made_certain_ends_its_rename_too() -> None:

@@ -17,6 +17,7 @@ from untorn.cli.explore import explore
 from untorn.cli.failures import FAULT, INTERRUPTED, NO_READER, code_of, words_of
 from untorn.cli.log import log
 from untorn.cli.output import printable, tell
+from untorn.cli.probe import probe
 from untorn.cli.state import check, recover, status
 from untorn.errors import UntornError
 
@@ -74,7 +75,7 @@ def cli() -> None:
     """Buffered file writes that a crash cannot tear."""
 
 
-for command in (demo, cp, status, check, recover, log, explore):
+for command in (demo, cp, status, check, recover, log, explore, probe):
     cli.add_command(command)
 
 

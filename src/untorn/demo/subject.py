@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import stat
 import sys
@@ -14,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
+
+from untorn.probe.environment import mount_of
 
 SIZE_MIN: Final = 2 << 20
 SIZE_MAX: Final = 64 << 20
@@ -122,16 +123,4 @@ def _workplace() -> str:
 
 def file_system(path: str) -> str:
     """The type of the file system that holds ``path``, as /proc says; ``unknown`` if it does not."""
-    best, kind = b"", b"unknown"
-    real = os.fsencode(os.path.realpath(path))
-    try:
-        with open("/proc/self/mountinfo", "rb") as mounts:
-            for line in mounts:
-                fields = line.split()
-                point = re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), fields[4])
-                inside = point in (b"/", real) or real.startswith(point + b"/")
-                if inside and len(point) >= len(best):
-                    best, kind = point, fields[fields.index(b"-") + 1]
-    except (OSError, ValueError, IndexError):
-        return "unknown"
-    return kind.decode("ascii", "replace")
+    return mount_of(path).kind

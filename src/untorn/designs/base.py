@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from untorn.pagecache.folio import Folio
+from untorn.pagecache.observer import Observer
+from untorn.storage.api import AtomicLimits
 
 
 class Savepoint(NamedTuple):
@@ -24,6 +26,15 @@ class Savepoint(NamedTuple):
 
 class Design(ABC):
     """One way to make writes whole. Sizes and offsets in bytes."""
+
+    name: ClassVar[str]
+    """As ``untorn.open`` knows it."""
+
+    after_error: ClassVar[str]
+    """What an error in writeback leaves on disk, for the note on it: "the file is ..."."""
+
+    observer: Observer | None = None
+    """Is told of each bio and sync."""
 
     committed_size: int
     """The file's size as of the last commit."""
@@ -56,8 +67,19 @@ class Design(ABC):
         """The bytes from ``size`` on are gone, though not yet committed."""
 
     @abstractmethod
-    def write(self, folios: Mapping[int, Folio], size: int, size_min: int, *, commit: bool) -> Any:
-        """Writes the dirty ranges, as a commit or as a spill; returns what ``land`` takes."""
+    def limits(self) -> AtomicLimits:
+        """Which buffered writes with RWF_ATOMIC the design takes, all 0 if none."""
+
+    @abstractmethod
+    def state_bits(self) -> tuple[int, int]:
+        """What the page cache must remember for the design: bits for each folio and for each file."""
+
+    @abstractmethod
+    def write(self, folios: Mapping[int, Folio], size: int, size_min: int, *, commit: bool, durable: bool) -> Any:
+        """Writes the dirty ranges, as a commit or as a spill; returns what ``land`` takes.
+
+        ``durable`` says that ``sync`` will follow at once.
+        """
 
     @abstractmethod
     def land(self, written: Any, size: int, *, commit: bool) -> None:

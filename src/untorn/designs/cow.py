@@ -1,7 +1,8 @@
 """Copy-on-write (Chinner's counter-proposal, our default): commits go to a log, the extent map remembers.
 
 The page cache needs to know nothing, any size at any offset is whole, and mixing is harmless: whatever is
-written before a commit lands in that one commit.
+written before a commit lands in that one commit. Where the device itself writes a range whole, REQ_ATOMIC is an
+optimisation of that: a durable commit of one such range, while the log is empty, is one atomic write to home.
 """
 
 from __future__ import annotations
@@ -11,24 +12,29 @@ import os
 from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingType
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from xxhash import xxh3_64_intdigest
 
 from untorn.designs.base import Design, Savepoint
+from untorn.designs.bio import request_flags
+from untorn.designs.rules import refusal
 from untorn.errors import CheckpointError, ForeignEditError
 from untorn.geometry import BLOCK, SECTOR, round_up
 from untorn.log.install import cut_home, install, read_extent
 from untorn.log.log import NO_SPACE, Log
 from untorn.log.mapping import Mapping
-from untorn.log.ondisk import EXTENT_BYTES, Extent, RecordKind
+from untorn.log.ondisk import EXTENT_BYTES, SIZE_MAX, Extent, RecordKind
 from untorn.log.recovery import Found
 from untorn.pagecache.folio import RANGES_MAX, Folio
-from untorn.storage.api import Buffer, FileStat, Storage, StorageFile
+from untorn.pagecache.observer import Step
+from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, AtomicLimits, Buffer, FileStat, Storage, StorageFile
 
 EXTENTS_IN_LOG: Final = 1 << 16
 """Extents that wait for a checkpoint before one is made: bounds the map's memory."""
 
+_NOT_TAKEN: Final = (errno.EINVAL, errno.EOPNOTSUPP, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT)
+"""Errors of an atomic write that was refused before it began."""
 
 _RECORDS_COST: Final = 3 * (2 * SECTOR + BLOCK)
 """Header and padding of three records: what is dirty may go in two, and an empty one may end the transaction."""
@@ -39,6 +45,9 @@ _new_tuple: Final[Any] = tuple.__new__
 
 class CopyOnWrite(Design):
     """Commits to the log, checkpoints to home."""
+
+    name: ClassVar[str] = "cow"
+    after_error: ClassVar[str] = "is whole on disk, as of its last commit or of the one that failed"
 
     def __init__(
         self, storage: Storage, home: StorageFile, *, folio_size: int, log_bytes: int,
@@ -52,6 +61,13 @@ class CopyOnWrite(Design):
         self._folio_cost = folio_size + RANGES_MAX * EXTENT_BYTES
         self._log_bytes = log_bytes
         self._home_synced = False
+        self._device_max = home.hardware_unit_max()
+        """Most bytes that the device itself writes whole; 0 where it does not, and nothing is committed in home."""
+        self._device_min = home.atomic_limits().unit_min if self._device_max else 0
+        self._direct: StorageFile | None = None
+        self._in_home = False
+        """Whether home was written since the log last recorded its time."""
+        self._atomic_bios = 0
         self._log = Log(storage, home, folio_size)
         self._mapping = Mapping(folio_size, self._info.size)
         self._grown: set[int] = set()
@@ -113,22 +129,38 @@ class CopyOnWrite(Design):
         dense = self.dense // self._folio_size
         self._grown.update(range(max(first, dense), last + 1))
 
+    def limits(self) -> AtomicLimits:
+        return AtomicLimits(1, SIZE_MAX, 0, SIZE_MAX)
+
+    def state_bits(self) -> tuple[int, int]:
+        return 0, 0
+
     # Commit
 
-    def write(self, folios: MappingType[int, Folio], size: int, size_min: int, *, commit: bool) -> list[Extent]:
+    def write(
+        self, folios: MappingType[int, Folio], size: int, size_min: int, *, commit: bool, durable: bool
+    ) -> list[Extent] | None:
+        """None if the commit is in home already."""
         log = self._log
         self._changes += 1
+        offsets, payload = self._dirty_pieces(folios)
+        lengths = [len(piece) for piece in payload]
+        if self._device_max and durable and log.sequence == 0 and size_min == size == self._info.size:
+            start, total = offsets[0] if offsets else 0, sum(lengths)
+            if self._one_range(offsets, lengths) and self._write_home(start, total, payload):
+                return None
+        self._leave_home()
         log.start(self._info)
         assert log.slot is not None
         salt = log.slot.salt
-        offsets, payload = self._dirty_pieces(folios)
-        lengths = [len(piece) for piece in payload]
         digests = [xxh3_64_intdigest(piece, salt) for piece in payload]
         positions = accumulate(lengths, initial=log.payload_position(len(payload)))
         extents = [
             _new_tuple(Extent, (offset, offset + length, offset, length, digest, position))
             for offset, length, digest, position in zip(offsets, lengths, digests, positions, strict=False)
         ]
+        if self.observer is not None:
+            self.observer(Step("bio", flags="REQ_OP_WRITE", offset=log.tail, length=sum(lengths), target="log"))
         log.append(RecordKind.COMMIT if commit else RecordKind.DATA, extents, payload, size, size_min)
         return extents
 
@@ -144,7 +176,9 @@ class CopyOnWrite(Design):
                 payload.append(data if stop - start == len(data) else memoryview(data)[start:stop])
         return offsets, payload
 
-    def land(self, written: list[Extent], size: int, *, commit: bool) -> None:
+    def land(self, written: list[Extent] | None, size: int, *, commit: bool) -> None:
+        if written is None:
+            return
         assert self._log.slot is not None
         self._salt = self._log.slot.salt
         self._mapping.insert(written, committed=commit)
@@ -152,14 +186,86 @@ class CopyOnWrite(Design):
             self._mapping.settle()
             self.committed_size = size
 
-    def sync(self) -> None:
-        # THE COMMIT POINT of a durable commit is this fdatasync; of one that only orders, the append before it.
-        self._log.sync()
-        if not self._home_synced and self._log.slot is None:
-            # Nothing was committed here, but what is acknowledged may be another's, which was killed before its sync.
+    # Commit in home, where the device writes whole what is to change
+
+    def _one_range(self, offsets: list[int], lengths: list[int]) -> bool:
+        """Whether the dirty ranges are one that the device writes whole, where home has its blocks."""
+        if not offsets:
+            return False
+        start, stop = offsets[0], offsets[-1] + lengths[-1]
+        length = stop - start
+        if length != sum(lengths) or stop > self.dense:
+            return False
+        limits = AtomicLimits(self._device_min, self._device_max, 0, 1)
+        return not refusal(limits, start, [length])
+
+    def _write_home(self, start: int, length: int, payload: list[Buffer]) -> bool:
+        """One bio with REQ_ATOMIC and FUA, which is THE COMMIT POINT; False if it was not taken, and nothing changed.
+
+        There must be nothing in the log, which would overwrite it; and before the next append ``_leave_home``.
+        """
+        try:
+            self._check_unchanged()
+            direct = self._direct or self._open_direct()
+            # Beyond RLIMIT_FSIZE Linux 6.18 takes a part of an atomic write.
+            self._home.check_size(start + length)
+        except (ForeignEditError, OSError):
+            return False
+        self._sync_home()
+        if self._log.slot is not None and not self._in_home:
+            # Also puts an end to the slot of the generation before: damage must not bring that back over this write.
+            self._log.begin_checkpoint(self._info)
+        self._in_home = True
+        try:
+            if self.observer is not None:
+                flags = request_flags(RWF_ATOMIC | RWF_DSYNC)
+                self.observer(Step("bio", flags=flags, offset=start, length=length, target="home"))
+            written = direct.pwritev([b"".join(payload)], start, RWF_ATOMIC | RWF_DSYNC)
+        except OSError as error:
+            if error.errno not in _NOT_TAKEN:
+                raise
+            written = 0
+        # Its time moved, perhaps also where nothing was taken.
+        self._info = self._home.stat()
+        if written not in (0, length):
+            raise OSError(errno.EIO, "the device took a part of an atomic write", self._home.path)
+        self._home_bytes += written
+        self._atomic_bios += written == length
+        return written == length
+
+    def _open_direct(self) -> StorageFile:
+        direct = self._storage.open(self._home.path, os.O_RDWR | os.O_DIRECT | os.O_NOFOLLOW)
+        if direct.stat().inode != self._info.inode:
+            direct.close()
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._home.path)
+        self._direct = direct
+        return direct
+
+    def _leave_home(self) -> None:
+        """Before the next append the slot must know home's time, by which a foreign edit is noticed."""
+        if not self._in_home:
+            return
+        if self._log.slot is not None:
+            self._home.fsync()
+            self._home_syncs += 1
+            self._log.restart(self._info)
+        self._in_home = False
+
+    def _sync_home(self) -> None:
+        """Nothing was committed here, but what is acknowledged may be another's, which was killed before its sync."""
+        if not self._home_synced:
             self._home.fsync()
             self._storage.sync_directory(os.path.dirname(self._home.path))
             self._home_syncs += 2
+            self._home_synced = True
+
+    def sync(self) -> None:
+        # THE COMMIT POINT of a durable commit in the log is this fdatasync; of one that only orders, the append before.
+        if self.observer is not None and self._log.synced_through < self._log.sequence:
+            self.observer(Step("fdatasync", target="log"))
+        self._log.sync()
+        if self._log.slot is None:
+            self._sync_home()
         self._home_synced = True
 
     def savepoint(self) -> Savepoint:
@@ -200,7 +306,7 @@ class CopyOnWrite(Design):
         try:
             cut_home(self._home, self._mapping)
             self._hand_over_space()
-            self._home_bytes += install(self._home, self._mapping, self.committed_size, fetch)
+            written = install(self._home, self._mapping, self.committed_size, fetch)
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
@@ -212,6 +318,10 @@ class CopyOnWrite(Design):
                 self._home.path,
                 error.errno,
             ) from error
+        self._home_bytes += written
+        if self.observer is not None:
+            self.observer(Step("checkpoint", length=written, target="home"))
+            self.observer(Step("fsync", target="home"))
         # fsync, not fdatasync: home's time must be durable too, for a foreign edit is noticed by it.
         self._home.fsync()
         self._home_syncs += 1
@@ -264,11 +374,14 @@ class CopyOnWrite(Design):
 
     def release(self) -> None:
         self._log.close()
+        if self._direct is not None:
+            self._direct.close()
 
     def stats(self) -> dict[str, int]:
         return {
             "bytes_to_log": self._log.bytes_written,
             "bytes_to_home": self._home_bytes,
+            "atomic_bios": self._atomic_bios,
             "syncs": self._log.syncs + self._home_syncs,
             "checkpoints": self._checkpoints,
             "log_bytes": self._log.tail,

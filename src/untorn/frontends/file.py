@@ -14,32 +14,22 @@ import warnings
 import weakref
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
-from untorn.errors import TransactionError
 from untorn.frontends.modes import CommitMode, Mode
-from untorn.inode import APPEND, SIZE_MAX, Inode, State
+from untorn.inode import SIZE_MAX, Inode, State
 from untorn.pagecache.address_space import Data
+from untorn.pagecache.observer import Observer
+from untorn.storage.api import RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, AtomicLimits
 
-RWF_DSYNC: Final = 0x2
-RWF_SYNC: Final = 0x4
-RWF_APPEND: Final = 0x10
-RWF_ATOMIC: Final = 0x40
-"""Flags of pwrite and pwritev, as linux/fs.h numbers them."""
+STATX_WRITE_ATOMIC_DIO: Final = 0x10000
+STATX_WRITE_ATOMIC_BUF: Final = 0x40000
+"""What to ask statx for: limits of direct or of buffered writes, as the RFC of November 2025 numbers them."""
 
 _FLAGS: Final = RWF_DSYNC | RWF_SYNC | RWF_APPEND | RWF_ATOMIC
 
 _live: dict[int, weakref.ref[File]] = {}
 """Every file that is not closed: what interpreter exit rolls back and a forked child lets go of."""
-
-
-class AtomicLimits(NamedTuple):
-    """What statx says of untorn writes: sizes in bytes, ``segments_max`` buffers a call."""
-
-    unit_min: int
-    unit_max: int
-    unit_max_opt: int
-    segments_max: int
 
 
 class Transaction:
@@ -108,10 +98,20 @@ class File(io.BufferedIOBase):
     def __repr__(self) -> str:
         return f"<untorn.File name={self.name!r} mode={self.mode!r} {self._inode.state.value}>"
 
-    def statx(self) -> AtomicLimits:
-        """The sizes that a write may have and still be whole: any."""
+    def statx(self, mask: int = STATX_WRITE_ATOMIC_BUF) -> AtomicLimits:
+        """Which writes RWF_ATOMIC takes: through untorn (any with ``cow``), or with STATX_WRITE_ATOMIC_DIO those
+        that Linux takes as direct I/O. All 0 for none, and, as the RFC has it, if asked for both at once.
+        """
         self._check_open()
-        return AtomicLimits(1, SIZE_MAX, 0, SIZE_MAX)
+        if mask == STATX_WRITE_ATOMIC_BUF:
+            return self._inode.design.limits()
+        return self._inode.home.atomic_limits() if mask == STATX_WRITE_ATOMIC_DIO else AtomicLimits()
+
+    def observe(self, observer: Observer | None) -> None:
+        """Has each step of each write on its way to disk told to ``observer``, as a Step; None for no more."""
+        self._check_writable()
+        self._inode.observe(observer)
+        self._write = self._inode.write if observer is None else self._inode.write_observed
 
     def stats(self) -> dict[str, int]:
         """Counters: commits, syncs, bytes to log and home, folios..."""
@@ -179,30 +179,29 @@ class File(io.BufferedIOBase):
     def pwrite(self, buffer: Any, offset: int, flags: int = 0) -> int:
         """Writes all of the buffer at ``offset``; the position stays.
 
-        ``flags``: RWF_ATOMIC is what every write is; RWF_DSYNC and RWF_SYNC commit durably before the return;
-        RWF_APPEND writes at the end, wherever that is. OSError: EOPNOTSUPP for other flags.
+        ``flags``: RWF_ATOMIC is what every write is with ``cow``, and what ``statx`` says in the other designs;
+        RWF_DSYNC and RWF_SYNC commit durably before the return; RWF_APPEND writes at the end, wherever that is.
+        OSError: EOPNOTSUPP for other flags; EOPNOTSUPP and EINVAL for an atomic write that the design cannot take.
         """
         if flags or offset < 0:
-            return self._write_flagged(buffer, offset, flags)
+            return self._write_flagged([buffer], offset, flags)
         return self._write(buffer if type(buffer) is bytes else _view(buffer), offset)
 
     def pwritev(self, buffers: Sequence[Any], offset: int, flags: int = 0) -> int:
         """As pwrite of all the buffers one behind the other, as one write."""
-        return self.pwrite(b"".join([_view(buffer) for buffer in buffers]), offset, flags)
+        if flags or offset < 0:
+            return self._write_flagged(buffers, offset, flags)
+        return self._write(b"".join([_view(buffer) for buffer in buffers]), offset)
 
-    def _write_flagged(self, buffer: Any, offset: int, flags: int) -> int:
+    def _write_flagged(self, buffers: Sequence[Any], offset: int, flags: int) -> int:
         self._check_writable()
-        if flags & ~_FLAGS:
-            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), self.name)
         if offset < 0:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), self.name)
-        durable = flags & (RWF_DSYNC | RWF_SYNC)
-        if durable and self._inode.levels:
-            raise TransactionError("a write cannot be durable before the transaction around it ends")
-        written = self._write(_view(buffer), APPEND if flags & RWF_APPEND else offset)
-        if durable:
-            self._inode.commit(durable=True)
-        return written
+        views = [_view(buffer) for buffer in buffers]
+        # As in the kernel, a write of nothing is not looked at further.
+        if flags & ~_FLAGS and any(map(len, views)):
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), self.name)
+        return self._inode.write_flagged(views, offset, flags & _FLAGS)
 
     def truncate(self, size: int | None = None, /) -> int:
         """Cuts or zero-extends the file to ``size`` bytes, or to the position; returns the size."""

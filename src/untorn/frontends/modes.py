@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple, get_args
 from untorn.geometry import BLOCK, FOLIO_SIZE, is_folio_size
 
 CommitMode = Literal["flush", "close", "write", "explicit"]
-DesignName = Literal["cow"]
+DesignName = Literal["cow", "folio-flag", "mapping-flag", "writethrough", "plain"]
 
 
 class Mode(NamedTuple):
@@ -60,6 +60,8 @@ class Options:
         ):
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+        if self.design != "cow" and self.commit != "flush":
+            raise ValueError(f"design {self.design!r} writes back when it must: commit={self.commit!r} needs 'cow'")
         if not is_folio_size(self.folio_size):
             raise ValueError(f"folio_size must be a power of two from 4096 to 1048576, not {self.folio_size}")
         for name, size in (("cache_bytes", self.cache_bytes), ("log_bytes", self.log_bytes)):

@@ -5,17 +5,29 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from typing import Final
 
+from untorn.designs.base import Design
 from untorn.designs.cow import CopyOnWrite
+from untorn.designs.folio_flag import FolioFlag
+from untorn.designs.inplace import InPlace
+from untorn.designs.mapping_flag import MappingFlag
+from untorn.designs.plain import Plain
+from untorn.designs.writethrough import WriteThrough
 from untorn.errors import LockedError
 from untorn.frontends.modes import Mode, Options
-from untorn.inode import Inode
+from untorn.inode import Inode, InPlaceInode, ThroughInode
 from untorn.log.log import SUFFIX
 from untorn.log.recovery import Found, State, examine, recover
 from untorn.storage.api import Storage, StorageFile
 
 _ATTEMPTS = 100
 _NAME_MAX = 255
+
+IN_PLACE: Final[dict[str, type[InPlace]]] = {
+    design.name: design for design in (FolioFlag, MappingFlag, WriteThrough, Plain)
+}
+"""The designs beside copy-on-write, by name."""
 
 
 def open_inode(storage: Storage, path: str, mode: Mode, options: Options) -> Inode:
@@ -42,10 +54,16 @@ def open_inode(storage: Storage, path: str, mode: Mode, options: Options) -> Ino
 
 def _writer(storage: Storage, home: StorageFile, mode: Mode, options: Options) -> Inode:
     size = options.folio_size
-    design = CopyOnWrite(storage, home, folio_size=size, log_bytes=options.log_bytes)
-    inode = Inode(
+    kind: type[Inode] = Inode
+    design: Design
+    if options.design == "cow":
+        design = CopyOnWrite(storage, home, folio_size=size, log_bytes=options.log_bytes)
+    else:
+        design = IN_PLACE[options.design](storage, home, folio_size=size)
+        kind = ThroughInode if design.through else InPlaceInode
+    inode = kind(
         home, design, folio_size=size, cache_bytes=options.cache_bytes, dirty_bytes=options.cache_bytes // 2,
-        append=mode.action == "a", commit_writes=options.commit == "write",
+        append=mode.action == "a", commit_writes=options.commit == "write" or kind is not Inode,
     )  # fmt: skip
     try:
         if mode.action == "w":

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from untorn.frontends.file import AtomicLimits, File, Transaction
+from untorn.frontends.file import File, Transaction
+from untorn.storage.api import AtomicLimits
 
 
 class _Quiet:

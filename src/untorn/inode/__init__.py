@@ -1,7 +1,12 @@
-"""An open file between the file object and the designs. From the bottom: ``guarded``, ``cached``, ``inode``."""
+"""An open file between the file object and the designs. From the bottom: ``guarded``, ``cached``, ``inode``.
+
+``inplace`` and ``through`` are what changes where a design writes home in place.
+"""
 
 from untorn.inode.cached import APPEND, SIZE_MAX
 from untorn.inode.guarded import State
 from untorn.inode.inode import Inode
+from untorn.inode.inplace import InPlaceInode
+from untorn.inode.through import ThroughInode
 
-__all__ = ["APPEND", "SIZE_MAX", "Inode", "State"]
+__all__ = ["APPEND", "SIZE_MAX", "InPlaceInode", "Inode", "State", "ThroughInode"]

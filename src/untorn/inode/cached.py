@@ -37,7 +37,7 @@ class CachedFile(Guarded, ABC):
     def __init__(
         self, home: StorageFile, design: Design, *, folio_size: int, cache_bytes: int, dirty_bytes: int, append: bool
     ) -> None:
-        super().__init__(home.path)
+        super().__init__(home.path, design.after_error)
         self.home = home
         self.design = design
         self.size = design.committed_size
@@ -146,7 +146,7 @@ class CachedFile(Guarded, ABC):
                 if start == stop:
                     return 0
                 if self._admit(first, last, stop):
-                    return self._apply(data, start, stop, offset)
+                    return self._apply(self._build(start, data), start, stop, offset)
             if last - first >= self._dirty_max:
                 return self._write_huge(data, offset)
             self._relieve()
@@ -156,10 +156,13 @@ class CachedFile(Guarded, ABC):
             return self.size if self._append else self.position
         return self.size if offset == APPEND else offset
 
-    def _apply(self, data: Data, start: int, stop: int, offset: int | None) -> int:
-        """A write to any folios: the new ones are built aside, then put in; undone if anything comes between."""
+    def _build(self, start: int, data: Data) -> dict[int, Folio]:
+        """New dirty folios for ``data`` at ``start``, built aside."""
+        return self.pages.build(start, data, self.size)
+
+    def _apply(self, built: dict[int, Folio], start: int, stop: int, offset: int | None) -> int:
+        """Puts in the folios of a write of ``[start, stop)``; undone if anything comes between."""
         dirty = self.pages.dirty
-        built = self.pages.build(start, data, self.size)
         before, size, position = {index: dirty.get(index) for index in built}, self.size, self.position
         self._changed = True
         try:

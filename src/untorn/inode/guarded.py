@@ -30,9 +30,11 @@ class State(Enum):
 class Guarded:
     """Base of an inode: locks, and the sticky error state."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, after_error: str) -> None:
+        """``after_error``: what an error in writeback leaves: "the file ..."."""
         self.state = State.OPEN
         self._path = path
+        self._after_error = after_error
         self._cause = ""
         self._committing = threading.RLock()
         self._lock = threading.RLock()
@@ -71,8 +73,7 @@ class Guarded:
             self.state = State.FAILED
             self._cause = repr(error)
             error.add_note(
-                f"untorn: {self._path!r} is whole on disk, as of its last commit or of the one that failed; "
-                "this handle refuses further work, reopen the file"
+                f"untorn: {self._path!r} {self._after_error}; this handle refuses further work, reopen the file"
             )
 
     def _refusal(self) -> Exception:
@@ -81,8 +82,7 @@ class Guarded:
         if self.state is State.FORKED:
             return ValueError("this file belongs to the parent process; open it anew")
         return FailedError(
-            f"an earlier error ({self._cause}) put this handle out of work. The file is whole on disk, as of its "
-            "last commit or of the one that failed; reopen it",
+            f"an earlier error ({self._cause}) put this handle out of work. The file {self._after_error}; reopen it",
             self._path,
         )
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from untorn.designs.base import Design, Savepoint
 from untorn.errors import CheckpointError, TransactionError
-from untorn.inode.cached import NOTHING, CachedFile
+from untorn.inode.cached import APPEND, NOTHING, CachedFile
 from untorn.inode.guarded import State
 from untorn.pagecache.address_space import Data
-from untorn.storage.api import StorageFile
+from untorn.pagecache.atomic import block_states
+from untorn.pagecache.folio import Folio
+from untorn.pagecache.observer import Observer, Step
+from untorn.storage.api import RWF_APPEND, RWF_DSYNC, RWF_SYNC, StorageFile
 
 
 class _Level(NamedTuple):
@@ -42,7 +46,45 @@ class Inode(CachedFile):
         self._size_min = self.size
         self._recorded_size = self.size
         """The size that the last record left, from which the next one cuts."""
+        self._observer: Observer | None = None
         self._base = self._level()
+
+    def write_flagged(self, buffers: Sequence[Data], offset: int | None, flags: int) -> int:
+        """A write with RWF flags, which are known ones. RWF_ATOMIC is what every write is."""
+        durable = flags & (RWF_DSYNC | RWF_SYNC)
+        if durable and self.levels:
+            raise TransactionError("a write cannot be durable before the transaction around it ends")
+        write = self.write if self._observer is None else self.write_observed
+        written = write(joined(buffers), APPEND if flags & RWF_APPEND else offset)
+        if durable:
+            self.commit(durable=True)
+        return written
+
+    # For an observer
+
+    def observe(self, observer: Observer | None) -> None:
+        """Tells ``observer`` of each step from now on; the handle must then write by ``write_observed``."""
+        self._observer = self.design.observer = observer
+
+    def write_observed(self, data: Data, offset: int | None = None) -> int:
+        """As write, told to the observer."""
+        with self._short():
+            start = self._start(offset)
+        written = self.write(data, offset)
+        if written:
+            touched = range(start >> self._shift, ((start + written - 1) >> self._shift) + 1)
+            self._report("write", touched, self.pages.dirty, locked=True)
+        return written
+
+    def _report(self, event: str, indices: Iterable[int], folios: Mapping[int, Folio], *, locked: bool = False) -> None:
+        if self._observer is None:
+            return
+        for index in indices:
+            folio = folios.get(index)
+            if folio is not None:
+                flags = f"locked|{folio}" if locked else str(folio)
+                blocks = block_states(folio, self._folio_size)
+                self._observer(Step(event, index, flags, blocks, index << self._shift, self._folio_size))
 
     # Writing to storage
 
@@ -71,7 +113,7 @@ class Inode(CachedFile):
                     if not self._admit((start + at) >> self._shift, (stop - 1) >> self._shift, stop):
                         self._spill()
                         self._admit((start + at) >> self._shift, (stop - 1) >> self._shift, stop)
-                    self._apply(piece, start + at, stop, offset)
+                    self._apply(self._build(start + at, piece), start + at, stop, offset)
                 return len(view)
             except BaseException:
                 if self.state is State.OPEN:
@@ -122,7 +164,7 @@ class Inode(CachedFile):
     def _commit(self, *, durable: bool) -> None:
         try:
             if self._changed:
-                self._write_back(commit=True)
+                self._write_back(commit=True, durable=durable)
             if durable:
                 self.design.sync()
         except BaseException as error:
@@ -143,7 +185,7 @@ class Inode(CachedFile):
             self._fail(error)
             raise
 
-    def _write_back(self, *, commit: bool) -> None:
+    def _write_back(self, *, commit: bool, durable: bool = False) -> None:
         """Dirty data to storage; any failure is final for the handle."""
         with self._lock:
             folios = self.pages.start_writeback()
@@ -152,10 +194,12 @@ class Inode(CachedFile):
             self._room = 0
             self._room_usual = len(folios) + 1
             self._changed = False
-        written = self.design.write(folios, size, size_min, commit=commit)
+        self._report("writeback", folios, folios)
+        written = self.design.write(folios, size, size_min, commit=commit, durable=durable)
         with self._lock:
             self.design.land(written, size, commit=commit)
             self.pages.end_writeback()
+            self._report("end_writeback", folios, folios)
             if not self.pages.dirty and self.design.still_reserved(room):
                 self._room = room
             if commit:
@@ -262,7 +306,7 @@ class Inode(CachedFile):
                     with self._lock:
                         self._roll_back(self._base)
                 if self._changed:
-                    self._write_back(commit=True)
+                    self._write_back(commit=True, durable=commit)
                 if commit:
                     self.design.sync()
                 self._checkpoint()
@@ -295,6 +339,11 @@ class Inode(CachedFile):
             "folios_loaded": pages.loads,
             **self.design.stats(),
         }
+
+
+def joined(buffers: Sequence[Data]) -> Data:
+    """The buffers as one; a single one is left as it is."""
+    return buffers[0] if len(buffers) == 1 else b"".join(buffers)
 
 
 _OUTER_ENDED: Final = "the transaction around this one has ended already; this one was rolled back with it"

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Final
 
 from untorn.pagecache.folio import (
+    PG_ATOMIC,
     PG_DIRTY,
     PG_REFERENCED,
     PG_UPTODATE,
@@ -128,7 +129,7 @@ class AddressSpace:
     def end_writeback(self) -> None:
         """What was on its way has arrived and is clean."""
         for folio in self.writeback.values():
-            folio.bits &= ~PG_WRITEBACK
+            folio.bits &= ~(PG_WRITEBACK | PG_ATOMIC)
         self.clean.update(self.writeback)
         self.writeback = {}
         if len(self.clean) > self.clean_max:

@@ -11,9 +11,10 @@ from typing import Final
 PG_REFERENCED: Final = 1 << 0
 PG_UPTODATE: Final = 1 << 1
 PG_DIRTY: Final = 1 << 2
-PG_WRITEBACK: Final = 1 << 3
+PG_ATOMIC: Final = 1 << 3
+PG_WRITEBACK: Final = 1 << 4
 
-_NAMES: Final = ("referenced", "uptodate", "dirty", "writeback")
+_NAMES: Final = ("referenced", "uptodate", "dirty", "atomic", "writeback")
 
 RANGES_MAX: Final = 16
 """Most dirty ranges of one folio; one more and all from the first to the last byte counts as dirty."""
@@ -84,6 +85,12 @@ def patched(data: bytes, start: int, piece: bytes | memoryview) -> bytes:
         return b"".join((data, bytes(start - length), piece))
     view = memoryview(data)
     return b"".join((view[:start], piece, view[start + len(piece) :]))
+
+
+def without_range(ranges: Ranges, start: int, stop: int) -> Ranges:
+    """``ranges`` without the bytes ``[start, stop)``."""
+    parts = [part for one in ranges for part in ((one[0], min(one[1], start)), (max(one[0], stop), one[1]))]
+    return tuple((begin, finish) for begin, finish in parts if begin < finish)
 
 
 def with_range(ranges: Ranges, start: int, stop: int) -> Ranges:

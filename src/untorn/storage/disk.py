@@ -17,6 +17,7 @@ from xxhash import xxh3_128_digest
 from untorn.geometry import SECTOR
 from untorn.storage.api import AtomicLimits, FileStat
 from untorn.storage.image import PAGE, Content, Image, Inode
+from untorn.storage.persistence import STRICT, Profile
 from untorn.storage.recording import Trace
 
 NAME_MAX: Final = 255
@@ -49,6 +50,8 @@ class Options:
     """How far each change moves the clock; 0 for a clock too coarse to see changes."""
     sites: bool = False
     """Whether the trace records call sites."""
+    profile: Profile = STRICT
+    """The rules by which power cuts leave what they leave."""
     sector: int = SECTOR
     """Bytes that a power cut leaves whole: 512 or 4096."""
     trash: bool = False

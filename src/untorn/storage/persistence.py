@@ -2,8 +2,7 @@
 
 Everything durable is a set of independent **variables**; each has **versions** in the order in
 which they were issued. After a crash at T a variable holds any version issued by T such that no
-later one is durable by T. The rules below are profile P0, the strict one: what POSIX and the
-device promise, not what one file system happens to do.
+later one is durable by T.
 
 =======================  ==========================================================================
 Variable                 Versions, and what makes them durable
@@ -42,6 +41,7 @@ truncate                 A size, and zeros for each sector or part that it cuts:
                          durable the cut data may return, even where the file grows again.
 allocate                 Zeros where nothing was, so only the size is a variable. Reserved blocks
                          survive only from the next sync on.
+link                     A name like any other.
 rename                   The new name is old or new, never absent because of the rename; the old
                          name goes only if the new one came (rename(2)). Its data may come later.
                          The old name's removal is durable after sync_directory of both
@@ -54,30 +54,74 @@ a sync that fails        What was not durable when it returned stays old-or-new 
                          touches it, the size by truncate or by a write that reaches the end.
 =======================  ==========================================================================
 
-Option ``trash``: a sector in a write that is not durable may also hold garbage, as on devices
-without powersafe overwrite (SQLite's SQLITE_IOCAP_POWERSAFE_OVERWRITE), and so may the one that a truncate
-cuts through; not in a write with RWF_ATOMIC. Another profile is another
-class like History: it differs in what it adds and what it makes durable.
+Two options say what the device is. ``sector``: 512 or 4096 bytes survive whole. ``trash``: a sector
+in a write that is not durable may also hold garbage, as on devices without powersafe overwrite
+(SQLite's SQLITE_IOCAP_POWERSAFE_OVERWRITE), and so may the one that a truncate cuts through; not in
+a write with RWF_ATOMIC.
+
+The rules above are the profile ``strict``: what POSIX and the device promise, not what one file
+system happens to do. Our own library must hold under it. The profile ``linux`` is to rank what is
+found in others' programs. It allows what ext4, XFS or btrfs allow with their default options, so
+what it excludes none of the three does. It differs in this:
+
+=======================  ==========================================================================
+Rule of ``linux``        What it says, and why
+=======================  ==========================================================================
+metadata order           Names, xattrs, mode, gid, sizes by truncate and allocate, and the blocks
+                         that a truncate frees survive as a prefix of the order of issue (a journal
+                         or a transaction; "strictly ordered metadata consistency", J. Mohan, Linux
+                         crash recovery guarantees, linux-fsdevel 2019). So a rename is old or new,
+                         never both, and data that were cut do not return behind a later change.
+                         All that is open in it is one joint variable, "metadata".
+fsync, new file          Its names are durable too, and new directories above it (btrfs: log tree;
+                         ext4: J. Kara, lwn.net/Articles/799807; XFS: log force). A file is new
+                         until its first name is durable.
+fsync, nothing else      Nothing that was issued before comes along: ext4 and XFS write all of their
+                         journal, but btrfs only what its log tree has of that file. A directory is
+                         synced as in ``strict``, for the same reason.
+size by a write          Not in the order, nor is mtime: they are written with the data, later
+                         (delayed allocation; XFS: at I/O completion). So a rename may come before
+                         size and data of what it renames: ext4 flushes these only where the target
+                         exists (auto_da_alloc, Documentation/admin-guide/ext4.rst), XFS never.
+sectors                  As in ``strict``, also the rest of a block that a truncate cuts through.
+=======================  ==========================================================================
+
+Neither profile lets a write that moves the end leave a size between the old and the new one.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Container, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
-from untorn.geometry import SECTOR
+from untorn.geometry import SECTOR, round_up
 from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, FileStat
-from untorn.storage.image import Content, Inode
+from untorn.storage.image import PAGE, Content, Inode
 from untorn.storage.ledger import Ledger
 from untorn.storage.recording import Operation, Trace
 from untorn.storage.variables import (
     NEVER,
     Rename,
+    Value,
     Variable,
     Version,
     number,
 )
+
+
+class Profile(NamedTuple):
+    """A set of rules; the differences between two are its fields."""
+
+    name: str
+    in_order: bool
+    """Whether names and metadata survive as a prefix of one order."""
+    keeps_new_names: bool
+    """Whether fsync of a new file makes its names durable too."""
+
+
+STRICT: Final = Profile("strict", in_order=False, keeps_new_names=False)
+LINUX: Final = Profile("linux", in_order=True, keeps_new_names=True)
 
 DATA: Final = frozenset({"sector", "size"})
 META: Final = frozenset({"xattr", "mtime", "mode", "gid"})
@@ -91,9 +135,12 @@ class History(Ledger):
     intervals of crash points. A trace that grows can be advanced over further.
     """
 
-    def __init__(self, trace: Trace, *, sector: int = SECTOR, trash: bool = False) -> None:
+    def __init__(self, trace: Trace, *, profile: Profile = STRICT, sector: int = SECTOR, trash: bool = False) -> None:
         super().__init__(trace.image, sector=sector, trash=trash)
         self.trace = trace
+        self.profile = profile
+        self._births: dict[int, tuple[Variable, Version]] = {}
+        """By inode that the trace made: its first name."""
         self._next = 0
         self._running: list[tuple[int, int, Operation]] = []
         """Operations that were issued and not completed, by the event that completes them."""
@@ -153,6 +200,9 @@ class History(Ledger):
             kinds = DATA if operation.name == "fdatasync" else DATA | META
             self._settle(owner, kinds, operation, lambda version: version.completed < operation.issued)
             self._settle_blocks(operation)
+            if self.profile.keeps_new_names and operation.name == "fsync":
+                self._synced_new_names(operation, owner)
+                self._settle_names(operation)
 
     def _synced_write(self, operation: Operation) -> None:
         """RWF_DSYNC and RWF_SYNC: a write that is durable when it returns."""
@@ -181,7 +231,26 @@ class History(Ledger):
             for version in self._chains[variable][low + 1 :]:
                 if version.completed < operation.issued and not version.broken:
                     version.synced = True
+        self._settle_names(operation)
 
+    def _synced_new_names(self, operation: Operation, inode: int) -> None:
+        """What fsync of a file that is new says of its names, and of those of new directories above it."""
+        variable, birth = self._births.get(inode, (None, None))
+        if variable is None or birth is None or self._low(variable) >= birth.ordinal:
+            return
+        parents = set()
+        for owner, group in self._open.items():
+            for name, low in group.items() if isinstance(owner, str) else ():
+                for version in self._chains[name][low + 1 :]:
+                    own = version if version.twin is None else version.twin
+                    if own.value == inode and version.completed < operation.issued and not version.broken:
+                        version.synced = True
+                        parents.add(self._bound.get(str(owner)))
+        for parent in parents - {None, inode}:
+            assert parent is not None
+            self._synced_new_names(operation, parent)
+
+    def _settle_names(self, operation: Operation) -> None:
         def durable(version: Version) -> bool:
             return version.synced and (version.twin is None or version.twin.synced)
 
@@ -201,12 +270,15 @@ class History(Ledger):
 
     # What operations add
 
-    def _add_sectors(self, operation: Operation, indices: Iterable[int], torn: Container[int]) -> None:
-        """The cached content of sectors; those in ``torn`` may be garbage under ``trash``."""
+    def _add_sectors(
+        self, operation: Operation, indices: Iterable[int], *, torn: Container[int], freed: int | None = None
+    ) -> None:
+        """The cached content of sectors; ``torn`` may be garbage under ``trash``, ``freed`` is where blocks go."""
         content = self._cached[operation.inode]
         for index in indices:
-            value = content.sector(index, self.sector)
-            self._add(operation, Variable("sector", operation.inode, index), value, torn=index in torn)
+            variable = Variable("sector", operation.inode, index)
+            ordered = self.profile.in_order and freed is not None and index * self.sector >= freed
+            self._add(operation, variable, content.sector(index, self.sector), torn=index in torn, ordered=ordered)
 
     def _add_size(self, operation: Operation) -> None:
         """A size already in the cache is a version of its own only where the last one is broken."""
@@ -215,7 +287,7 @@ class History(Ledger):
         chain = self._chains.get(variable)
         newest = chain[-1].value if chain else self._determined(variable)
         if size != newest or (chain and chain[-1].broken):
-            self._add(operation, variable, size)
+            self._add(operation, variable, size, ordered=self.profile.in_order and operation.name != "pwritev")
 
     def _opened(self, operation: Operation) -> None:
         if operation.arguments[2]:
@@ -230,7 +302,8 @@ class History(Ledger):
             if operation.name == "symlink":
                 (inode.target,) = operation.arguments
             self._cached[operation.inode] = Content()
-            self._name(operation, operation.path, operation.inode)
+            version = self._name(operation, operation.path, operation.inode)
+            self._births[operation.inode] = Variable("name", 0, operation.path), version
 
     def _written(self, operation: Operation) -> None:
         offset, data, flags = operation.arguments
@@ -245,7 +318,7 @@ class History(Ledger):
             values = [content.sector(index, self.sector) for index in indices]
             self._add_together(operation, operation.inode, indices, values)
         else:
-            self._add_sectors(operation, indices, indices)
+            self._add_sectors(operation, indices, torn=indices)
         if reaches_end:
             self._add_size(operation)
 
@@ -259,7 +332,7 @@ class History(Ledger):
         cut.update(index for index in waiting if first <= index < last)
         partly = {first} if size % self.sector and size < content.size else set()
         content.truncate(size)
-        self._add_sectors(operation, sorted(cut), partly)
+        self._add_sectors(operation, sorted(cut), torn=partly, freed=round_up(size, PAGE))
         self._add_size(operation)
         self._blocks.setdefault(operation.inode, []).append((operation.completed or NEVER, size, []))
 
@@ -275,13 +348,17 @@ class History(Ledger):
 
     def _attribute_set(self, operation: Operation) -> None:
         name, *value = operation.arguments
-        self._add(operation, Variable("xattr", operation.inode, name), value[0] if value else None)
+        self._change(operation, Variable("xattr", operation.inode, name), value[0] if value else None)
 
     def _owner_set(self, operation: Operation) -> None:
         mode, gid = operation.arguments
         kind = self._inodes[operation.inode].mode & ~0o7777
-        self._add(operation, Variable("mode", operation.inode), kind | mode & 0o7777)
-        self._add(operation, Variable("gid", operation.inode), gid)
+        self._change(operation, Variable("mode", operation.inode), kind | mode & 0o7777)
+        self._change(operation, Variable("gid", operation.inode), gid)
+
+    def _change(self, operation: Operation, variable: Variable, value: Value, twin: Version | None = None) -> Version:
+        """A version of what the metadata order brings, if there is one."""
+        return self._add(operation, variable, value, twin, ordered=self.profile.in_order)
 
     def _unlinked(self, operation: Operation) -> None:
         self._name(operation, operation.path, None)
@@ -295,7 +372,8 @@ class History(Ledger):
             return
         added = self._name(operation, target, operation.inode)
         removed = self._name(operation, source, None, twin=added)
-        self._renames.append(Rename(Variable("name", 0, source), removed, Variable("name", 0, target), added))
+        if not self.profile.in_order:  # there both come at one place of the order
+            self._renames.append(Rename(Variable("name", 0, source), removed, Variable("name", 0, target), added))
 
     def _name(self, operation: Operation, path: str, inode: int | None, twin: Version | None = None) -> Version:
         if inode is None:
@@ -304,7 +382,7 @@ class History(Ledger):
             self._bound[path] = inode
             if self._inodes[inode].is_directory:
                 self._directories.add(path)
-        return self._add(operation, Variable("name", 0, path), inode, twin)
+        return self._change(operation, Variable("name", 0, path), inode, twin)
 
     def _times_set(self, operation: Operation) -> None:
         """Only the time, which is added for every operation that moves it."""

@@ -308,7 +308,9 @@ class SimulatedStorage(Storage):
         history = self._history
         if history is None or history.trace is not self.trace or history.now > at:
             options = self._disk.options
-            history = self._history = History(self.trace, sector=options.sector, trash=options.trash)
+            history = self._history = History(
+                self.trace, profile=options.profile, sector=options.sector, trash=options.trash
+            )
         history.advance(at)
         return history
 

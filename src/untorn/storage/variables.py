@@ -180,9 +180,9 @@ def _height(entry: tuple[int, Variable, int | None]) -> int:
 
 
 def apply(image: Image, variable: Variable, value: Value) -> None:
-    """Gives a disk the value of a variable, or of all members of a joint one.
+    """Gives a disk the value of a variable, or of all members of a joint one, as far as they have an inode there.
 
-    Of variables that decide the same the lower ones go first. Names first, for only what has one is on the disk.
+    What lies in levels is decided first (``decided``), and given by its variable at level 0.
     """
     joint = isinstance(variable.key, tuple)
     if joint and value is None:

@@ -1,4 +1,40 @@
-"""The interposer: plain Python code that knows nothing of us works on a simulated storage."""
+"""The interposer: plain Python code that knows nothing of us works on a simulated storage.
+
+``with Interposer(storage) as directory:`` what this process does with files below ``directory`` happens in
+``storage``, call by call as the kernel would see it, and is in its trace. Everything else is the real machine.
+
+How it works
+    The functions of ``os``, ``fcntl`` and ``open`` are replaced (:mod:`.routes`) wherever modules hold them
+    (:mod:`.references`). A path below the root, or a descriptor that such a path gave (:mod:`.descriptors`), goes to
+    the storage (:mod:`.names`, :mod:`.files`). Above that, CPython's own ``open`` and buffers run (:mod:`.opening`),
+    so bytes reach the storage when and in the pieces in which they reach a kernel; ``pathlib``, ``shutil``,
+    ``tempfile`` and all other modules in Python run as they are. No more is read than the program reads
+    (:mod:`.entries`), for after a crash each look may be a branch of the search. Clock, random numbers and process
+    number come from the storage, so that a run can be repeated (:mod:`.chance`).
+
+What it refuses
+    What cannot be seen raises :class:`UnseenAccessError`, again at the end if the program swallows it: subprocesses,
+    mmap, sqlite3, ``io.FileIO``, and any reference to a real function that was missed, as far as Python audits it
+    (:mod:`.audit`). What has no model: renaming a directory, O_PATH, ``os.sync``, SEEK_HOLE, a link that leads out.
+    ``os.chdir`` below the root, for code in C would not follow. An extension in C that opens a path itself finds
+    nothing there, since the root does not exist in reality; its error gets a note that says so. It cannot be seen
+    if the program expects that error and goes on.
+
+What is not like a real machine
+    Nobody else is there: no other process, so a lock that would wait is refused. Permission bits are kept but not
+    enforced. The time of last access is not kept. A program that is left by ``workload()`` ends there: what it left
+    open is neither flushed nor closed. Temporary files without ``dir=`` are real, outside the explored directory.
+    Garbage is not collected while the interposer is active, for a file that is closed by chance is no repeatable run.
+
+Why not pyfakefs
+    pyfakefs 6.3 was read for this. It is a good stand-in for what files hold, not for how they come to hold it. An
+    open file works on its own copy of the whole content, and each flush puts the whole content back; there are no
+    write calls with an offset to record. The buffer size is ignored in text mode. ``fsync`` does nothing. Descriptors
+    are small numbers that real files have too, so C code that is handed one works on a stranger's file. It replaces
+    the whole file system and ``pathlib`` with classes of its own, and what goes past it is not noticed. To put our
+    storage under it, its file objects, its files and its ``os`` would have to be written again, and that is the work.
+    Its idea to look through all modules for references to the real functions is used here.
+"""
 
 from untorn.explore.interpose.current import ack, acknowledged, set_current
 from untorn.explore.interpose.errors import UnseenAccessError

@@ -9,21 +9,18 @@ from typing import Any, Final
 from untorn.explore.interpose.session import Session, active
 
 _SUBPROCESS: Final = "the explorer sees only this process: what another one does cannot be explored"
-_OTHERS: Final = {
-    **dict.fromkeys(
-        ("os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn", "subprocess.Popen"),
-        _SUBPROCESS,
-    ),
-}
+_PROCESSES: Final = frozenset(
+    {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn", "subprocess.Popen"}
+)
 """Events that are refused whatever they are about."""
 
+_FIRST: Final = """
+    ctypes.dlopen fcntl.fcntl fcntl.flock fcntl.ioctl fcntl.lockf mmap.__new__ open os.chdir os.chmod os.chown
+    os.getxattr os.listdir os.listxattr os.lockf os.mkdir os.remove os.removexattr os.rmdir os.scandir os.setxattr
+    os.truncate os.utime sqlite3.connect
+"""
 _ARGUMENTS: Final[dict[str, tuple[int, ...]]] = {
-    **dict.fromkeys(
-        """open os.chdir os.chmod os.chown os.getxattr os.listdir os.listxattr os.mkdir os.remove os.removexattr
-        os.rmdir os.scandir os.setxattr os.truncate os.utime ctypes.dlopen fcntl.fcntl fcntl.flock fcntl.ioctl
-        fcntl.lockf mmap.__new__ os.lockf sqlite3.connect""".split(),
-        (0,),
-    ),
+    **dict.fromkeys(_FIRST.split(), (0,)),
     "os.link": (0, 1),
     "os.rename": (0, 1),
     "os.symlink": (0, 1),
@@ -52,9 +49,8 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
     session = active()
     if session is None:
         return
-    why = _OTHERS.get(event)
-    if why is not None:
-        raise session.refuse(f"{event}: {why}")
+    if event in _PROCESSES:
+        raise session.refuse(f"{event}: {_SUBPROCESS}")
     for index in _ARGUMENTS.get(event, ()):
         value = args[index]
         if session.is_explored(value) or _is_address(session, event, value):

@@ -40,6 +40,10 @@ def _seed(self: random.Random, a: Any = None, version: int = 2) -> None:
     _real_seed(self, a, version)
 
 
+def _module_seed(a: Any = None, version: int = 2) -> None:
+    _seed(_real_module_seed.__self__, a, version)  # type: ignore[attr-defined]
+
+
 def _getpid() -> int:
     session = active()
     return _real_getpid() if session is None else session.pid
@@ -62,26 +66,22 @@ def _time() -> float:
 
 _real_urandom, _real_getrandom = posix.urandom, os.getrandom
 _real_getpid, _real_kill = posix.getpid, posix.kill
-_real_time, _real_time_ns = time.time, time.time_ns
+_real_time, _real_time_ns, _real_localtime = time.time, time.time_ns, time.localtime
 _real_seed = random.Random.seed
+_real_module_seed = random.seed  # a method of the hidden generator of the module
 
 
-def _of_now(real: Callable[..., Any], place: int) -> Callable[..., Any]:
+def _of_now(real: Callable[..., Any], place: int = 0, *, structured: bool = False) -> Callable[..., Any]:
     """A function of ``time`` that takes the present if argument ``place`` is missing."""
 
     @functools.wraps(real)
     def function(*args: Any) -> Any:
         if active() is not None and (len(args) <= place or args[place] is None):
-            now: Any = _time()
-            if real in (time.asctime, time.strftime) or real is _real_strftime:
-                now = _real_localtime(now)
-            args = (*args[:place], now)
+            now = _time()
+            args = (*args[:place], _real_localtime(now) if structured else now)
         return real(*args)
 
     return function
-
-
-_real_strftime, _real_localtime = time.strftime, time.localtime
 
 
 def replacements() -> list[tuple[Any, Any]]:
@@ -89,15 +89,16 @@ def replacements() -> list[tuple[Any, Any]]:
     return [
         (_real_urandom, _urandom),
         (_real_getrandom, _getrandom),
+        (_real_module_seed, _module_seed),
         (_real_getpid, _getpid),
         (_real_kill, _kill),
         (_real_time, _time),
         (_real_time_ns, _time_ns),
-        (time.localtime, _of_now(time.localtime, 0)),
-        (time.gmtime, _of_now(time.gmtime, 0)),
-        (time.ctime, _of_now(time.ctime, 0)),
-        (time.asctime, _of_now(time.asctime, 0)),
-        (time.strftime, _of_now(time.strftime, 1)),
+        (time.localtime, _of_now(time.localtime)),
+        (time.gmtime, _of_now(time.gmtime)),
+        (time.ctime, _of_now(time.ctime)),
+        (time.asctime, _of_now(time.asctime, structured=True)),
+        (time.strftime, _of_now(time.strftime, 1, structured=True)),
     ]
 
 
@@ -114,7 +115,7 @@ class Chance:
         self._set(uuid, "_generate_time_safe", None)
         self._set(uuid, "_last_timestamp", None)
         self._set(uuid, "_node", 0x02_00_00_00_00_01)
-        random.seed()
+        random.seed(int.from_bytes(session.storage.random_bytes(16), "big"))
 
     def _set(self, owner: Any, name: str, value: Any) -> None:
         if hasattr(owner, name):

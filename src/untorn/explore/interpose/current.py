@@ -24,7 +24,7 @@ def set_current(run: Run | None) -> Run | None:
 
     A process explores one run at a time, and its threads all belong to it.
     """
-    global _current  # noqa: PLW0603
+    global _current
     before, _current = _current, run
     return before
 

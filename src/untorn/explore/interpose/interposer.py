@@ -57,13 +57,12 @@ class Interposer:
         return Path(self._root)
 
     def _make_root(self) -> None:
-        fresh = not self._storage.trace.operations
-        try:
-            self._storage.stat(self._root)
-        except FileNotFoundError:
-            self._storage.mkdir(self._root)
-            if fresh:
-                self._storage.settle()
+        root = Path(self._root)
+        for place in map(os.fspath, (*reversed(root.parents), root)):
+            try:
+                self._storage.stat(place)
+            except FileNotFoundError:
+                self._storage.make_directory(place)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

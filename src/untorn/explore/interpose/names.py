@@ -127,11 +127,14 @@ class NameCalls(FileCalls):
 
     def rename(self, src: Any, dst: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
         source, target = self.at(src, src_dir_fd), self.at(dst, dst_dir_fd)
-        self.storage.rename(source, target)
-        for number in self.descriptors:
-            description = self.descriptors[number]
-            if description.path == source or description.path.startswith(source + "/"):
-                description.path = target + description.path[len(source) :]
+        try:
+            self.storage.rename(source, target)
+        except OSError as error:
+            if error.errno != errno.ENOTSUP:
+                raise
+            raise UnseenAccessError(
+                f"os.rename of the directory {source!r}: the explorer has no model of that"
+            ) from None
 
     replace = rename
 
@@ -176,9 +179,7 @@ class NameCalls(FileCalls):
         assert isinstance(file, SimulatedFile)
         _set_mode(file, mode)
 
-    def chown(
-        self, path: Any, uid: int, gid: int, *, dir_fd: int | None = None, follow_symlinks: bool = True
-    ) -> None:
+    def chown(self, path: Any, uid: int, gid: int, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> None:
         """Only to what it is: the explored program is no root."""
         found = self.stat(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
         if uid not in (-1, found.st_uid) or gid not in (-1, found.st_gid):
@@ -215,9 +216,7 @@ class NameCalls(FileCalls):
             raise failure(errno.ENODATA)
         return value
 
-    def setxattr(
-        self, path: Any, attribute: Any, value: Any, flags: int = 0, *, follow_symlinks: bool = True
-    ) -> None:
+    def setxattr(self, path: Any, attribute: Any, value: Any, flags: int = 0, *, follow_symlinks: bool = True) -> None:
         file = self._file(path)
         try:
             if flags and (file.getxattr(os.fsdecode(attribute)) is None) != (flags == os.XATTR_CREATE):
@@ -246,5 +245,3 @@ def _fspath(path: Any) -> Any:
 def _set_mode(file: SimulatedFile, mode: int) -> None:
     found = file.stat()
     file.set_owner(mode, found.uid, found.gid)
-
-

@@ -7,14 +7,15 @@ messages and buffer sizes (st_blksize until Python 3.13, 128 KiB since) are thos
 
 from __future__ import annotations
 
-import _pyio
+import _pyio  # type: ignore[import-not-found]  # typeshed leaves it out
 import io
 import types
+import warnings
 import weakref
 from typing import Any, Final
 
 
-class RawFile(_pyio.FileIO):
+class RawFile(_pyio.FileIO):  # type: ignore[misc]
     """An explored file without a buffer."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -22,7 +23,12 @@ class RawFile(_pyio.FileIO):
         opened.add(self)
 
     def __repr__(self) -> str:
-        return super().__repr__().replace(f"{type(self).__module__}.RawFile", "_io.FileIO")
+        return str(super().__repr__()).replace(f"{type(self).__module__}.RawFile", "_io.FileIO")
+
+    def _dealloc_warn(self, source: object) -> None:
+        """Called by a buffer that nobody closed."""
+        if self._fd >= 0 and self._closefd:
+            warnings.warn(f"unclosed file {source!r}", ResourceWarning, stacklevel=2, source=source)
 
     def abandon(self) -> None:
         """Closed as when the process dies: no buffer above it will be flushed, and its number is not closed."""

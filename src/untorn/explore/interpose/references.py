@@ -24,25 +24,31 @@ class References:
 
     def __init__(self, replacements: dict[int, tuple[Any, Any]]) -> None:
         self._replacements = replacements
-        self._seen: dict[str, types.ModuleType] = {}
-        self._puts: dict[str, list[Put]] = {}
+        self._modules: list[Any] = []
+        self._found: dict[int, list[Put]] = {}
+        """By id of a module of ``_modules``."""
+        self._puts: list[Put] = []
 
     def replace(self) -> None:
-        for name, module in list(sys.modules.items()):
-            if self._seen.get(name) is not module and isinstance(module, types.ModuleType):
-                self._seen[name] = module
-                self._puts[name] = [] if name.startswith(_OURS) else list(self._places(module))
-        for name in self._seen.keys() - sys.modules.keys():
-            del self._seen[name], self._puts[name]
-        self._put(True)
+        modules = list(sys.modules.values())
+        if modules != self._modules:  # compares by identity first
+            self._look_through(modules)
+        for put in self._puts:
+            put(True)
 
     def restore(self) -> None:
-        self._put(False)
+        for put in self._puts:
+            put(False)
 
-    def _put(self, replaced: bool) -> None:
-        for puts in self._puts.values():
-            for put in puts:
-                put(replaced)
+    def _look_through(self, modules: list[Any]) -> None:
+        found: dict[int, list[Put]] = {}
+        for name, module in list(sys.modules.items()):
+            puts = self._found.get(id(module))
+            if puts is None and hasattr(module, "__dict__") and not name.startswith(_OURS):
+                puts = list(self._places(module))
+            found[id(module)] = puts or []
+        self._modules, self._found = modules, found
+        self._puts = [put for puts in found.values() for put in puts]
 
     def _places(self, module: types.ModuleType) -> Iterator[Put]:
         for name, value in list(vars(module).items()):
@@ -54,7 +60,13 @@ class References:
             elif isinstance(value, type) and value.__module__ == module.__name__:
                 yield from self._attributes(value)
             elif type(value) is set:
-                yield from (_in_set(value, *self._replacements[key]) for key in map(id, list(value)) if key in self._replacements)
+                yield from self._members(value)
+
+    def _members(self, owner: set[Any]) -> Iterator[Put]:
+        """Of sets such as ``os.supports_dir_fd``."""
+        for value in list(owner):
+            if id(value) in self._replacements:
+                yield _in_set(owner, *self._replacements[id(value)])
 
     def _attributes(self, owner: type) -> Iterator[Put]:
         for name, value in list(vars(owner).items()):
@@ -92,8 +104,6 @@ def _in_class(owner: type, name: str, real: Any, replacement: Any) -> Put:
 
 
 def _in_set(owner: set[Any], real: Any, replacement: Any) -> Put:
-    """As ``os.supports_dir_fd``."""
-
     def put(replaced: bool) -> None:
         old, new = (real, replacement) if replaced else (replacement, real)
         if old in owner:

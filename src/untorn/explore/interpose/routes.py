@@ -13,13 +13,14 @@ import functools
 import io
 import os
 import posix
+import sys
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-import untorn
 from untorn.explore.interpose import chance
 from untorn.explore.interpose.errors import UnseenAccessError
 from untorn.explore.interpose.session import Session, active
+from untorn.frontends import api
 
 
 class Route(NamedTuple):
@@ -33,19 +34,19 @@ class Route(NamedTuple):
 _TWO: Final = Route((0, 1), ("src", "dst"), ("src_dir_fd", "dst_dir_fd"))
 _FD: Final = Route((0,), ("fd",))
 
+_PATH_CALLS: Final = """
+    access chmod chown getxattr lchown listdir listxattr lstat mkdir open pathconf readlink remove removexattr rmdir
+    scandir setxattr stat statvfs truncate unlink utime
+"""
+_FD_CALLS: Final = """
+    close device_encoding dup fchmod fchown fdatasync fpathconf fstat fstatvfs fsync ftruncate get_blocking isatty lseek
+    posix_fadvise posix_fallocate pread preadv pwrite pwritev read readinto readv set_blocking write writev
+"""
+
 ROUTES: Final[dict[Any, dict[str, Route]]] = {
     os: {
-        **dict.fromkeys(
-            """access chmod chown getxattr lchown listdir listxattr lstat mkdir open pathconf readlink remove
-            removexattr rmdir scandir setxattr stat statvfs truncate unlink utime""".split(),
-            Route(),
-        ),
-        **dict.fromkeys(
-            """close device_encoding dup fchmod fchown fdatasync fpathconf fstat fstatvfs fsync ftruncate
-            get_blocking isatty lseek posix_fadvise posix_fallocate pread preadv pwrite pwritev read readinto readv
-            set_blocking write writev""".split(),
-            _FD,
-        ),
+        **dict.fromkeys(_PATH_CALLS.split(), Route()),
+        **dict.fromkeys(_FD_CALLS.split(), _FD),
         **dict.fromkeys(("link", "rename", "replace"), _TWO),
         "symlink": Route((1,), ("dst",)),
         "dup2": Route((0, 1), ("fd", "fd2")),
@@ -90,7 +91,7 @@ def _concerned(session: Session, route: Route, args: tuple[Any, ...], kwargs: di
 def _shown(route: Route, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     """The paths that an error of this call names."""
     found = [args[at] if at < len(args) else kwargs.get(name) for at, name in zip(route.at, route.names, strict=True)]
-    return [path for path in found if path is not None and not isinstance(path, int) and not hasattr(path, "fileno")]
+    return [os.fspath(path) for path in found if isinstance(path, str | bytes | os.PathLike)]
 
 
 def _call(session: Session, name: str, route: Route, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -104,7 +105,9 @@ def _call(session: Session, name: str, route: Route, args: tuple[Any, ...], kwar
         code = error.errno or 0
         paths = _shown(route, args, kwargs)
         if name == "symlink":
-            paths = list(args[:2])
+            paths = [os.fspath(path) for path in args[:2]]
+        elif name == "utime" and sys.version_info < (3, 13):  # posixmodule.c left it out there
+            paths = []
         told = OSError(code, os.strerror(code), *(paths[:1] if len(paths) < 2 else (paths[0], None, paths[1])))
         session.told(told)
         raise told.with_traceback(error.__traceback__) from None
@@ -126,7 +129,7 @@ def _refusal(real: Callable[..., Any], name: str, route: Route) -> Callable[...,
     def refused(*args: Any, **kwargs: Any) -> Any:
         session = active()
         if session is not None and _concerned(session, route, args, kwargs):
-            raise session.refuse(f"os.{name} of an explored file: {_WHY.get(name, 'explored files have no such thing')}")
+            raise session.refuse(f"os.{name} of an explored file: {_WHY.get(name, 'there is no such thing there')}")
         return real(*args, **kwargs)
 
     return refused
@@ -223,7 +226,7 @@ def _replacements() -> dict[int, tuple[Any, Any]]:
             _posixsubprocess.fork_exec,
             _without_path(_posixsubprocess.fork_exec, "a subprocess: the explorer sees only this process"),
         ),
-        *((real, _untorn(real)) for real in (untorn.open, untorn.status, untorn.check, untorn.recover)),
+        *((real, _untorn(real)) for real in (api.open, api.status, api.check, api.recover)),
         *chance.replacements(),
     ]
     return {id(real): (real, replacement) for real, replacement in pairs}

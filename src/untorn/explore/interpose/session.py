@@ -42,7 +42,11 @@ class Session(NameCalls):
                 return subject.fileno() in self.descriptors
             except (OSError, ValueError):
                 return False
-        return self.places.find(subject, dir_fd) is not None
+        try:
+            return self.places.find(subject, dir_fd) is not None
+        except UnseenAccessError as error:
+            self.refused.append(error)
+            raise
 
     def open_file(self, *args: Any, **kwargs: Any) -> Any:
         return opening.explored_open(*args, **kwargs)
