@@ -20,6 +20,7 @@ from untorn.explore.space import rules
 from untorn.storage.api import FileStat
 from untorn.storage.disk import Disk
 from untorn.storage.image import Content, Image, Inode
+from untorn.storage.persistence import Profile
 from untorn.storage.recording import Trace
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.variables import Variable
@@ -105,9 +106,10 @@ def _frozen(image: Image) -> Hashable:
     return tuple(inodes), tuple(sorted(image.names.items()))
 
 
-def disks(trace: Trace, *, sector: int, trash: bool) -> Iterator[tuple[int, Image]]:
+def disks(trace: Trace, *, profile: Profile, sector: int, trash: bool) -> Iterator[tuple[int, Image]]:
     """Every crash point of a trace with every disk that it may leave; the same disk may come more than once."""
-    sweep = Sweep(trace.operations, ImageStart(trace.image, sector), trace.now, sector=sector, trash=trash)
+    start = ImageStart(trace.image, sector)
+    sweep = Sweep(trace.operations, start, trace.now, profile=profile, sector=sector, trash=trash)
     spans = sweep.spans()
     told = {o.completed for o in trace.operations if o.name == "acknowledge"}
     before: dict[Variable, list[Any]] = {}

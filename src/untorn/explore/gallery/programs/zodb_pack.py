@@ -1,7 +1,11 @@
-"""ZODB: a FileStorage is packed. The packed file takes the place of the old one and was never synced."""
+"""ZODB: a FileStorage is packed. The packed file takes the place of the old one and was never synced.
+
+After the crash somebody puts the old file back if there is none; see ``zodb_pack_window``.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -24,6 +28,11 @@ def pack(storage: FileStorage) -> None:
 
 def workload(dir: Path) -> None:
     pack(FileStorage(str(dir / "Data.fs")))
+
+
+def recover(dir: Path) -> None:
+    if not (dir / "Data.fs").exists():
+        os.replace(dir / "Data.fs.old", dir / "Data.fs")
 
 
 def check(dir: Path) -> None:
