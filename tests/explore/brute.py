@@ -112,7 +112,7 @@ def disks(trace: Trace, *, profile: Profile, sector: int, trash: bool) -> Iterat
     sweep = Sweep(trace.operations, start, trace.now, profile=profile, sector=sector, trash=trash)
     spans = sweep.spans()
     told = {o.completed for o in trace.operations if o.name == "acknowledge"}
-    before: dict[Variable, list[Any]] = {}
+    before: dict[Variable, list[Any]] | None = None
     for time in range(trace.now + 1):
         legal = {variable: _legal(values, time) for variable, values in spans.items()}
         if legal != before or time in told:

@@ -11,6 +11,7 @@ from untorn.explore.result import Deviation, Story
 from untorn.explore.shrink import Shrinker, Shrunk
 from untorn.explore.space import Layer
 from untorn.explore.steer import Baseline, State
+from untorn.explore.survival import survivals
 from untorn.explore.world import Key
 from untorn.geometry import SECTOR
 from untorn.storage.recording import Operation, Site
@@ -40,7 +41,7 @@ def tell(shrinker: Shrinker, shrunk: Shrunk, *, crash: str = "power") -> Story:
     lines.append(f"Then {problem.stage} says: {problem.kind}: {problem.message}".rstrip(": "))
     return Story(
         kind, problem, crash, layers[0].starts[state.classes[0]], after[0],
-        [deviation for deviation, _ in deviations], "\n".join(lines),
+        [deviation for deviation, _ in deviations], "\n".join(lines), files=survivals(shrinker.search, state),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""numpy: an array is saved over an old one of the same shape."""
+"""numpy: an array is saved over an old one with savez. (np.save writes by code in C, which the explorer refuses.)"""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ OLD, NEW = np.zeros(400), np.ones(400)
 
 
 def prepare(dir: Path) -> None:
-    with open(dir / "array.npy", "wb") as file:
-        np.save(file, OLD)
+    np.savez(dir / "array.npz", array=OLD)
 
 
 def workload(dir: Path) -> None:
-    np.save(dir / "array.npy", NEW)
+    np.savez(dir / "array.npz", array=NEW)
 
 
 def check(dir: Path) -> None:
-    found = np.load(dir / "array.npy")
+    with np.load(dir / "array.npz") as file:
+        found = file["array"]
     states = [NEW] if acknowledged() else [OLD, NEW]
     assert any(np.array_equal(found, state) for state in states), "not an array that was saved"
