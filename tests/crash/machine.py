@@ -48,6 +48,8 @@ class CrashMachine(RuleBasedStateMachine):
     """
 
     seen: ClassVar[Counter[str]] = Counter()
+    machine_options: ClassVar[dict[str, Any]] = {}
+    """Of the simulated machine, beside those that are drawn."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +99,7 @@ class CrashMachine(RuleBasedStateMachine):
         self, blocks: int | None, extra: int, xattrs: bool, tick_ns: int, mode: str, options: dict[str, Any]
     ) -> None:
         initial = None if blocks is None else self.data_of(blocks * BLOCK + extra)
-        self.driver = Driver(initial, self.seen, xattrs=xattrs, tick_ns=tick_ns)
+        self.driver = Driver(initial, self.seen, xattrs=xattrs, tick_ns=tick_ns, **self.machine_options)
         self.driver.open(mode if self.driver.exists() else "w+b", **options)
 
     # Between sessions

@@ -211,6 +211,16 @@ def test_as_many_writes_reach_the_storage_as_the_kernel(program: Callable[[Path]
     assert written > 10
 
 
+def test_the_trace_and_a_traceback_name_the_program_and_not_what_carries_it_out() -> None:
+    storage = SimulatedStorage(sites=True)
+    with pytest.raises(FileNotFoundError) as caught, Interposer(storage) as directory:
+        text(directory)
+        open(directory / "none" / "file", "w")  # noqa: SIM115
+    sites = {operation.site for operation in storage.trace.operations}
+    assert {(site.function, Path(site.file).name) for site in sites if site} == {("text", Path(__file__).name)}
+    assert caught.traceback[-1].path == Path(__file__)
+
+
 # Acknowledgements
 
 

@@ -7,16 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.probe.simulated import (
-    KIB,
-    LIMITS,
-    MUTANTS,
-    DirectOnly,
-    SimulatedScratch,
-    SimulatedSubject,
-    half_changing,
-    refusing,
-)
+from tests.probe.mutants import MUTANTS, DirectOnly, half_changing, refusing
+from tests.probe.simulated import KIB, LIMITS, SimulatedScratch, SimulatedSubject
 from untorn.probe import ATOMIC_WRITES, NO_ATOMIC_WRITES, Outcome, Verdict, probe
 from untorn.probe.assertions import ASSERTIONS, Assertion
 from untorn.probe.probed import Broken, Probed, pattern

@@ -139,6 +139,8 @@ def test_reads_end_where_the_file_does(direct: StorageFile) -> None:
 
     assert direct.pread(PAGE, 0) == b"x" * 1000
     assert direct.pread(PAGE, PAGE) == b""
+    assert direct.pread(PAGE, 1000) == b""
+    assert direct.read(PAGE, 0) == b"x" * 1000
 
 
 @pytest.mark.parametrize("flags", [DIRECT, BUFFERED])

@@ -1,7 +1,8 @@
 """Asks files whether they keep the kernel's promises of RWF_ATOMIC.
 
 ``scratch`` is the protocol that makes them all alike, ``subjects`` are the kinds of files, ``probed`` compares what
-a file holds with what it must hold, ``assertions`` are what is asked, ``environment`` is what the path offers.
+a file holds with what it must hold, ``assertions`` is the list of what is asked (``rules`` and ``wholeness`` are its
+functions), ``environment`` is what the path offers.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from untorn.errors import UntornError
 from untorn.probe.assertions import ASSERTIONS, Assertion
 from untorn.probe.environment import Device, check_device
 from untorn.probe.probed import Broken, Probed, attempt, is_lacking, name_of
@@ -119,9 +121,13 @@ def _outcome(subject: Subject, assertion: Assertion, limits: AtomicLimits) -> Ou
 def _run(subject: Subject, assertion: Assertion) -> tuple[str, bool]:
     probed = Probed(subject)
     try:
-        return assertion.run(probed) or "", probed.relaxed
-    finally:
-        probed.file.close()
+        detail = assertion.run(probed) or ""
+    except BaseException:
+        with suppress(OSError, UntornError):
+            probed.file.close()
+        raise
+    probed.file.close()
+    return detail, probed.relaxed
 
 
 def check_queue(device: Device) -> Findings:

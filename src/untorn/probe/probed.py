@@ -98,6 +98,12 @@ class Probed:
         del self.expected[size:]
         self.expected += bytes(size - len(self.expected))
 
+    def ground(self, size: int) -> None:
+        """The file holds that many bytes, which were written before."""
+        self.clear()
+        granule = self.file.granule
+        self.plain(self.fresh(-(-size // granule) * granule), 0)
+
     def clear(self) -> None:
         """Nothing is left."""
         self.truncate(0)

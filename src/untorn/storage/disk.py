@@ -17,7 +17,7 @@ from xxhash import xxh3_128_digest
 from untorn.geometry import SECTOR
 from untorn.storage.api import AtomicLimits, FileStat
 from untorn.storage.image import PAGE, Content, Image, Inode
-from untorn.storage.persistence import STRICT, Profile
+from untorn.storage.profiles import STRICT, Profile
 from untorn.storage.recording import Trace
 
 NAME_MAX: Final = 255

@@ -31,12 +31,13 @@ fsync                    The same, and attributes, times and owner. Never the na
 pwritev, RWF_DSYNC       Its return makes durable its own sectors, and the size if that is needed
                          to read them (pwritev2(2)); nothing that was written before.
 pwritev, RWF_SYNC        The same, and attributes, times and owner as fsync.
-pwritev, RWF_ATOMIC      All of its sectors survive or none (pwritev2(2), and block/ of Linux: one request,
-                         never split); it promises no durability and no order, and nothing of the size.
-                         A later plain write covers it sector by sector, by its own rule: half of an
-                         atomic write is never seen beside the older half, but beside the later one.
-                         Such sectors are one joint variable, "sectors", whose values are tuples.
-                         One that came back short was a plain write.
+pwritev, RWF_ATOMIC      All of its sectors survive or none (pwritev2(2), and block/ of Linux: one
+                         request, never split); no durability, no order, nothing of the size. Its
+                         sectors are one joint variable, "sectors", whose values are tuples. A later
+                         write over a part covers it by a rule of its own: half of an atomic write is
+                         never seen beside something older, but it may be beside something later.
+                         The later write's versions lie in a level above. One that came back short
+                         was a plain write.
 truncate                 A size, and zeros for each sector or part that it cuts: until both are
                          durable the cut data may return, even where the file grows again.
 allocate                 Zeros where nothing was, so only the size is a variable. Reserved blocks
@@ -93,12 +94,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Container, Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 from untorn.geometry import SECTOR, round_up
 from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, FileStat
 from untorn.storage.image import PAGE, Content, Inode
 from untorn.storage.ledger import Ledger
+from untorn.storage.profiles import STRICT, Profile
 from untorn.storage.recording import Operation, Trace
 from untorn.storage.variables import (
     NEVER,
@@ -108,20 +110,6 @@ from untorn.storage.variables import (
     Version,
     number,
 )
-
-
-class Profile(NamedTuple):
-    """A set of rules; the differences between two are its fields."""
-
-    name: str
-    in_order: bool
-    """Whether names and metadata survive as a prefix of one order."""
-    keeps_new_names: bool
-    """Whether fsync of a new file makes its names durable too."""
-
-
-STRICT: Final = Profile("strict", in_order=False, keeps_new_names=False)
-LINUX: Final = Profile("linux", in_order=True, keeps_new_names=True)
 
 DATA: Final = frozenset({"sector", "size"})
 META: Final = frozenset({"xattr", "mtime", "mode", "gid"})

@@ -105,11 +105,14 @@ def replacements() -> list[tuple[Any, Any]]:
 class Chance:
     """What modules keep between calls, set to the same at the start and put back at the end."""
 
+    def __init__(self) -> None:
+        self._state: Any = None
+        self._kept: list[tuple[Any, str, Any]] = []
+
     def __enter__(self) -> None:
         session = active()
         assert session is not None
         self._state = random.getstate()
-        self._kept: list[tuple[Any, str, Any]] = []
         self._set(random.Random, "seed", _seed)
         self._set(tempfile, "_name_sequence", None)
         self._set(uuid, "_generate_time_safe", None)
@@ -126,4 +129,6 @@ class Chance:
         while self._kept:
             owner, name, value = self._kept.pop()
             setattr(owner, name, value)
-        random.setstate(self._state)
+        if self._state is not None:
+            random.setstate(self._state)
+            self._state = None

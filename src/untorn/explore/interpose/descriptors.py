@@ -27,9 +27,24 @@ _QUARANTINE: Final = 64
 _quarantine: deque[int] = deque()
 
 
+_vessel: tuple[int, os.stat_result] | None = None
+"""What all numbers are duplicates of, and how it is known again."""
+
+
 def _hollow() -> int:
-    with socket.socket(socket.AF_UNIX) as vessel:
-        return os.open(f"/proc/self/fd/{vessel.fileno()}", os.O_PATH | os.O_CLOEXEC)
+    global _vessel  # noqa: PLW0603
+    if _vessel is None or not _is(_vessel[0], _vessel[1]):  # a program may have closed what it does not know
+        with socket.socket(socket.AF_UNIX) as made:
+            number = os.open(f"/proc/self/fd/{made.fileno()}", os.O_PATH | os.O_CLOEXEC)
+        _vessel = number, _real_fstat(number)
+    return _vessel[0]
+
+
+def _is(number: int, known: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(_real_fstat(number), known)
+    except OSError:
+        return False
 
 
 @dataclass(eq=False, slots=True)
@@ -50,7 +65,6 @@ class Descriptors:
 
     def __init__(self) -> None:
         self._open: dict[int, Description] = {}
-        self._hollow = _hollow()
 
     def __contains__(self, number: object) -> bool:
         return number in self._open
@@ -66,7 +80,7 @@ class Descriptors:
 
     def add(self, description: Description) -> int:
         """The lowest free number, for this description."""
-        number = _real_dup(self._hollow)
+        number = _real_dup(_hollow())
         description.descriptors += 1
         self._open[number] = description
         return number
@@ -81,13 +95,7 @@ class Descriptors:
 
     def check(self) -> list[int]:
         """The numbers that somebody closed behind our back, so that a real file may have them now."""
-        return [number for number in self._open if not self._held(number)]
-
-    def _held(self, number: int) -> bool:
-        try:
-            return os.path.samestat(_real_fstat(number), _real_fstat(self._hollow))
-        except OSError:
-            return False
+        return [number for number in self._open if _vessel is None or not _is(number, _vessel[1])]
 
     def abandon(self) -> None:
         """Forgets all, closing no explored file."""
@@ -98,4 +106,3 @@ class Descriptors:
         while len(_quarantine) > _QUARANTINE:
             _real_close(_quarantine.popleft())
         self._open.clear()
-        _real_close(self._hollow)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _pyio  # type: ignore[import-not-found]  # typeshed leaves it out
 import errno
 import gc
 import os
@@ -16,10 +17,19 @@ from untorn.explore.interpose.errors import UnseenAccessError
 from untorn.explore.interpose.references import References
 from untorn.explore.interpose.routes import REPLACEMENTS
 from untorn.explore.interpose.session import Session, activate, active
+from untorn.storage import simulated
 from untorn.storage.simulated import SimulatedStorage
 
 ROOT: Final = "/untorn-explored"
 """The explored directory, which must not exist in reality."""
+
+_HERE: Final = os.path.dirname(os.path.abspath(__file__))
+_OURS: Final = (
+    os.path.join(_HERE, ""),
+    os.path.join(os.path.dirname(os.path.abspath(simulated.__file__)), ""),
+    str(_pyio.__file__),
+)
+"""Where the program's calls are carried out."""
 
 _references = References(REPLACEMENTS)
 
@@ -50,38 +60,56 @@ class Interposer:
         posix.umask(umask)
         session = Session(self._storage, self._root, umask)
         self._collecting = gc.isenabled()
-        gc.disable()  # a collector that closes and flushes at chance would make each run another
-        _references.replace()
-        activate(session)
-        self._chance.__enter__()
+        try:
+            gc.disable()  # a collector that closes and flushes at chance would make each run another
+            _references.replace()
+            activate(session)
+            self._chance.__enter__()
+        except BaseException:
+            self._leave(session)
+            raise
         return Path(self._root)
 
+    def _leave(self, session: Session) -> None:
+        try:
+            for raw in list(opening.opened):
+                raw.abandon()
+            opening.opened.clear()
+            self._chance.__exit__()
+        finally:
+            activate(None)
+            _references.restore()
+            session.descriptors.abandon()
+            if self._collecting:
+                gc.enable()
+
     def _make_root(self) -> None:
-        root = Path(self._root)
-        for place in map(os.fspath, (*reversed(root.parents), root)):
-            try:
-                self._storage.stat(place)
-            except FileNotFoundError:
-                self._storage.make_directory(place)
+        missing = []
+        place = self._root
+        while not self._exists(place):
+            missing.append(place)
+            place = os.path.dirname(place)
+        for place in reversed(missing):
+            self._storage.make_directory(place)
+
+    def _exists(self, place: str) -> bool:
+        try:
+            self._storage.stat(place)
+        except FileNotFoundError:
+            return False
+        return True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         session = active()
         assert session is not None
-        for raw in list(opening.opened):
-            raw.abandon()
-        opening.opened.clear()
         stolen = session.descriptors.check()
-        self._chance.__exit__()
-        activate(None)
-        _references.restore()
-        session.descriptors.abandon()
-        if self._collecting:
-            gc.enable()
+        self._leave(session)
         if error is not None:
             _annotate(session, error)
-        if not isinstance(error, UnseenAccessError):
+            _trim(error)
+        if error is None or (isinstance(error, Exception) and not isinstance(error, UnseenAccessError)):
             self._refuse_late(session, stolen)
 
     def _refuse_late(self, session: Session, stolen: list[int]) -> None:
@@ -111,3 +139,15 @@ def _annotate(session: Session, error: BaseException) -> None:
             elif getattr(at, "errno", None) == errno.EBADF:
                 at.add_note("untorn: the descriptor of an explored file means nothing to code in C.")
         at = at.__cause__ or at.__context__
+
+
+def _trim(error: BaseException) -> None:
+    """Ends the traceback where the program called us, as it ends where a program calls a function in C."""
+    last = None
+    at = error.__traceback__
+    while at is not None:
+        if not at.tb_frame.f_code.co_filename.startswith(_OURS):
+            last = at
+        at = at.tb_next
+    if last is not None:
+        last.tb_next = None

@@ -10,13 +10,45 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+_OURS = ("untorn.storage", "untorn.explore.interpose")
+
+
+class Slot(NamedTuple):
+    """A name in a namespace, or a default argument by name."""
+
+    owner: dict[str, Any]
+    name: str
+    real: Any
+    replacement: Any
+
+
+class Members(NamedTuple):
+    """Functions in a set such as ``os.supports_dir_fd``."""
+
+    owner: set[Any]
+    real: frozenset[Any]
+    replacements: frozenset[Any]
+
 
 Put = Callable[[bool], None]
 """Puts the replacement in place if True, the real function back if False."""
 
-_OURS = ("untorn.storage", "untorn.explore.interpose")
+
+class Places:
+    """Where the functions of one module, or of all, are held."""
+
+    def __init__(self) -> None:
+        self.slots: list[Slot] = []
+        self.members: list[Members] = []
+        self.puts: list[Put] = []
+
+    def extend(self, other: Places) -> None:
+        self.slots += other.slots
+        self.members += other.members
+        self.puts += other.puts
 
 
 class References:
@@ -25,90 +57,88 @@ class References:
     def __init__(self, replacements: dict[int, tuple[Any, Any]]) -> None:
         self._replacements = replacements
         self._modules: list[Any] = []
-        self._found: dict[int, list[Put]] = {}
+        self._found: dict[int, Places] = {}
         """By id of a module of ``_modules``."""
-        self._puts: list[Put] = []
+        self._all = Places()
 
     def replace(self) -> None:
         modules = list(sys.modules.values())
         if modules != self._modules:  # compares by identity first
             self._look_through(modules)
-        for put in self._puts:
+        for owner, name, real, replacement in self._all.slots:
+            if owner.get(name) is real:  # the program may have changed it itself
+                owner[name] = replacement
+        for members, reals, replacements in self._all.members:
+            members.difference_update(reals)
+            members.update(replacements)
+        for put in self._all.puts:
             put(True)
 
     def restore(self) -> None:
-        for put in self._puts:
+        for owner, name, real, replacement in self._all.slots:
+            if owner.get(name) is replacement:
+                owner[name] = real
+        for members, reals, replacements in self._all.members:
+            members.difference_update(replacements)
+            members.update(reals)
+        for put in self._all.puts:
             put(False)
 
     def _look_through(self, modules: list[Any]) -> None:
-        found: dict[int, list[Put]] = {}
+        found: dict[int, Places] = {}
+        self._all = Places()
         for name, module in list(sys.modules.items()):
-            puts = self._found.get(id(module))
-            if puts is None and hasattr(module, "__dict__") and not name.startswith(_OURS):
-                puts = list(self._places(module))
-            found[id(module)] = puts or []
+            places = self._found.get(id(module))
+            if places is None:
+                places = Places()
+                if hasattr(module, "__dict__") and not name.startswith(_OURS):
+                    self._collect(module, places)
+            found[id(module)] = places
+            self._all.extend(places)
         self._modules, self._found = modules, found
-        self._puts = [put for puts in found.values() for put in puts]
 
-    def _places(self, module: types.ModuleType) -> Iterator[Put]:
-        for name, value in list(vars(module).items()):
+    def _collect(self, module: types.ModuleType, places: Places) -> None:
+        names, title = vars(module), getattr(module, "__name__", None)
+        for name, value in list(names.items()):
             pair = self._replacements.get(id(value))
             if pair is not None:
-                yield _in_dict(vars(module), name, *pair)
-            elif isinstance(value, types.FunctionType) and value.__module__ == module.__name__:
-                yield from self._defaults(value)
-            elif isinstance(value, type) and value.__module__ == module.__name__:
-                yield from self._attributes(value)
+                places.slots.append(Slot(names, name, *pair))
+            elif isinstance(value, types.FunctionType) and value.__module__ == title:
+                self._defaults(value, places)
+            elif isinstance(value, type) and value.__module__ == title:
+                self._attributes(value, places)
             elif type(value) is set:
-                yield from self._members(value)
+                pairs = [self._replacements[id(member)] for member in value if id(member) in self._replacements]
+                if pairs:
+                    reals, replacements = (frozenset(kind) for kind in zip(*pairs, strict=True))
+                    places.members.append(Members(value, reals, replacements))
 
-    def _members(self, owner: set[Any]) -> Iterator[Put]:
-        """Of sets such as ``os.supports_dir_fd``."""
-        for value in list(owner):
-            if id(value) in self._replacements:
-                yield _in_set(owner, *self._replacements[id(value)])
-
-    def _attributes(self, owner: type) -> Iterator[Put]:
+    def _attributes(self, owner: type, places: Places) -> None:
         for name, value in list(vars(owner).items()):
             inner = value.__func__ if isinstance(value, staticmethod | classmethod) else value
             pair = self._replacements.get(id(inner))
             if pair is not None:
-                yield _in_class(owner, name, value, type(value)(pair[1]) if inner is not value else pair[1])
+                changed = type(value)(pair[1]) if inner is not value else pair[1]
+                places.puts.append(_in_class(owner, name, value, changed))
             elif isinstance(inner, types.FunctionType):
-                yield from self._defaults(inner)
+                self._defaults(inner, places)
 
-    def _defaults(self, function: types.FunctionType) -> Iterator[Put]:
+    def _defaults(self, function: types.FunctionType, places: Places) -> None:
         real = function.__defaults__ or ()
         if any(id(value) in self._replacements for value in real):
             changed = tuple(self._replacements.get(id(value), (None, value))[1] for value in real)
-            yield _in_defaults(function, real, changed)
-        for name, value in (function.__kwdefaults__ or {}).items():
-            if id(value) in self._replacements:
-                yield _in_dict(function.__kwdefaults__ or {}, name, *self._replacements[id(value)])
-
-
-def _in_dict(owner: dict[str, Any], name: str, real: Any, replacement: Any) -> Put:
-    def put(replaced: bool) -> None:
-        old, new = (real, replacement) if replaced else (replacement, real)
-        if owner.get(name) is old:  # the program may have changed it itself
-            owner[name] = new
-
-    return put
+            places.puts.append(_in_defaults(function, real, changed))
+        named = function.__kwdefaults__ or {}
+        places.slots += [
+            Slot(named, name, *self._replacements[id(value)])
+            for name, value in named.items()
+            if id(value) in self._replacements
+        ]
 
 
 def _in_class(owner: type, name: str, real: Any, replacement: Any) -> Put:
     def put(replaced: bool) -> None:
         setattr(owner, name, replacement if replaced else real)
-
-    return put
-
-
-def _in_set(owner: set[Any], real: Any, replacement: Any) -> Put:
-    def put(replaced: bool) -> None:
-        old, new = (real, replacement) if replaced else (replacement, real)
-        if old in owner:
-            owner.remove(old)
-            owner.add(new)
 
     return put
 

@@ -110,7 +110,7 @@ def _call(session: Session, name: str, route: Route, args: tuple[Any, ...], kwar
             paths = []
         told = OSError(code, os.strerror(code), *(paths[:1] if len(paths) < 2 else (paths[0], None, paths[1])))
         session.told(told)
-        raise told.with_traceback(error.__traceback__) from None
+        raise told from None
 
 
 def _replacement(real: Callable[..., Any], name: str, route: Route) -> Callable[..., Any]:
