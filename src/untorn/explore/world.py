@@ -144,6 +144,7 @@ class World:
         if not stack or stack[0][0][0] <= level:
             return value  # no run since has changed the size, so nobody sees what lies beyond
         kept = len(value)
+        assert isinstance(variable.key, int)
         for crash in range(max(level, 0), len(self.layers) - 1):
             size = self._size_at(stack, crash)
             if size is not None:
