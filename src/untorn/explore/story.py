@@ -117,6 +117,8 @@ def _deviations(shrinker: Shrinker, state: State) -> list[tuple[Deviation, int]]
             fate = "garbage"
         elif sectors is not None and 0 < sectors[0] < sectors[1] and fate == "lost":
             fate = "torn"
+        elif sectors is not None and fate == "early":
+            sectors = sectors[1] - sectors[0], sectors[1]
         result.append((Deviation(index, what, fate, site_of(operation.site), sectors), level))
     return result
 
@@ -196,5 +198,9 @@ def brief(operations: Sequence[Operation]) -> list[dict[str, Any]]:
             row["error"] = os.strerror(one.error)
         if one.name == "pwritev":
             row["offset"], row["length"] = one.arguments[0], len(one.arguments[1])
+        if one.name in ("rename", "link"):
+            row["target"] = one.arguments[0]
+        if one.name == "open":
+            row["created"] = one.arguments[2]
         result.append(row)
     return result

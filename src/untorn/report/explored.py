@@ -14,7 +14,7 @@ from untorn.report import strip as strips
 from untorn.report import timeline as timelines
 from untorn.report.page import render
 from untorn.report.strip import Strip
-from untorn.report.text import plural, size_of
+from untorn.report.text import plural, power_of_two, size_of
 from untorn.report.timeline import Cut, Event, Timeline
 
 SHOWN_MAX: Final = 3000
@@ -105,7 +105,7 @@ def _target(result: Result, anchor: str) -> TargetPicture:
     state = "bad" if result.bad else "certified" if result.certified else "open"
     prefix = _prefix(result.operations)
     stories = [_story(story, number, result, prefix) for number, story in enumerate(result.stories, 1)]
-    rows = [row for row in result.operations if row["name"] in _KINDS and not _opens_only(row)]
+    rows = [row for row in result.operations if _changes(row)]
     shown = _around(rows, [story.after for story in result.stories], SHOWN_MAX)
     cuts = [
         Cut(story.event, f"crash {number}", f"story {number}: {story.kind}")
@@ -140,7 +140,7 @@ def _plain(result: Result, state: str) -> str:
         )
     if state == "certified":
         return (
-            f"The workload was cut off at every moment, in every state that the disk may then have: {_states(result)}. "
+            f"The workload was cut off at every moment, in every state that the disk may then have: {_states(result)} states. "
             f"{ran.capitalize()} stood for all of them, and a second, separate count of the states agrees."
         )
     why = f" Why it is not certified: {result.refusal}." if result.refusal else ""
@@ -148,25 +148,23 @@ def _plain(result: Result, state: str) -> str:
 
 
 def _states(result: Result) -> str:
-    about = f"about 2^{result.log2_states:.0f} states"
-    return f"{result.states:,} states" if result.states < 10**6 else about
+    if result.states < 10**6:
+        return f"{result.states:,}"
+    return f"about {power_of_two(result.log2_states)}"
 
 
 def _tiles(result: Result) -> list[tuple[str, str]]:
     names = [row["name"] for row in result.operations]
     syncs = sum(_KINDS.get(name) == "sync" for name in names)
-    rate = result.recoveries / result.seconds if result.seconds else 0
     tiles = [
-        ("states", (f"{result.states:,}" if result.states < 10**6 else f"2^{result.log2_states:.0f}"))
-        if result.states else ("states", "not counted"),
+        ("states", _states(result).removeprefix("about ")) if result.states else ("bad", f"{result.bad:,}"),
         ("recoveries", f"{result.recoveries:,}"),
-        ("of these after a crash in recovery", f"{result.nested:,}"),
+        ("of these inside recovery", f"{result.nested:,}"),
         ("writes", f"{names.count('pwritev'):,}"),
         ("syncs", f"{syncs:,}"),
         ("profile", result.profile),
         ("seconds", f"{result.seconds:.1f}"),
-        ("recoveries a second", f"{rate:,.0f}"),
-    ]  # fmt: skip
+    ]
     return tiles
 
 
@@ -176,7 +174,7 @@ def _bars(result: Result) -> list[tuple[str, float, str]]:
         return []
     powers = [("states that the crash may leave", result.log2_states), ("recoveries run", math.log2(result.recoveries))]
     longest = max(1.0, *(power for _, power in powers))
-    return [(name, power / longest, f"2^{power:.0f}") for name, power in powers]
+    return [(name, power / longest, power_of_two(power)) for name, power in powers]
 
 
 def _shown(shown: int, total: int, result: Result) -> str:
@@ -189,12 +187,13 @@ def _shown(shown: int, total: int, result: Result) -> str:
 
 
 def _story(story: Story, number: int, result: Result, prefix: str) -> StoryPicture:
-    rows = [row for row in result.operations if row["name"] in _KINDS and not _opens_only(row)]
+    rows = [row for row in result.operations if _changes(row)]
     about = [one.operation for one in story.deviations] if _is_flat(story) else []
     shown = _around([row for row in rows if row["index"] <= story.after + 6], [*about, story.after], _EXCERPT)
     tags = _tags(story.deviations) if _is_flat(story) else {}
     line = timelines.lay_out(
-        [_event(row, prefix, tags) for row in shown], [Cut(story.event, "crash", story.words.partition("\n")[0])]
+        [_event(row, prefix, tags, last=story.event) for row in shown],
+        [Cut(story.event, "crash", story.words.partition("\n")[0])],
     )
     texts = [(len(text) - len(text.lstrip()), text.strip()) for text in story.words.splitlines()]
     lossy = [one for one in story.files if any(fate not in (Fate.SAME, Fate.NEW) for fate, _ in one.sectors)]
@@ -261,8 +260,9 @@ def _around(rows: Sequence[dict[str, Any]], about: Sequence[int], limit: int) ->
     return [rows[place] for place in sorted(kept)]
 
 
-def _opens_only(row: dict[str, Any]) -> bool:
-    return bool(row["name"] == "open" and not row["text"].startswith("creation"))
+def _changes(row: dict[str, Any]) -> bool:
+    """Whether an operation changes or syncs something, or tells the world."""
+    return row["name"] in _KINDS and row.get("created", True)
 
 
 def _tags(deviations: Sequence[Deviation]) -> dict[int, tuple[str, ...]]:
@@ -273,13 +273,16 @@ def _tags(deviations: Sequence[Deviation]) -> dict[int, tuple[str, ...]]:
 
 
 def _prefix(operations: Sequence[dict[str, Any]]) -> str:
-    """The directory that all paths share; lanes leave it out."""
-    paths = [row["path"] for row in operations if row["path"]]
-    found = os.path.commonpath(paths) if paths and all(path.startswith("/") for path in paths) else ""
-    return found if found in ("", "/") or found not in paths else found
+    """The directory below which everything is; lanes leave it out."""
+    folders = [
+        row["path"] if row["name"] in ("sync_directory", "mkdir") else os.path.dirname(row["path"])
+        for row in operations
+        if row["path"].startswith("/")
+    ]
+    return os.path.commonpath(folders) if folders else ""
 
 
-def _event(row: dict[str, Any], prefix: str, tags: dict[int, tuple[str, ...]]) -> Event:
+def _event(row: dict[str, Any], prefix: str, tags: dict[int, tuple[str, ...]], last: int | None = None) -> Event:
     kind = _KINDS[row["name"]]
     title = f"{row['index']}: {row['text']}"
     became = tags.get(row["index"], ()) + (("failed",) if "error" in row else ())
@@ -288,12 +291,13 @@ def _event(row: dict[str, Any], prefix: str, tags: dict[int, tuple[str, ...]]) -
     if row["site"]:
         title += f"\n{row['site']}"
     label = size_of(row["length"]) if "length" in row else ""
-    target = None
-    if row["name"] in ("rename", "link"):
-        target = _short(row["text"].rpartition(" to ")[2], prefix)
+    target = _short(row["target"], prefix) if "target" in row else None
     lane = _TOLD if kind == "told" else _short(row["path"], prefix)
-    return Event(lane, kind, row["issued"], row["completed"], title, row["index"], label, target, became)
+    faint = last is not None and row["issued"] > last
+    return Event(lane, kind, row["issued"], row["completed"], title, row["index"], label, target, became, faint)
 
 
 def _short(path: str, prefix: str) -> str:
-    return (os.path.relpath(path, prefix) if prefix not in ("", "/") and path.startswith(prefix) else path) or "?"
+    if path == prefix:
+        return "the directory"
+    return (path if prefix == "/" else path.removeprefix(prefix + "/")) or "?"

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from untorn.report.text import plural, printable, size_of
+from untorn.report.text import plural, power_of_two, printable, size_of
 
 
 def _finalize(value: object) -> object:
@@ -27,7 +27,7 @@ def _environment() -> Environment:
         loader=PackageLoader("untorn.report"), autoescape=True, undefined=StrictUndefined, finalize=_finalize,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    environment.filters |= {"plural": plural, "size_of": size_of}
+    environment.filters |= {"plural": plural, "power_of_two": power_of_two, "size_of": size_of}
     return environment
 
 

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+_RAISED: Final = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+def power_of_two(exponent: float) -> str:
+    """``2¹⁷`` for 17."""
+    return "2" + f"{exponent:.0f}".translate(_RAISED)
+
 
 def printable(text: str) -> str:
     """A message with whatever a terminal would act on escaped; line breaks too."""

@@ -8,9 +8,9 @@ from typing import Any
 
 from ZODB.FileStorage import FileStorage
 
-from untorn.explore.gallery.programs.zodb_commit import NEW, check, prepare, put, recover
+from untorn.explore.gallery.programs.zodb_commit import NEW, check, prepare, put
 
-__all__ = ["check", "prepare", "recover", "workload"]
+__all__ = ["check", "prepare", "workload"]
 
 
 class Synced(FileStorage):
