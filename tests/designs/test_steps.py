@@ -85,9 +85,10 @@ def test_the_way_of_a_commit_in_home_and_of_a_checkpoint() -> None:
     file = opened(machine(), "cow")
     file.observe(steps.append)
     file.pwrite(NEW, FOLIO, RWF_ATOMIC | RWF_DSYNC)
-    assert steps[-2:] == [
-        Step("bio", flags="REQ_OP_WRITE|REQ_SYNC|REQ_FUA|REQ_ATOMIC", offset=FOLIO, length=FOLIO, target="home"),
+    assert steps[-3:] == [
+        Step("bio", flags="REQ_OP_WRITE|REQ_ATOMIC", offset=FOLIO, length=FOLIO, target="home"),
         Step("end_writeback", 1, "uptodate", "____", FOLIO, FOLIO),
+        Step("fdatasync", target="home"),
     ]
     file.pwrite(b"ab", 5)
     file.close()

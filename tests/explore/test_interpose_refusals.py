@@ -10,6 +10,7 @@ import io
 import mmap
 import multiprocessing
 import os
+import pickle
 import pty
 import sqlite3
 import stat
@@ -308,7 +309,7 @@ HARMLESS = """
 class Keeper:
     """References under other names, where the interposer looks for them."""
 
-    attribute = os.lstat
+    attribute: Any = os.lstat
     static = staticmethod(os.access)
 
     def method(self, path: Path, call: Callable[..., Any] = os.stat) -> Any:
@@ -324,7 +325,13 @@ def test_references_kept_under_other_names_are_replaced_and_put_back() -> None:
         path = directory / "f"
         assert kept_stat is not real
         assert kept_stat(path).st_size == Keeper().method(path).st_size == Keeper().keyword(path).st_size == 1
-        assert Keeper.attribute(path).st_size == 1
+        assert Keeper().attribute(path).st_size == Keeper.attribute(path).st_size == 1  # no method, as in C
+
+        class Latecomer:
+            attribute: Any = os.stat
+
+        assert Latecomer().attribute(path).st_size == 1
+        assert pickle.loads(pickle.dumps(os.stat)) is os.stat
         assert Keeper.static(path, os.F_OK)
         assert os.stat in os.supports_dir_fd
     assert kept_stat is real is os.stat

@@ -8,7 +8,9 @@ import os
 import random
 import secrets
 import signal
+import subprocess
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -84,6 +86,32 @@ def test_a_signal_to_oneself_arrives() -> None:
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert caught == [signal.SIGUSR1]
+
+
+def test_a_thread_that_was_there_before_keeps_its_clock_and_may_start_a_process() -> None:
+    ready, done = threading.Event(), threading.Event()
+    seen: list[Any] = []
+
+    def stranger() -> None:
+        ready.wait()
+        seen.extend([time.time(), os.getpid(), subprocess.run(["true"], check=True).returncode])
+        done.set()
+
+    thread = threading.Thread(target=stranger)
+    thread.start()
+    with Interposer(SimulatedStorage()):
+        ready.set()
+        assert done.wait(60)
+        mine: list[Any] = []
+        program = threading.Thread(target=lambda: mine.extend([time.time(), os.getpid()]))
+        program.start()
+        program.join()
+        inside = [time.time(), os.getpid()]
+    thread.join()
+    assert seen[0] - inside[0] > 1_000_000
+    assert seen[1:] == [os.getpid(), 0]
+    assert mine[1] == inside[1] != os.getpid()
+    assert 0 < inside[0] - mine[0] < 1
 
 
 # Reads

@@ -114,8 +114,11 @@ def flip_bits(log: bytearray, other: bytes, chance: random.Random) -> None:
 
 def place(log: bytes | bytearray, chance: random.Random, unit: int) -> int:
     """The start of a unit, more often one that something is in."""
-    written = [at for at in range(0, len(log) - unit + 1, unit) if any(log[at : at + unit])]
-    return chance.choice(written) if chance.random() < 0.9 else chance.randrange(len(log) // unit) * unit
+    for _ in range(30):
+        at = chance.randrange(len(log) // unit) * unit
+        if any(log[at : at + unit]) or chance.random() < 0.02:
+            return at
+    return 0
 
 
 def swap_sectors(log: bytearray, other: bytes, chance: random.Random) -> None:

@@ -15,6 +15,7 @@ import pytest
 from untorn.storage.api import RWF_ATOMIC, AtomicLimits
 from untorn.storage.image import Image
 from untorn.storage.persistence import History
+from untorn.storage.recording import Trace
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.simulated_file import SimulatedFile
 from untorn.storage.variables import GARBAGE, Value, Variable
@@ -53,24 +54,35 @@ def drawn(data: bytes) -> str:
 
 
 def row(machine: Image, names: Sequence[str]) -> str:
+    """Names of /d, or absolute ones: what each holds, and what it has as ``user.a``."""
     parts = []
     for name in names:
-        number = machine.names.get(f"/d/{name}")
-        content = None if number is None else machine.inodes[number].content
-        parts.append("-" if content is None else drawn(content.read(0, content.size)) or "0")
+        number = machine.names.get(os.path.join("/d", name))
+        if number is None:
+            parts.append("-")
+            continue
+        inode = machine.inodes[number]
+        attribute = inode.attributes.get("user.a")
+        content = drawn(inode.content.read(0, inode.content.size)) or "0"
+        parts.append(content + ("" if attribute is None else f"={attribute.decode()}"))
     return " ".join(parts)
 
 
 def pictures(
-    work: Work, *, names: Sequence[str] = ("f",), content: str = "AAA", back: int = 0, trash: bool = False
+    work: Work,
+    *,
+    names: Sequence[str] = ("f",),
+    content: str = "AAA",
+    back: int = 0,
+    make: Callable[[Trace], History] = History,
 ) -> set[str]:
-    """All disks that a power cut ``back`` events before the end of the work may leave."""
+    """All disks that a power cut ``back`` events before the end of the work may leave by the rules of ``make``."""
     machine = SimulatedStorage(atomic=AtomicLimits(SECTOR, 4 * SECTOR, 0, 1))
     machine.make_directory("/d")
     machine.make_directory("/e")
     machine.write_file("/d/f", b"".join(letter.encode() * SECTOR for letter in content))
     work(machine, machine.open("/d/f", os.O_RDWR))
-    history = History(machine.trace, trash=trash)
+    history = make(machine.trace)
     history.advance(machine.trace.now - back)
     return {row(image, names) for image in images(history)}
 
@@ -134,4 +146,3 @@ def unlink(machine: SimulatedStorage, file: SimulatedFile) -> None:
 def fail_directory(machine: SimulatedStorage) -> None:
     with pytest.raises(OSError, match="Input/output"):
         machine.fail_sync_directory("/d", errno.EIO)
-

@@ -1,30 +1,39 @@
-"""The persistence rules: each as a picture, and all of them against brute force.
-
-In a picture ``A`` is the old content of a sector, ``B`` and ``C`` are what was written, ``.`` is
-zeros; a file is its sectors in order, and ``-`` a name that is not there.
-"""
+"""The persistence rules, each as a picture (tests/storage/pictures.py)."""
 
 from __future__ import annotations
 
 import errno
-import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
-from tests.storage.brute import Brute, File, State
-from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, AtomicLimits
-from untorn.storage.image import Image
+from tests.storage.pictures import (
+    SECTOR,
+    Work,
+    create,
+    cut,
+    d,
+    fail,
+    fail_directory,
+    failed,
+    images,
+    pictures,
+    put,
+    rename,
+    steps,
+    sync,
+    sync_d,
+    unlink,
+    w,
+)
+from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
 from untorn.storage.persistence import History
-from untorn.storage.profiles import LINUX, STRICT, Profile
-from untorn.storage.recording import Operation, Trace
+from untorn.storage.recording import Trace
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.simulated_file import SimulatedFile
-from untorn.storage.variables import GARBAGE, Value, Variable, apply, decided, members, newest, oldest, seeded, stacks
-
+from untorn.storage.variables import newest, oldest, seeded
 
 ROWS = [
     ("nothing happened", steps(), 0, "AAA"),
@@ -96,9 +105,9 @@ def test_a_part_of_a_sector_brings_what_the_cache_had_around_it() -> None:
 
 
 def test_a_sector_being_written_may_be_garbage_if_the_device_is_such() -> None:
-    assert pictures(w(0, "B"), trash=True) == {"AAA", "#AA", "BAA"}
-    assert pictures(w(0, "A"), trash=True) == {"AAA", "#AA"}
-    assert pictures(steps(w(0, "B"), sync), trash=True) == {"BAA"}
+    assert pictures(w(0, "B"), make=partial(History, trash=True)) == {"AAA", "#AA", "BAA"}
+    assert pictures(w(0, "A"), make=partial(History, trash=True)) == {"AAA", "#AA"}
+    assert pictures(steps(w(0, "B"), sync), make=partial(History, trash=True)) == {"BAA"}
 
 
 NAMES: list[tuple[str, Work, set[str]]] = [

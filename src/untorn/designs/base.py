@@ -34,7 +34,10 @@ class Design(ABC):
     """What an error in writeback leaves on disk, for the note on it: "the file is ..."."""
 
     observer: Observer | None = None
-    """Is told of each bio and sync."""
+
+    def observe(self, observer: Observer | None) -> None:
+        """Tells ``observer`` of each bio and sync from now on."""
+        self.observer = observer
 
     committed_size: int
     """The file's size as of the last commit."""

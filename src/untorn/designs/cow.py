@@ -17,8 +17,7 @@ from typing import Any, ClassVar, Final
 from xxhash import xxh3_64_intdigest
 
 from untorn.designs.base import Design, Savepoint
-from untorn.designs.bio import request_flags
-from untorn.designs.rules import refusal
+from untorn.designs.home import AtomicHome
 from untorn.errors import CheckpointError, ForeignEditError
 from untorn.geometry import BLOCK, SECTOR, round_up
 from untorn.log.install import cut_home, install, read_extent
@@ -27,14 +26,11 @@ from untorn.log.mapping import Mapping
 from untorn.log.ondisk import EXTENT_BYTES, SIZE_MAX, Extent, RecordKind
 from untorn.log.recovery import Found
 from untorn.pagecache.folio import RANGES_MAX, Folio
-from untorn.pagecache.observer import Step
-from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, AtomicLimits, Buffer, FileStat, Storage, StorageFile
+from untorn.pagecache.observer import Observer, Step
+from untorn.storage.api import AtomicLimits, Buffer, FileStat, Storage, StorageFile
 
 EXTENTS_IN_LOG: Final = 1 << 16
 """Extents that wait for a checkpoint before one is made: bounds the map's memory."""
-
-_NOT_TAKEN: Final = (errno.EINVAL, errno.EOPNOTSUPP, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT)
-"""Errors of an atomic write that was refused before it began."""
 
 _RECORDS_COST: Final = 3 * (2 * SECTOR + BLOCK)
 """Header and padding of three records: what is dirty may go in two, and an empty one may end the transaction."""
@@ -61,13 +57,7 @@ class CopyOnWrite(Design):
         self._folio_cost = folio_size + RANGES_MAX * EXTENT_BYTES
         self._log_bytes = log_bytes
         self._home_synced = False
-        self._device_max = home.hardware_unit_max()
-        """Most bytes that the device itself writes whole; 0 where it does not, and nothing is committed in home."""
-        self._device_min = home.atomic_limits().unit_min if self._device_max else 0
-        self._direct: StorageFile | None = None
-        self._in_home = False
-        """Whether home was written since the log last recorded its time."""
-        self._atomic_bios = 0
+        self._atomic = AtomicHome(storage, home)
         self._log = Log(storage, home, folio_size)
         self._mapping = Mapping(folio_size, self._info.size)
         self._grown: set[int] = set()
@@ -86,6 +76,10 @@ class CopyOnWrite(Design):
             self._mapping = found.replay.mapping
             self._salt = found.slot.salt
             self.committed_size = found.replay.size
+
+    def observe(self, observer: Observer | None) -> None:
+        super().observe(observer)
+        self._atomic.observer = observer
 
     # Reading
 
@@ -145,10 +139,9 @@ class CopyOnWrite(Design):
         self._changes += 1
         offsets, payload = self._dirty_pieces(folios)
         lengths = [len(piece) for piece in payload]
-        if self._device_max and durable and log.sequence == 0 and size_min == size == self._info.size:
-            start, total = offsets[0] if offsets else 0, sum(lengths)
-            if self._one_range(offsets, lengths) and self._write_home(start, total, payload):
-                return None
+        alone = self._atomic.limits.unit_max and durable and log.sequence == 0 and size_min == size == self._info.size
+        if alone and self._atomic.takes(offsets, lengths, self.dense) and self._write_home(offsets[0], payload):
+            return None
         self._leave_home()
         log.start(self._info)
         assert log.slot is not None
@@ -188,68 +181,34 @@ class CopyOnWrite(Design):
 
     # Commit in home, where the device writes whole what is to change
 
-    def _one_range(self, offsets: list[int], lengths: list[int]) -> bool:
-        """Whether the dirty ranges are one that the device writes whole, where home has its blocks."""
-        if not offsets:
-            return False
-        start, stop = offsets[0], offsets[-1] + lengths[-1]
-        length = stop - start
-        if length != sum(lengths) or stop > self.dense:
-            return False
-        limits = AtomicLimits(self._device_min, self._device_max, 0, 1)
-        return not refusal(limits, start, [length])
+    def _write_home(self, start: int, payload: list[Buffer]) -> bool:
+        """False if it was not taken, and nothing changed. Before the next append comes ``_leave_home``.
 
-    def _write_home(self, start: int, length: int, payload: list[Buffer]) -> bool:
-        """One bio with REQ_ATOMIC and FUA, which is THE COMMIT POINT; False if it was not taken, and nothing changed.
-
-        There must be nothing in the log, which would overwrite it; and before the next append ``_leave_home``.
+        Nothing may be in the log, for recovery would install that over it.
         """
+        data = b"".join(payload)
         try:
             self._check_unchanged()
-            direct = self._direct or self._open_direct()
-            # Beyond RLIMIT_FSIZE Linux 6.18 takes a part of an atomic write.
-            self._home.check_size(start + length)
+            self._atomic.prepare(start + len(data))
         except (ForeignEditError, OSError):
             return False
         self._sync_home()
-        if self._log.slot is not None and not self._in_home:
+        if self._log.slot is not None and not self._atomic.moved:
             # Also puts an end to the slot of the generation before: damage must not bring that back over this write.
             self._log.begin_checkpoint(self._info)
-        self._in_home = True
-        try:
-            if self.observer is not None:
-                flags = request_flags(RWF_ATOMIC | RWF_DSYNC)
-                self.observer(Step("bio", flags=flags, offset=start, length=length, target="home"))
-            written = direct.pwritev([b"".join(payload)], start, RWF_ATOMIC | RWF_DSYNC)
-        except OSError as error:
-            if error.errno not in _NOT_TAKEN:
-                raise
-            written = 0
+        taken = self._atomic.write(start, data)
         # Its time moved, perhaps also where nothing was taken.
         self._info = self._home.stat()
-        if written not in (0, length):
-            raise OSError(errno.EIO, "the device took a part of an atomic write", self._home.path)
-        self._home_bytes += written
-        self._atomic_bios += written == length
-        return written == length
-
-    def _open_direct(self) -> StorageFile:
-        direct = self._storage.open(self._home.path, os.O_RDWR | os.O_DIRECT | os.O_NOFOLLOW)
-        if direct.stat().inode != self._info.inode:
-            direct.close()
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._home.path)
-        self._direct = direct
-        return direct
+        return taken
 
     def _leave_home(self) -> None:
         """Before the next append the slot must know home's time, by which a foreign edit is noticed."""
-        if not self._in_home:
-            return
-        if self._log.slot is not None:
-            self._home.fsync()
-            self._home_syncs += 1
-            self._log.restart(self._info)
-        self._in_home = False
+        if self._atomic.moved:
+            if self._log.slot is not None:
+                self._home.fsync()
+                self._home_syncs += 1
+                self._log.restart(self._info)
+            self._atomic.moved = False
 
     def _sync_home(self) -> None:
         """Nothing was committed here, but what is acknowledged may be another's, which was killed before its sync."""
@@ -260,9 +219,10 @@ class CopyOnWrite(Design):
             self._home_synced = True
 
     def sync(self) -> None:
-        # THE COMMIT POINT of a durable commit in the log is this fdatasync; of one that only orders, the append before.
+        # THE COMMIT POINT of a durable commit is the one fdatasync here; of one that only orders, the append before it.
         if self.observer is not None and self._log.synced_through < self._log.sequence:
             self.observer(Step("fdatasync", target="log"))
+        self._home_syncs += self._atomic.sync()
         self._log.sync()
         if self._log.slot is None:
             self._sync_home()
@@ -374,14 +334,13 @@ class CopyOnWrite(Design):
 
     def release(self) -> None:
         self._log.close()
-        if self._direct is not None:
-            self._direct.close()
+        self._atomic.close()
 
     def stats(self) -> dict[str, int]:
         return {
             "bytes_to_log": self._log.bytes_written,
-            "bytes_to_home": self._home_bytes,
-            "atomic_bios": self._atomic_bios,
+            "bytes_to_home": self._home_bytes + self._atomic.bytes_written,
+            "atomic_bios": self._atomic.bios,
             "syncs": self._log.syncs + self._home_syncs,
             "checkpoints": self._checkpoints,
             "log_bytes": self._log.tail,

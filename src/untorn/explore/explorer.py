@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from untorn.explore.account import RefusedError
 from untorn.explore.certificate import Search, check
+from untorn.explore.interpose.errors import UnseenAccessError
 from untorn.explore.ladder import is_complete, rungs
 from untorn.explore.replay import pack
 from untorn.explore.result import Result, Rung, Story
@@ -95,6 +96,8 @@ def explore(
         result.refusal = "interrupted"
     except NondeterminismError as error:
         result.refusal = f"not deterministic: {error}"
+    except UnseenAccessError as error:
+        result.refusal = f"recovery or check does what cannot be explored: {error}"
     try:
         exploration.tell(crash)
     except KeyboardInterrupt:  # what is bad stays bad without its story

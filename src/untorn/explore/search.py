@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from untorn.explore.interpose.errors import UnseenAccessError
 from untorn.explore.lazy import Ground, LazyDisk, LazyStorage
 from untorn.explore.nested import Cut, Segment, cuts
 from untorn.explore.space import build_layer, rules
@@ -164,7 +165,7 @@ class Field:
     def _recover(self, storage: LazyStorage) -> Problem | None:
         try:
             self.target.recover(storage)
-        except NondeterminismError:
+        except (NondeterminismError, UnseenAccessError):
             raise
         except Exception as error:
             return problem_of(error, "recover")
@@ -174,7 +175,7 @@ class Field:
     def _check(self, storage: LazyStorage, world: World) -> Problem | None:
         try:
             self.target.check(storage, lambda classify=None: self._acknowledged(world, classify))
-        except NondeterminismError:
+        except (NondeterminismError, UnseenAccessError):
             raise
         except Exception as error:
             return problem_of(error, "check")

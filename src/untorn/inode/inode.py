@@ -64,7 +64,8 @@ class Inode(CachedFile):
 
     def observe(self, observer: Observer | None) -> None:
         """Tells ``observer`` of each step from now on; the handle must then write by ``write_observed``."""
-        self._observer = self.design.observer = observer
+        self._observer = observer
+        self.design.observe(observer)
 
     def write_observed(self, data: Data, offset: int | None = None) -> int:
         """As write, told to the observer."""

@@ -237,6 +237,8 @@ def _drop(storage: Storage, home: StorageFile, found: Found, *, keep: bool) -> N
     if keep:
         set_aside(storage, found)
     elif found.log is not None:
+        # Its writer may have committed in home, and been killed before its sync: what is shown now must stay.
+        home.fsync()
         found.close()
         storage.unlink(found.log_path)
         storage.sync_directory(os.path.dirname(found.log_path))

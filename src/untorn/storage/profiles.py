@@ -14,6 +14,9 @@ class Profile(NamedTuple):
     keeps_new_names: bool
     """Whether fsync of a new file makes its names durable too."""
 
+    def __str__(self) -> str:
+        return self.name
+
 
 STRICT: Final = Profile("strict", in_order=False, keeps_new_names=False)
 LINUX: Final = Profile("linux", in_order=True, keeps_new_names=True)

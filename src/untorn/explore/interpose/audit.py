@@ -49,7 +49,7 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
     session = active()
     if session is None:
         return
-    if event in _PROCESSES:
+    if event in _PROCESSES and not session.is_stranger():
         raise session.refuse(f"{event}: {_SUBPROCESS}")
     for index in _ARGUMENTS.get(event, ()):
         value = args[index]

@@ -2,8 +2,9 @@
 
 All come from the storage: its random stream, which differs after each crash, and its clock, which the modification
 times share and which moves by a microsecond with every look at it. ``time.monotonic`` and ``time.perf_counter`` are
-real, for waiting needs them and no file should hold them. What C code asks of the system itself cannot be held:
-``datetime.now()``, ``hash`` of strings (set PYTHONHASHSEED), ``id``, the legacy generator of numpy.
+real, for waiting needs them and no file should hold them. Threads that were there before the interposer keep the
+real ones. What C code asks of the system itself cannot be held: ``datetime.now()``, ``hash`` of strings (set
+PYTHONHASHSEED), ``id``, the legacy generator of numpy.
 """
 
 from __future__ import annotations
@@ -18,23 +19,23 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from untorn.explore.interpose.session import active
+from untorn.explore.interpose.session import active, of_program
 
 _NANO = 1_000_000_000
 
 
 def _urandom(size: int, /) -> bytes:
-    session = active()
+    session = of_program()
     return _real_urandom(size) if session is None else session.storage.random_bytes(size)
 
 
 def _getrandom(size: int, flags: int = 0) -> bytes:
-    session = active()
+    session = of_program()
     return _real_getrandom(size, flags) if session is None else session.storage.random_bytes(size)
 
 
 def _seed(self: random.Random, a: Any = None, version: int = 2) -> None:
-    session = active()
+    session = of_program()
     if a is None and session is not None:
         a = int.from_bytes(session.storage.random_bytes(16), "big")
     _real_seed(self, a, version)
@@ -45,22 +46,22 @@ def _module_seed(a: Any = None, version: int = 2) -> None:
 
 
 def _getpid() -> int:
-    session = active()
+    session = of_program()
     return _real_getpid() if session is None else session.pid
 
 
 def _kill(pid: int, signal: int, /) -> None:
-    session = active()
+    session = of_program()
     _real_kill(_real_getpid() if session is not None and pid == session.pid else pid, signal)
 
 
 def _time_ns() -> int:
-    session = active()
+    session = of_program()
     return _real_time_ns() if session is None else session.storage.disk.tick()
 
 
 def _time() -> float:
-    session = active()
+    session = of_program()
     return _real_time() if session is None else session.storage.disk.tick() / _NANO
 
 
@@ -76,7 +77,7 @@ def _of_now(real: Callable[..., Any], place: int = 0, *, structured: bool = Fals
 
     @functools.wraps(real)
     def function(*args: Any) -> Any:
-        if active() is not None and (len(args) <= place or args[place] is None):
+        if of_program() is not None and (len(args) <= place or args[place] is None):
             now = _time()
             args = (*args[:place], _real_localtime(now) if structured else now)
         return real(*args)

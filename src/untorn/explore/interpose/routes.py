@@ -14,12 +14,13 @@ import io
 import os
 import posix
 import sys
+import types
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from untorn.explore.interpose import chance
 from untorn.explore.interpose.errors import UnseenAccessError
-from untorn.explore.interpose.session import Session, active
+from untorn.explore.interpose.session import Session, active, of_program
 from untorn.frontends import api
 
 
@@ -184,7 +185,7 @@ def _without_path(real: Callable[..., Any], why: str) -> Callable[..., Any]:
 
     @functools.wraps(real)
     def refused(*args: Any, **kwargs: Any) -> Any:
-        session = active()
+        session = of_program()
         if session is not None:
             raise session.refuse(why)
         return real(*args, **kwargs)
@@ -203,6 +204,28 @@ def _untorn(real: Callable[..., Any]) -> Callable[..., Any]:
         return real(path, *args, **kwargs)
 
     return function
+
+
+class LikeBuiltin:
+    """What stands in for a function in C: as such a one, it does not become a method as an attribute of a class."""
+
+    def __init__(self, real: types.BuiltinFunctionType, replacement: Callable[..., Any]) -> None:
+        self._replacement = replacement
+        self.__wrapped__ = real
+        self.__name__ = real.__name__
+        self.__qualname__ = real.__qualname__
+        self.__module__ = real.__module__
+        self.__doc__ = real.__doc__
+        self.__text_signature__ = getattr(real, "__text_signature__", None)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._replacement(*args, **kwargs)
+
+    def __reduce__(self) -> str:
+        return self.__qualname__
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
 
 
 def _replacements() -> dict[int, tuple[Any, Any]]:
@@ -229,7 +252,10 @@ def _replacements() -> dict[int, tuple[Any, Any]]:
         *((real, _untorn(real)) for real in (api.open, api.status, api.check, api.recover)),
         *chance.replacements(),
     ]
-    return {id(real): (real, replacement) for real, replacement in pairs}
+    return {
+        id(real): (real, LikeBuiltin(real, replacement) if isinstance(real, types.BuiltinFunctionType) else replacement)
+        for real, replacement in pairs
+    }
 
 
 REPLACEMENTS: Final = _replacements()

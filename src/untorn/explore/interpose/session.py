@@ -28,6 +28,8 @@ class Session(NameCalls):
         self.places = Places(root, self.descriptors)
         self.lock = threading.RLock()
         self.refused: list[UnseenAccessError] = []
+        self._strangers = {int(task) for task in os.listdir("/proc/self/task")} - {threading.get_native_id()}
+        """Threads that were there before: an executor's own, say. They keep the real clock and may start processes."""
         self.pid = FIRST_PID + storage.disk.generation
         self._told: list[OSError] = []
 
@@ -57,6 +59,10 @@ class Session(NameCalls):
         self.refused.append(error)
         return error
 
+    def is_stranger(self) -> bool:
+        """Whether this thread was there before, beside the one that entered."""
+        return threading.get_native_id() in self._strangers
+
     def told(self, error: OSError) -> None:
         """Remembers an error that the explored files gave the program."""
         self._told.append(error)
@@ -72,6 +78,12 @@ _active: Session | None = None
 def active() -> Session | None:
     """The session that all threads of this process are in."""
     return _active
+
+
+def of_program() -> Session | None:
+    """The active session if this thread is the program's: the one that entered it, or one that was started since."""
+    session = _active
+    return None if session is None or session.is_stranger() else session
 
 
 def activate(session: Session | None) -> None:
