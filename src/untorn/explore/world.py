@@ -159,7 +159,8 @@ class World:
                 value = self.layers[key[0]].cells[key[1]].values[found[0]]
                 if len(found) > 1 or value is not BELOW:
                     return value if len(found) == 1 else None
-        return None
+        base = self.layers[0].trace.image.inodes.get(stack[0][0][1].inode)
+        return None if base is None else base.content.size
 
     # Deciding
 
