@@ -48,6 +48,11 @@ def workload(directory):
     if SYNC:
         sync_directory(directory)
 
+def recover(directory):
+    left = directory / "settings.new"
+    if left.exists() and left.stat().st_size:
+        left.unlink()
+
 def check(directory):
     found = (directory / "settings").read_text()
     if found not in (OLD, NEW):
@@ -107,6 +112,8 @@ def test_json_has_everything_that_is_known(unsafe: Path) -> None:
     assert {field.name for field in dataclasses.fields(Story)} <= story.keys()
     assert (story["problem"]["kind"], story["problem"]["stage"]) == ("ValueError", "check")
     assert [operation["name"] for operation in found["operations"]].count("rename") == 1
+    lost = [file for file in story["files"] if file["path"].endswith("/settings")]
+    assert lost[0]["sectors"] == [["gone", 3], ["old", 1]]
 
 
 def test_a_number_of_states_with_more_digits_than_python_converts_is_told() -> None:
@@ -140,6 +147,18 @@ def test_nothing_is_kept_where_nothing_is_bad(safe: Path, tmp_path: Path) -> Non
 
     assert run("explore", "--jobs", "0", "--save", kept, safe).exit_code == 0
     assert not kept.exists()
+
+
+def test_a_report_is_written_beside_the_output(unsafe: Path, safe: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    result = run("explore", "--jobs", "0", "--report", report, unsafe, safe)
+
+    assert result.exit_code == 1
+    assert str(report) in result.stderr
+    text = report.read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert "half a file" in text
+    assert "Bad states found in 1 of 2 targets" in text
 
 
 # Which targets
@@ -203,6 +222,19 @@ def test_a_workload_that_raises_is_told_and_the_others_are_explored(tmp_path: Pa
     assert "\x1b" not in result.stderr
     assert both.exit_code == 1
     assert "unsafe: BAD" in both.stdout
+
+
+def test_a_workload_that_cannot_be_run_here_is_exit_code_3(tmp_path: Path) -> None:
+    path = tmp_path / "lacks.py"
+    path.write_text(
+        "from untorn.errors import UntornError\n"
+        "def workload(directory): raise UntornError('needs a moon')\n"
+        "def check(directory): pass\n"
+    )
+    result = run("explore", "--jobs", "0", path)
+
+    assert result.exit_code == 3
+    assert "needs a moon" in result.stderr
 
 
 # With what

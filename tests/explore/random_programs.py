@@ -60,6 +60,23 @@ _question = st.one_of(
 workloads = st.lists(st.one_of(_change, _change, _sync, _failure, st.just(("tell",))), min_size=1, max_size=6)
 readers = st.lists(_question, max_size=4)
 writers = st.lists(st.one_of(_question, _change, _sync), min_size=1, max_size=4)
+_log = st.one_of(
+    st.tuples(st.just("write"), st.just("/a"), _offsets, _lengths, _fills, st.sampled_from([0, 0, RWF_DSYNC])),
+    st.tuples(st.just("append"), st.just("/a"), _lengths, _fills),
+    st.tuples(st.just("fdatasync"), st.just("/a")),
+    st.tuples(st.just("truncate"), st.just("/a"), _offsets),
+    st.just(("tell",)),
+)
+logs = st.lists(_log, min_size=2, max_size=6)
+verifiers = st.lists(
+    st.one_of(
+        st.tuples(st.just("verify"), st.integers(0, 20)),
+        st.tuples(st.just("verify"), st.integers(0, 20)),
+        st.tuples(st.just("read"), st.just("/a"), _offsets, _lengths),
+        st.just(("observe", "/a")),
+    ),
+    min_size=1, max_size=5,
+)  # fmt: skip
 looks = st.sampled_from(["all", "names", "nothing"])
 
 

@@ -53,7 +53,8 @@ def open_file(path: str, design: str, storage: Storage | None = None, folio_size
 
 def takes(limits: AtomicLimits, unit: int) -> bool:
     """Whether pages of this size can be written atomically."""
-    return bool(limits.unit_min) and limits.unit_min <= unit <= limits.unit_max
+    allowed = limits.unit_min == 1 or not unit & (unit - 1)
+    return bool(limits.unit_min) and allowed and limits.unit_min <= unit <= limits.unit_max
 
 
 def calls_of(step: Step, limits: AtomicLimits) -> Iterator[Call]:

@@ -394,6 +394,11 @@ class LazyStat(FileStat):
             self._fixed[name] = inode._world.ask(variable, _same, base)
         return self._fixed[name]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What travels to another process is what is decided."""
+        mode, gid, size, mtime = (self._fixed.get(name, 0) for name in ("mode", "gid", "size", "mtime_ns"))
+        return FileStat, (self.device, self.inode, mode, self.uid, gid, 0, size, mtime, self.birth_ns)
+
     @property
     def size(self) -> int:
         return self._field("size")

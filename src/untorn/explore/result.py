@@ -48,6 +48,8 @@ class Fate(StrEnum):
     """What was durable; newer content is lost."""
     ZEROS = "zeros"
     """Neither; the file is long enough, and the data did not come."""
+    GONE = "gone"
+    """The file ends before it, though it did neither in the cache nor durably."""
     OTHER = "other"
     """Neither; something in between."""
     GARBAGE = "garbage"

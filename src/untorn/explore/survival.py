@@ -30,7 +30,8 @@ def survivals(search: Field, state: State) -> list[Survival]:
     for path in paths:
         contents = actual[path], newest[path], oldest[path]
         if len(set(contents)) > 1:
-            found.append(Survival(path, unit, *map(_size, contents), _runs(contents, unit)))
+            size, newest_size, oldest_size = map(_size, contents)
+            found.append(Survival(path, unit, size, newest_size, oldest_size, _runs(contents, unit)))
     return sorted(found, key=_differences, reverse=True)[:_FILES_MAX]
 
 
@@ -83,7 +84,9 @@ def _fate(actual: bytes, newest: bytes, oldest: bytes) -> Fate:
         return Fate.SAME if actual == oldest else Fate.NEW
     if actual == oldest:
         return Fate.OLD
-    if actual and actual == (GARBAGE * (len(actual) // len(GARBAGE) + 1))[: len(actual)]:
+    if not actual:
+        return Fate.GONE
+    if actual == (GARBAGE * (len(actual) // len(GARBAGE) + 1))[: len(actual)]:
         return Fate.GARBAGE
     return Fate.ZEROS if not any(actual) else Fate.OTHER
 

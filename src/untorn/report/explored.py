@@ -35,10 +35,11 @@ _FATES: Final = {
     Fate.NEW: "newest, though nothing promised it",
     Fate.OLD: "old: newer content is lost",
     Fate.ZEROS: "zeros: the data did not come",
+    Fate.GONE: "cut off: the file ends before it",
     Fate.OTHER: "neither old nor newest",
     Fate.GARBAGE: "garbage",
 }
-_RANK: Final = [Fate.SAME, Fate.NEW, Fate.OLD, Fate.ZEROS, Fate.OTHER, Fate.GARBAGE]
+_RANK: Final = [Fate.SAME, Fate.NEW, Fate.OLD, Fate.ZEROS, Fate.GONE, Fate.OTHER, Fate.GARBAGE]
 _DEVIATED: Final = {
     "lost": "lost", "early": "came early", "torn": "torn", "garbage": "garbage", "old": "old", "new": "new",
 }  # fmt: skip
@@ -67,6 +68,7 @@ class StoryPicture:
     files: list[FilePicture]
     others: int
     """Files in which nothing is lost."""
+    legend: dict[Fate, str]
     replay: str
 
 
@@ -97,7 +99,7 @@ def page(results: Sequence[Result]) -> str:
     worst = next((state for state in ("bad", "open") if state in states), "certified")
     return render(
         "explored.html", targets=targets, state=worst, counts={state: states.count(state) for state in set(states)},
-        fates=_FATES, title="untorn explore: " + ", ".join(result.target for result in results[:3]),
+        title="untorn explore: " + ", ".join(result.target for result in results[:3]),
     )  # fmt: skip
 
 
@@ -140,8 +142,8 @@ def _plain(result: Result, state: str) -> str:
         )
     if state == "certified":
         return (
-            f"The workload was cut off at every moment, in every state that the disk may then have: {_states(result)} states. "
-            f"{ran.capitalize()} stood for all of them, and a second, separate count of the states agrees."
+            "The workload was cut off at every moment, in every state that the disk may then have: "
+            f"{_states(result)} states. {ran} stood for all of them, and a second, separate count of them agrees."
         )
     why = f" Why it is not certified: {result.refusal}." if result.refusal else ""
     return f"No crash that was tried led to a bad state, in {ran} ({result.rung.value}).{why}"
@@ -202,6 +204,7 @@ def _story(story: Story, number: int, result: Result, prefix: str) -> StoryPictu
     return StoryPicture(
         number, story, texts, [(_DEVIATED.get(one.fate, one.fate), one) for one in story.deviations], line,
         _shown_around(shown, rows), [_file(one) for one in files], len(story.files) - len(files),
+        {fate: words for fate, words in _FATES.items() if any(fate in dict(one.sectors) for one in files)},
         json.dumps(story.choices, indent=1) if story.choices.get("target") else "",
     )  # fmt: skip
 

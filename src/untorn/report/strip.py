@@ -64,9 +64,7 @@ def lay_out(
                 end += 1
             first, last = (start + at) * each, min((start + end) * each, len(kinds)) - 1
             edges = tuple(_CELL * edge for edge in range(at + 1, end))
-            strip.cells.append(
-                Cells(row[at], _CELL * at, y, _CELL * (end - at), words(row[at], first, last), edges)
-            )
+            strip.cells.append(Cells(row[at], _CELL * at, y, _CELL * (end - at), words(row[at], first, last), edges))
             at = end
         strip.width = max(strip.width, _CELL * len(row))
         strip.height = y + _ROW

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from untorn.storage.simulated import SimulatedStorage
 PROGRAMS: Final = "untorn.explore.gallery.programs"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Program:
     """A target of the gallery: a module of ``programs`` by its name, with dashes."""
 
@@ -54,11 +55,20 @@ class Program:
         """The distributions that are not installed."""
         return [need for need in self.needs if version(need) is None]
 
+    def summary(self) -> str:
+        """The first paragraph of its module."""
+        self._module()  # says what is missing
+        return " ".join((importlib.import_module(self._where).__doc__ or "").split("\n\n")[0].split())
+
+    @property
+    def _where(self) -> str:
+        return f"{PROGRAMS}.{self.name.replace('-', '_')}"
+
     def _module(self) -> ModuleTarget:
         missing = self.missing()
         if missing:
-            raise UntornError(f"{self.name} needs {' and '.join(missing)}: pip install {' '.join(missing)}")
-        return ModuleTarget(f"{PROGRAMS}.{self.name.replace('-', '_')}", self.machine, self.kept)
+            raise UntornError(f"{self.name} needs {' and '.join(missing)}: pip install 'untorn[gallery]'")
+        return ModuleTarget(self._where, self.machine, self.kept)
 
 
 def version(distribution: str) -> str | None:

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from types import FrameType
 from typing import Any, Final
 
 from xxhash import xxh3_64_intdigest
@@ -22,13 +24,27 @@ from untorn.log.log import Log
 from untorn.log.mapping import Mapping
 from untorn.log.ondisk import Record, RecordKind, Slot, SlotKind
 from untorn.log.scan import Entry, Replay
+from untorn.storage import api
 from untorn.storage.api import Buffer, FileStat, StorageFile
-from untorn.storage.recording import call_site
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.simulated_file import SimulatedFile
 
 Patch = Callable[[object, str, object], None]
 Plant = Callable[[Patch], None]
+
+_APART: Final = (os.path.dirname(os.path.abspath(api.__file__)), os.path.abspath(__file__))
+
+
+def callers() -> list[str]:
+    """Names of the functions that are running, innermost first, without those of the storage layer and from here."""
+    names = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(_APART):
+            names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    return names
+
 
 # Syncs
 
@@ -41,8 +57,7 @@ def no_sync(call: str, function: str) -> Plant:
         sync = getattr(owner, call)
 
         def mutant(self: Any, *arguments: Any) -> None:
-            site = call_site()
-            if site is None or site.function != function:
+            if callers()[0] != function:
                 sync(self, *arguments)
 
         patch(owner, call, mutant)
@@ -57,8 +72,7 @@ def no_sync_of(at: str, function: str) -> Plant:
         fsync = SimulatedFile.fsync
 
         def mutant(self: SimulatedFile) -> None:
-            site = call_site()
-            if site is None or site.function != function or not self.path.endswith(at):
+            if callers()[0] != function or not self.path.endswith(at):
                 fsync(self)
 
         patch(SimulatedFile, "fsync", mutant)
@@ -127,8 +141,7 @@ def home_time_not_synced(patch: Patch) -> None:
     fsync = SimulatedFile.fsync
 
     def mutant(self: SimulatedFile) -> None:
-        site = call_site()
-        if site is not None and site.function == "checkpoint":
+        if callers()[0] == "checkpoint":
             self.fdatasync()
         else:
             fsync(self)
@@ -174,24 +187,12 @@ def no_restart(function: str) -> Plant:
         restart = Log.restart
 
         def mutant(self: Log, home: FileStat) -> None:
-            frames = _functions()
-            if function not in frames:
+            if function not in callers():
                 restart(self, home)
 
         patch(Log, "restart", mutant)
 
     return plant
-
-
-def _functions() -> list[str]:
-    """Names of the functions that are running, innermost first."""
-    import sys  # noqa: PLC0415
-
-    frame, names = sys._getframe(1), []
-    while frame is not None:
-        names.append(frame.f_code.co_name)
-        frame = frame.f_back  # type: ignore[assignment]
-    return names
 
 
 def one_slot(patch: Patch) -> None:
@@ -386,7 +387,7 @@ def durable_never(patch: Patch) -> None:
 
 
 def padded_to_sectors(patch: Patch) -> None:
-    for module in (ondisk, log_module, scan):
+    for module in (ondisk, scan):
         patch(module, "BLOCK", SECTOR)
 
 
@@ -406,8 +407,7 @@ def recovery_leaves_the_size(patch: Patch) -> None:
     truncate = SimulatedFile.truncate
 
     def mutant(self: SimulatedFile, size: int) -> None:
-        site = call_site()
-        if site is None or site.function != "adopt":
+        if callers()[0] != "adopt":
             truncate(self, size)
 
     patch(SimulatedFile, "truncate", mutant)
@@ -441,8 +441,9 @@ def unmarked_once(patch: Patch) -> None:
     unmark = Log._unmark
 
     def mutant(self: Log, slot: Slot) -> None:
-        if self._home.getxattr(log_module.MARK) is not None:
-            unmark(self, slot)
+        with suppress(OSError):  # no attributes on this machine
+            if self._home.getxattr(log_module.MARK) is not None:
+                unmark(self, slot)
 
     patch(Log, "_unmark", mutant)
 

@@ -130,6 +130,15 @@ def reads(script: Script) -> None:
     script.close()
 
 
+def blocks(script: Script) -> None:
+    """Whole blocks only: what a sector that turns to garbage may not take with it is the commit before."""
+    script.open(log_bytes=12 * BLOCK)
+    for serial in range(8):
+        script.write(serial % 4 * BLOCK, BLOCK)
+        script.commit(durable=serial % 3 != 1)
+    script.close()
+
+
 def sessions(script: Script) -> None:
     """Handles one after the other, each closed cleanly, by a commit, by an exception, or with nothing done."""
     for serial in range(3):
@@ -169,7 +178,7 @@ def deaths(script: Script) -> None:
             script.write(nth * 50, 100)
             script.close()
 
-        script.fails(session)
+        script.meets(session)
     script.open()
     script.write(0, 10)
     script.close()
@@ -187,7 +196,7 @@ def fails(script: Script) -> None:
             script.write(3 * BLOCK, 10)
             script.close()
 
-        script.fails(session)
+        script.meets(session)
     script.open()
     script.write(0, 10)
     script.close()
@@ -242,4 +251,13 @@ def edited_open(script: Script) -> None:
     script.write(0, 600)
     script.commit()
     script.edit(stamp(2, 2 * BLOCK))
-    script.fails(script.close)
+    script.meets(script.close)
+
+
+def edited_early(script: Script) -> None:
+    """Another program writes the file after it was opened here and before anything was logged."""
+    script.open()
+    script.write(0, 600)
+    script.edit(stamp(2, 2 * BLOCK))
+    script.meets(script.commit)
+    script.kill()

@@ -21,5 +21,5 @@ def workload(dir: Path) -> None:
 
 def check(dir: Path) -> None:
     box = mailbox.Maildir(dir / "mail", create=False)
-    found = [box.get_bytes(key) for key in box.keys()]
+    found = [box.get_bytes(key) for key in box.iterkeys()]
     assert found in ([[MESSAGE]] if acknowledged() else [[], [MESSAGE]]), f"{len(found)} messages, one was delivered"

@@ -13,7 +13,7 @@ from untorn.explore.gallery.programs.zodb_commit import NEW, check, prepare, put
 __all__ = ["check", "prepare", "workload"]
 
 
-class Synced(FileStorage):
+class Synced(FileStorage):  # type: ignore[misc]  # ZODB has no types
     """A FileStorage that syncs what it votes for."""
 
     def tpc_vote(self, transaction: Any) -> Any:
