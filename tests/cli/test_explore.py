@@ -15,6 +15,7 @@ from tests.cli.scenes import run
 from untorn.cli.explore import Watch, progress_words
 from untorn.cli.explored import fields, lines, summary
 from untorn.explore.explorer import Budget, Progress
+from untorn.explore.library.script import stamp
 from untorn.explore.result import Result, Rung, Story
 from untorn.explore.search import Problem
 
@@ -260,6 +261,30 @@ def test_machines_of_dask_find_what_one_process_does(unsafe: Path, cluster: str)
     for found in (*alone, *together):
         del found["seconds"]
     assert together == alone
+
+
+def test_a_worker_that_dies_is_told_and_is_exit_code_3(safe: Path) -> None:
+    safe.write_text(safe.read_text() + "\ndef check(directory):\n    os._exit(9)\n")
+    result = run("explore", "--jobs", "1", safe)
+
+    assert result.exit_code == 3
+    assert "a worker died" in result.stderr
+
+
+def test_a_built_in_target_is_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = tmp_path / "kept.json"
+    monkeypatch.setattr("untorn.explore.library.targets.state_is_a_commit", refuse)
+    first = run("explore", "--jobs", "0", "--depth", "0", "--seed", "3", "--save", kept, "commits")
+    again = run("explore", "--replay", kept)
+
+    assert (first.exit_code, again.exit_code) == (1, 1)
+    assert again.stdout.split("bad state 1")[1] == first.stdout.split("bad state 1")[1]
+
+
+def refuse(found: bytes, *rest: object) -> None:
+    """A check that takes only the file as it was at first."""
+    if found[:2] != stamp(1, 2):
+        raise ValueError("changed")
 
 
 @pytest.fixture

@@ -28,6 +28,10 @@ class Answer:
     head: tuple[str, ...] = ()
     rows: list[tuple[str, ...]] = field(default_factory=list)
     """The numbers beside it; in the first column is what they are of."""
+    bars: list[tuple[str, float, str]] = field(default_factory=list)
+    """A picture of the numbers that matter most: (what, how much, in words)."""
+    bars_of: str = ""
+    """What the picture shows."""
 
 
 def answers(cells: Sequence[Cell], real: Real | None) -> list[Answer]:
@@ -57,6 +61,11 @@ def _pairs(cells: Sequence[Cell], one: str, other: str) -> list[tuple[Cell, Cell
     return [(cell, partner) for cell, partner in found if partner is not None]
 
 
+def _once(pairs: Sequence[tuple[Cell, Cell]]) -> list[tuple[Cell, Cell]]:
+    """One pair for each workload."""
+    return list({one.workload: (one, other) for one, other in reversed(pairs)}.values())[::-1]
+
+
 def _names(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
@@ -75,6 +84,7 @@ def _range(values: Sequence[float], form: str = "{:.2f}") -> str:
 
 def _flag(cells: Sequence[Cell], real: Real | None) -> Answer:
     answer = Answer("Is a page flag needed?", "", SIMULATED, ("design", "bits for each folio + file", "whole", "torn"))
+    answer.bars_of = "bits of state for each folio"
     without, with_flag, torn = [], [], []
     for design in _designs(cells):
         took = _of(cells, design, _took)
@@ -85,6 +95,7 @@ def _flag(cells: Sequence[Cell], real: Real | None) -> Answer:
         answer.rows.append(
             (design, f"{bits} + {took[0].costs.file_bits}", f"{whole} of {len(took)}", f"{len(took) - whole}")
         )
+        answer.bars.append((design, float(bits), f"{bits} bits, {whole} of {len(took)} whole"))
         (with_flag if bits else without).append(design)
         if whole < len(took):
             torn.append(design)
@@ -138,11 +149,16 @@ def _mix(cells: Sequence[Cell], real: Real | None) -> Answer:
                 f"{mine.mean_bio:,.0f}", f"{mine.bytes_per_byte:.2f}", f"{theirs.bytes_per_byte:.2f}",
             )
         )  # fmt: skip
+    answer.bars_of = "bytes in the average bio"
+    for one, other in _once(mixed):
+        for cell in (other, one):
+            mean = cell.costs.mean_bio
+            answer.bars.append((f"{cell.workload}, {cell.design}", mean, f"{mean:,.0f}"))
     early = [one.costs.forced / one.costs.bios for one, _ in mixed]
     bios = [one.costs.bios / other.costs.bios for one, other in mixed]
     volume = [one.costs.bytes / other.costs.bytes for one, other in mixed]
     answer.words = (
-        f"Waiting: {_range([100 * part for part in early], '{:.0f}')} % of the bios go out inside a write call, before "
+        f"It makes writers wait: {_range([100 * part for part in early], '{:.0f}')} % of the bios go out inside a write call, before "
         f"the sync. Against folio-flag the file takes {_range(bios)} times the bios and {_range(volume)} times the "
         "bytes."
     )
@@ -217,6 +233,8 @@ def _price(cells: Sequence[Cell], real: Real | None) -> Answer:
         plain = [cell.costs.bytes_per_byte for cell in _of(cells, "plain") if cell.workload == name]
         left = [_extents(real, name, design) for design in ("cow", "folio-flag", "plain")]
         answer.rows.append((name, _range(own), _range(plain) if plain else "", *left))
+        answer.bars += [(f"{name}, {who}", max(n), f"{max(n):.2f}") for who, n in (("plain", plain), ("cow", own)) if n]
+    answer.bars_of = "bytes to storage for each byte of the program"
     volume = [cell.costs.bytes_per_byte for cell in mine]
     answer.words = f"As a log beside the file: {_range(volume)} bytes to storage for each byte of the program"
     plain = [cell.costs.bytes_per_byte for cell in _of(cells, "plain")]
@@ -237,7 +255,7 @@ def _optimised(mine: Sequence[Cell]) -> str:
     if not saved:
         return ""
     names = _names(_workloads(used))
-    return f" REQ_ATOMIC, where the log could be left out ({names}), saved {_range([100 * x for x in saved])} % of them."
+    return f" REQ_ATOMIC, where the log could be left out ({names}), saved {_range([100 * x for x in saved], '{:.1f}')} % of them."
 
 
 def _extents(real: Real | None, workload: str, design: str) -> str:
@@ -255,12 +273,16 @@ def _fragments(real: Real | None) -> str:
             found.setdefault(one.design, []).append(one.extents)
     if "cow" not in found:
         return ""
-    words = f"The log leaves the file in {_range(found['cow'], '{:.0f}')} extents on XFS"
+    words = f"On XFS the log leaves the file in at most {_extent(max(found['cow']))}"
     others = {design: most for design, most in found.items() if design not in ("cow", "plain")}
     if others:
         design, most = max(others.items(), key=lambda item: max(item[1]))
-        words += f"; XFS's own copy-on-write, which makes RWF_ATOMIC in software, up to {max(most)} ({design})"
+        words += f"; XFS's own copy-on-write, which makes RWF_ATOMIC in software, in up to {max(most)} ({design})"
     return words + "."
+
+
+def _extent(count: int) -> str:
+    return "1 extent" if count == 1 else f"{count} extents"
 
 
 # What does writethrough cost?
@@ -281,6 +303,10 @@ def _through(cells: Sequence[Cell], real: Real | None) -> Answer:
                 _p50(real, one), _p50(real, other),
             )
         )  # fmt: skip
+    answer.bars_of = "bios"
+    for one, other in _once(pairs):
+        for cell in (other, one):
+            answer.bars.append((f"{cell.workload}, {cell.design}", float(cell.costs.bios), f"{cell.costs.bios}"))
     bios = [one.costs.bios / other.costs.bios for one, other in pairs]
     volume = [one.costs.bytes / other.costs.bytes for one, other in pairs]
     worst = max(pairs, key=lambda pair: pair[0].costs.bytes / pair[1].costs.bytes)[0].workload
@@ -311,6 +337,8 @@ def _small_units(cells: Sequence[Cell], real: Real | None) -> Answer:
         refused = _of(cells, design, lambda cell: not _took(cell))
         torn = sum(bool(cell.crashes.torn) for cell in refused)
         answer.rows.append((design, f"{len(refused)} of {len(_of(cells, design))}", f"{torn}"))
+        answer.bars.append((design, float(len(refused)), f"{len(refused)} of {len(_of(cells, design))}"))
+    answer.bars_of = "combinations of workload and device in which the design refuses the atomic writes"
     some = [cell for cell in cells if not _took(cell)]
     if not some:
         answer.words = "In this run every design took every atomic write."

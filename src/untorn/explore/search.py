@@ -20,7 +20,7 @@ from untorn.explore.target import Target
 from untorn.explore.world import Chooser, Question, Snapshot, World
 from untorn.storage.disk import Options
 from untorn.storage.persistence import History
-from untorn.storage.recording import Operation, Trace
+from untorn.storage.recording import STANDARD_LIBRARY, Operation, Trace
 from untorn.storage.simulated import SimulatedStorage
 
 Prefix = tuple[int, ...]

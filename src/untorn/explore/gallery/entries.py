@@ -77,11 +77,12 @@ ENTRIES: Final = (
     Entry(
         Program("zodb-refused", ("ZODB",)),
         "ZODB.FileStorage",
-        "A transaction of which the end came to the disk and the header did not: the storage refuses to open.",
+        "A transaction came to the disk in part: the storage refuses to open, with all that was committed before.",
         f"{_ZODB}FileStorage.py (read_index, panic)",
         ("torn", "reordered"),
         (),
-        "The fsync in tpc_vote does not help, for this happens before it: the header would have to be written last.",
+        "There is no safe program: with an fsync at the end of tpc_vote it still happens before that, when the "
+        "length at the end of a transaction is on the disk and its header is not. The header would have to be written last.",
     ),
     Entry(
         Program("zodb-first-open", ("ZODB",)),
@@ -90,7 +91,7 @@ ENTRIES: Final = (
         f"{_ZODB}FileStorage.py (read_index: ltid = tid before the record is known to be good)",
         ("lost sync", "reordered", "torn"),
         (Program("zodb-commit-synced", ("ZODB",)),),
-        "Its check opens twice.",
+        "There too, but its check opens twice, and the second time all is well.",
     ),
     Entry(
         Program("zodb-pack", ("ZODB",)),
@@ -99,7 +100,7 @@ ENTRIES: Final = (
         f"{_ZODB}FileStorage.py (pack) and fspack.py (no fsync)",
         ("lost metadata", "reordered", "lost sync"),
         (Program("zodb-pack-synced", ("ZODB",)),),
-        "Here and there somebody puts Data.fs.old back if there is no Data.fs.",
+        "In both somebody puts Data.fs.old back if there is no Data.fs; see zodb-pack-window.",
     ),
     Entry(
         Program("zodb-pack-window", ("ZODB",)),
@@ -190,6 +191,6 @@ ENTRIES: Final = (
         f"{_CPYTHON}mailbox.py (Maildir.add); https://github.com/marlam/mpop/issues/8 (the same elsewhere)",
         ("lost sync", "lost metadata", "reordered"),
         (Program("maildir-synced"), Program("mbox-remove")),
-        "mailbox.mbox, which writes beside, syncs and renames, is safe as it is.",
+        "mailbox.mbox writes beside, syncs and renames, and needs no help: the box is the old one or the new.",
     ),
 )

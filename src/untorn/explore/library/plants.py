@@ -403,14 +403,19 @@ def recovery_does_not_rewrite(patch: Patch) -> None:
     patch(Log, "adopt", adopt)
 
 
-def recovery_leaves_the_size(patch: Patch) -> None:
-    truncate = SimulatedFile.truncate
+def no_truncate(function: str) -> Plant:
+    """``function`` of the library does not truncate."""
 
-    def mutant(self: SimulatedFile, size: int) -> None:
-        if callers()[0] != "adopt":
-            truncate(self, size)
+    def plant(patch: Patch) -> None:
+        truncate = SimulatedFile.truncate
 
-    patch(SimulatedFile, "truncate", mutant)
+        def mutant(self: SimulatedFile, size: int) -> None:
+            if callers()[0] != function:
+                truncate(self, size)
+
+        patch(SimulatedFile, "truncate", mutant)
+
+    return plant
 
 
 def recovery_does_not_sync(patch: Patch) -> None:
@@ -418,12 +423,8 @@ def recovery_does_not_sync(patch: Patch) -> None:
 
 
 def no_second_cut(patch: Patch) -> None:
-    patch(recovery, "SlotKind", _NoKind)
-
-
-class _NoKind:
-    START = SlotKind.START
-    CHECKPOINT = None
+    """A checkpoint that was cut off is done again without its cut, if home is short already."""
+    no_truncate("recover")(patch)
 
 
 # The mark

@@ -115,6 +115,24 @@ class Edited(Aside):
             raise AssertionError("written over: the file does not hold what another program wrote")
 
 
+class Untouched(Library):
+    """After a clean close or a recovery any program reads the file, without untorn and after any crash (I6)."""
+
+    def recover(self, storage: SimulatedStorage) -> None:
+        pass
+
+    def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
+        closed = acknowledged(_closed)
+        if closed is not None and plain(storage, PATH) != self.states[closed]:
+            raise AssertionError("not plain: the file is not as it was closed")
+
+
+def _closed(told: Sequence[Any]) -> int | None:
+    """The number of the state as which the file was closed, None if it may be open."""
+    word, state = next((one for one in reversed(told) if one[0] in ("closed", "opened")), ("opened", 0))
+    return state if word == "closed" else None
+
+
 def _edit(told: Sequence[Any]) -> int | None:
     """The number of the state that another program wrote, 0 if it was still writing, None if it had not begun."""
     edits = dict(told)
@@ -135,11 +153,17 @@ TARGETS: Final = (
     Library("kills", workloads.kills),
     Library("deaths", workloads.deaths),
     Library("fails", workloads.fails),
+    Library("fails again", workloads.fails_again),
     Library("outages", workloads.outages),
     Library("no attributes", workloads.restarts, machine={"xattrs": False}),
     Edited("edited hot", workloads.edited_hot),
     Edited("edited open", workloads.edited_open),
     Edited("edited early", workloads.edited_early),
+    Edited("takes over", workloads.takes_over),
+    Edited("takes over a new file", workloads.takes_over, None),
+    Untouched("closes", workloads.closes),
+    Aside("discards", workloads.discards),
+    Aside("discards without attributes", workloads.discards, machine={"xattrs": False}),
     Aside("garbage", workloads.blocks, 4 * BLOCK, {"trash": True, "sector": BLOCK}, depth=0),
     Library("4096", workloads.truncates, machine={"sector": 4096}),
 )
