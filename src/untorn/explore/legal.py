@@ -21,6 +21,7 @@ from untorn.explore.known import Start, UndecidedError, newborn, only
 from untorn.explore.space import BELOW
 from untorn.geometry import SECTOR
 from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
+from untorn.storage.profiles import STRICT
 from untorn.storage.recording import Operation
 from untorn.storage.variables import GARBAGE, NEVER, Variable
 
@@ -67,8 +68,11 @@ class Sweep:
     """The witnesses of every version that operations issued by ``last`` give."""
 
     def __init__(
-        self, operations: Iterable[Operation], start: Start, last: int, *, sector: int = SECTOR, trash: bool = False
-    ) -> None:
+        self, operations: Iterable[Operation], start: Start, last: int, *,
+        profile: str = STRICT, sector: int = SECTOR, trash: bool = False,
+    ) -> None:  # fmt: skip
+        if profile != STRICT:
+            raise UndecidedError(f"the profile {profile}: the second rules do not have it")
         self._start = start
         self._unit = sector
         self._garbage = GARBAGE * (sector // SECTOR) if trash else None
