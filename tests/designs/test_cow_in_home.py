@@ -240,7 +240,7 @@ def test_what_another_left_unsynced_is_durable_before_the_commit_is() -> None:
             file = opened(storage, "cow")
             one_range(file)
             file.close()
-        left = [disk.read_file(PATH) for disk in disks(storage)]
+        left = [disk.read_file(PATH) for disk in disks(storage, 8)]
         states.append({content[FOLIO:] for content in left if content[:FOLIO] == b"n" * FOLIO})
     assert states[0] == {b"u" * 7 * FOLIO}
     assert len(states[1]) > 1, "a lost sync is not seen"

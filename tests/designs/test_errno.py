@@ -12,6 +12,7 @@ import pytest
 import untorn
 from tests.designs.scene import ATOMIC, FOLIO, IN_PLACE, LIMITS, PATH, TRACKED, K, bios, machine, opened
 from untorn import RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, STATX_WRITE_ATOMIC_BUF, STATX_WRITE_ATOMIC_DIO, AtomicLimits
+from untorn.storage.faulty import Fault, FaultyStorage
 
 UNKNOWN: Final = 0x200
 
@@ -155,6 +156,27 @@ def test_a_buffer_that_cannot_be_copied_leaves_nothing_dirty(design: str) -> Non
                 file.pwrite(buffer, 0, RWF_ATOMIC)
         assert not file._inode.pages.dirty
         assert file.read() == b"o" * 8 * FOLIO
+
+
+@pytest.mark.parametrize("design", IN_PLACE)
+def test_a_write_that_cannot_read_in_the_rest_of_a_folio_leaves_nothing_dirty(design: str) -> None:
+    flags = 0 if design == "plain" else RWF_ATOMIC
+    simulated = machine()
+    for length, offset, how in ((4 * K, 4 * K, flags), (20 * K, 10 * K, 0)):
+        storage = FaultyStorage(simulated, Fault(nth=0, names=["pread"], error=errno.EIO))
+        with opened(storage, design) as file:
+            assert code(lambda: file.pwrite(b"n" * length, offset, how)) == errno.EIO  # noqa: B023
+            assert not file._inode.pages.dirty
+            assert file.pread(8 * FOLIO, 0) == b"o" * 8 * FOLIO
+    assert simulated.read_file(PATH) == b"o" * 8 * FOLIO
+
+
+def test_a_reader_tells_the_limits_of_its_design() -> None:
+    storage = machine()
+    for design in ("folio-flag", "plain", "cow", "writethrough"):
+        with untorn.open(PATH, "rb", design=design, storage=storage) as reader, opened(machine(), design) as writer:  # type: ignore[arg-type]
+            assert reader.statx() == writer.statx()
+            assert reader.read() == b"o" * 8 * FOLIO
 
 
 @pytest.mark.parametrize("design", IN_PLACE)

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -353,3 +354,9 @@ def test_one_run_can_be_cut_after_every_event() -> None:
     back = [machine.power_cut(oldest, at=t).read_file("/f")[:1] for t in reversed(range(machine.trace.now + 1))]
     assert back == seen[::-1]
     assert file.pread(1, 0) == b"E"
+
+
+@pytest.mark.parametrize("option", [{"profile": "ext9"}, {"sector": 1024}])
+def test_a_machine_that_there_is_no_rule_for_is_refused(option: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"not a valid Profile|512 or 4096"):
+        SimulatedStorage(**option)

@@ -33,7 +33,7 @@ from untorn.storage import persistence
 from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
 from untorn.storage.ledger import Issued
 from untorn.storage.persistence import History
-from untorn.storage.profiles import LINUX, Profile
+from untorn.storage.profiles import LINUX
 from untorn.storage.recording import Operation, Trace
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.simulated_file import SimulatedFile
@@ -204,6 +204,14 @@ class FailureForEver(History):
         return version
 
 
+class FileKeepsNames(History):
+    """fsync of a file keeps its names, as under ``linux``."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__(trace)
+        self.keeps_new_names = True
+
+
 class FsyncTakesAll(History):
     """fsync of a new file makes durable all names that came before, as a journal would."""
 
@@ -288,7 +296,7 @@ RULES = [
     Rule("xattr (inode, name), mtime, mode, gid", "durable by fsync only", steps(mark, sync), "AAA, AAA=x", "",
          FdatasyncIsFsync),
     Rule("name (path)", "not durable by the file's fsync", made("g", flushed=True), "AAA -, AAA B", "",
-         partial(History, profile=Profile("mutant", in_order=False, keeps_new_names=True)), names=("f", "g")),
+         FileKeepsNames, names=("f", "g")),
     Rule("name (path)", "durable by the directory's sync", steps(unlink, sync_d), "-", "AAA", NeverDurable),
     Rule("name (path)", "gone with its directory", steps(new_in_new, d(lambda m: m.sync_directory("/d/s"))), "-, B", "",
          Reachable, names=("s/f",)),

@@ -115,8 +115,10 @@ def explore(
 
 def _machine(asked: dict[str, Any]) -> dict[str, Any]:
     """Options of the simulated machine."""
-    profile = {"profile": asked["profile"]} if asked["profile"] != "strict" else {}
-    return {"seed": asked["seed"], "trash": asked["trash"], "sector": int(asked["sector"]), "sites": True, **profile}
+    return {
+        "seed": asked["seed"], "trash": asked["trash"], "sector": int(asked["sector"]), "sites": True,
+        "profile": asked["profile"],
+    }  # fmt: skip
 
 
 def _effort(asked: dict[str, Any]) -> Effort:

@@ -44,12 +44,13 @@ class InPlace(Design):
     direct: ClassVar[bool] = True
     """Whether it needs direct I/O where the storage has atomic limits."""
 
-    def __init__(self, storage: Storage, home: StorageFile, *, folio_size: int) -> None:
+    def __init__(self, storage: Storage, home: StorageFile, *, folio_size: int, readonly: bool = False) -> None:
         self._storage = storage
         self._home = home
         self._folio_size = folio_size
         self._device = home.atomic_limits()
-        self._direct = self._open_direct() if self.direct and (self._device.unit_min or self.through) else None
+        direct = self.direct and (self._device.unit_min or self.through) and not readonly
+        self._direct = self._open_direct() if direct else None
         self._size = home.stat().size
         """Home's."""
         self._named = False

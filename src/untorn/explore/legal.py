@@ -22,7 +22,7 @@ from untorn.explore.space import BELOW
 from untorn.geometry import SECTOR
 from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
 from untorn.storage.image import PAGE
-from untorn.storage.persistence import STRICT, Profile
+from untorn.storage.profiles import STRICT
 from untorn.storage.recording import Operation
 from untorn.storage.variables import GARBAGE, NEVER, Variable
 
@@ -72,10 +72,10 @@ class Sweep:
 
     def __init__(
         self, operations: Iterable[Operation], start: Start, last: int, *,
-        profile: Profile = STRICT, sector: int = SECTOR, trash: bool = False,
+        profile: str = STRICT, sector: int = SECTOR, trash: bool = False,
     ) -> None:  # fmt: skip
         if profile != STRICT:
-            raise UndecidedError(f"the second rules do not have the profile {profile.name}")
+            raise UndecidedError(f"the profile {profile}: the second rules do not have it")
         self._start = start
         self._unit = sector
         self._garbage = GARBAGE * (sector // SECTOR) if trash else None
@@ -210,7 +210,8 @@ class Sweep:
         pages = file.pages
         if not file.born:
             start = {index // per_page for index in self._start.sectors(number)}
-            pages = pages.union(page for page in start if page * PAGE < file.kept)
+            end = min(file.kept, *self._start.sizes(number))
+            pages = pages.union(page for page in start if page * PAGE < end)
         return (page * per_page + at for page in pages for at in range(per_page))
 
     def _put(self, operation: Operation, index: int, value: bytes, *, torn: bool) -> None:

@@ -43,6 +43,12 @@ def open(
     close), ``"close"`` (a normal close only), ``"write"`` (any prefix of the writes; flush and close make it
     durable) or ``"explicit"`` (``commit()`` only). An exception that leaves ``with`` rolls back in every mode.
 
+    ``design`` is how writes become whole: ``"cow"`` (copy-on-write, the only one with transactions and rollback), or
+    for comparison one of the designs that Linux's developers debate: ``"folio-flag"``, ``"mapping-flag"``,
+    ``"writethrough"`` (these keep whole only what is written with RWF_ATOMIC, within ``statx()``'s limits) and
+    ``"plain"`` (nothing: today's buffered write). With them ``commit`` is ``"flush"``, when writeback happens at
+    the latest.
+
     ``folio_size`` is the page cache's unit, ``cache_bytes`` bounds its committed folios (as much again may be
     dirty or on its way), ``log_bytes`` is when the log is moved home; all in bytes. ``buffering`` is accepted
     for the sake of callers; 0 is refused and 1 means line buffering of text, as for builtins.open.

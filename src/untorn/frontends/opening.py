@@ -84,7 +84,11 @@ def _reader(storage: Storage, home: StorageFile, found: Found, options: Options)
         size = found.slot.folio_size
     else:
         found.close()
-    design = CopyOnWrite(storage, home, folio_size=size, log_bytes=options.log_bytes, found=hot)
+    design: Design
+    if hot is None and options.design != "cow":
+        design = IN_PLACE[options.design](storage, home, folio_size=size, readonly=True)
+    else:
+        design = CopyOnWrite(storage, home, folio_size=size, log_bytes=options.log_bytes, found=hot)
     return Inode(home, design, folio_size=size, cache_bytes=options.cache_bytes, dirty_bytes=size, readonly=True)
 
 

@@ -50,8 +50,8 @@ class Options:
     """How far each change moves the clock; 0 for a clock too coarse to see changes."""
     sites: bool = False
     """Whether the trace records call sites."""
-    profile: Profile = STRICT
-    """The rules by which power cuts leave what they leave."""
+    profile: str = STRICT
+    """The rules by which power cuts leave what they leave: strict or linux."""
     sector: int = SECTOR
     """Bytes that a power cut leaves whole: 512 or 4096."""
     trash: bool = False
@@ -61,6 +61,11 @@ class Options:
     atomic_boundary: int = 0
     """Bytes: an atomic write must not cross a multiple of it, as NVMe's NABSPF; 0 for no boundary. Linux takes only
     a power of two not below ``atomic.unit_max``, which no aligned write crosses; then it only bars merging."""
+
+    def __post_init__(self) -> None:
+        Profile(self.profile)
+        if self.sector not in (SECTOR, PAGE):
+            raise ValueError(f"a sector has {SECTOR} or {PAGE} bytes, not {self.sector}")
 
 
 class Place(NamedTuple):

@@ -318,7 +318,9 @@ class Ledger:
         else:
             decider, place = level.joint.variable, _indices(level.joint.variable).index(number(level.variable.key))
         value = pick(decider)
-        return value[place] if isinstance(value, tuple) else None
+        assert isinstance(value, tuple)
+        said: Value = value[place]
+        return said
 
 
 def _owner(variable: Variable) -> int | str:

@@ -1,9 +1,9 @@
 """Versions that come together: what one atomic write brings, and what the metadata order brings.
 
 The versions of a variable lie in **levels**, one above the other in the order of issue. A level is decided by
-itself or together with levels of other variables, and a crash leaves the newest level that has something to say;
-one that has not has the value None. So all levels are independent of each other, and a plain write over half of an
-atomic one costs one value for each of its sectors, not one for each combination.
+itself or together with levels of other variables, and a crash leaves the newest level that has something to say.
+One that has not has the value None; the lowest always has. So all levels are independent of each other, and a
+plain write over half of an atomic one costs one value for each of its sectors, not one for each combination.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def runs(levels: Sequence[Level], chain: Sequence[Version]) -> Iterator[Run]:
 
 
 def alone(run: Run, start: int = 0) -> Iterator[Legal]:
-    """The values of a level that is decided by itself; none of versions below ordinal ``start``.
+    """The values of a level that is decided by itself, without versions below ordinal ``start``.
 
     It says nothing before its first version must be there, and nothing that counts when a later one must be.
     """
@@ -68,11 +68,16 @@ def alone(run: Run, start: int = 0) -> Iterator[Legal]:
         if version.issued < version.until:
             yield Legal(version.value, version.issued, version.until)
     if run.last + 1 < len(chain) and chain[run.last].until < NEVER:
-        yield Legal(None, chain[run.last].until, NEVER)
+        yield Legal(_unseen(run), chain[run.last].until, NEVER)
+
+
+def _unseen(run: Run) -> Value:
+    """What a level says that lies hidden: nothing, but the lowest one always says something."""
+    return None if run.first else run.chain[run.last].value
 
 
 def together(joint: Joint, chains: Sequence[Sequence[Version]], start: int = 0) -> Iterator[Legal]:
-    """The values of sectors that change together: None, and a tuple for each atomic write from ``start`` on.
+    """The values of sectors that change together: a tuple of None, and one for each atomic write from ``start`` on.
 
     One that must be there in one of its sectors is there in all. What lies over a sector wholly hides it there; when
     that is so for every sector, it says nothing any more.
@@ -81,14 +86,15 @@ def together(joint: Joint, chains: Sequence[Sequence[Version]], start: int = 0) 
     lasts = [chain[first + joint.count - 1].until for first, chain in places]
     hidden = max(lasts)
     bound = _shown([chain[first - 1].until for first, chain in places], lasts, hidden)
-    yield Legal(None, 0, bound)
+    nothing = (None,) * len(places)
+    yield Legal(nothing, 0, bound)
     for number in range(start, joint.count):
         versions = [chain[first + number] for first, chain in places]
         until = _shown([version.until for version in versions], lasts, hidden)
         if versions[0].issued < until:
             yield Legal(tuple(version.value for version in versions), versions[0].issued, until)
     if hidden < NEVER:
-        yield Legal(None, hidden, NEVER)
+        yield Legal(nothing, hidden, NEVER)
 
 
 def _shown(untils: Sequence[int], lasts: Sequence[int], hidden: int) -> int:
@@ -106,7 +112,10 @@ def positions(members: Sequence[Run], time: int) -> list[tuple[Value, ...]]:
     for place, run in enumerate(members):
         chain = run.chain
         floor = bisect_right(chain, time, key=_until)
-        row.append(chain[floor].value if run.first <= floor <= run.last else None)
+        if floor > run.last:
+            row.append(_unseen(run))
+        else:
+            row.append(chain[floor].value if run.first <= floor else None)
         if floor <= run.last:
             for version in chain[max(run.first, floor + 1) : run.last + 1]:
                 if version.issued <= time:

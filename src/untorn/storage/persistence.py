@@ -100,7 +100,7 @@ from untorn.geometry import SECTOR, round_up
 from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, FileStat
 from untorn.storage.image import PAGE, Content, Inode
 from untorn.storage.ledger import Ledger
-from untorn.storage.profiles import STRICT, Profile
+from untorn.storage.profiles import LINUX, STRICT
 from untorn.storage.recording import Operation, Trace
 from untorn.storage.variables import (
     NEVER,
@@ -123,10 +123,13 @@ class History(Ledger):
     intervals of crash points. A trace that grows can be advanced over further.
     """
 
-    def __init__(self, trace: Trace, *, profile: Profile = STRICT, sector: int = SECTOR, trash: bool = False) -> None:
+    def __init__(self, trace: Trace, *, profile: str = STRICT, sector: int = SECTOR, trash: bool = False) -> None:
         super().__init__(trace.image, sector=sector, trash=trash)
         self.trace = trace
-        self.profile = profile
+        self.in_order = profile == LINUX
+        """Whether names and metadata survive as a prefix of one order."""
+        self.keeps_new_names = profile == LINUX
+        """Whether fsync of a new file makes its names durable too."""
         self._births: dict[int, tuple[Variable, Version]] = {}
         """By inode that the trace made: its first name."""
         self._next = 0
@@ -188,7 +191,7 @@ class History(Ledger):
             kinds = DATA if operation.name == "fdatasync" else DATA | META
             self._settle(owner, kinds, operation, lambda version: version.completed < operation.issued)
             self._settle_blocks(operation)
-            if self.profile.keeps_new_names and operation.name == "fsync":
+            if self.keeps_new_names and operation.name == "fsync":
                 self._synced_new_names(operation, owner)
                 self._settle_names(operation)
 
@@ -265,7 +268,7 @@ class History(Ledger):
         content = self._cached[operation.inode]
         for index in indices:
             variable = Variable("sector", operation.inode, index)
-            ordered = self.profile.in_order and freed is not None and index * self.sector >= freed
+            ordered = self.in_order and freed is not None and index * self.sector >= freed
             self._add(operation, variable, content.sector(index, self.sector), torn=index in torn, ordered=ordered)
 
     def _add_size(self, operation: Operation) -> None:
@@ -275,7 +278,7 @@ class History(Ledger):
         chain = self._chains.get(variable)
         newest = chain[-1].value if chain else self._determined(variable)
         if size != newest or (chain and chain[-1].broken):
-            self._add(operation, variable, size, ordered=self.profile.in_order and operation.name != "pwritev")
+            self._add(operation, variable, size, ordered=self.in_order and operation.name != "pwritev")
 
     def _opened(self, operation: Operation) -> None:
         if operation.arguments[2]:
@@ -346,7 +349,7 @@ class History(Ledger):
 
     def _change(self, operation: Operation, variable: Variable, value: Value, twin: Version | None = None) -> Version:
         """A version of what the metadata order brings, if there is one."""
-        return self._add(operation, variable, value, twin, ordered=self.profile.in_order)
+        return self._add(operation, variable, value, twin, ordered=self.in_order)
 
     def _unlinked(self, operation: Operation) -> None:
         self._name(operation, operation.path, None)
@@ -360,7 +363,7 @@ class History(Ledger):
             return
         added = self._name(operation, target, operation.inode)
         removed = self._name(operation, source, None, twin=added)
-        if not self.profile.in_order:  # there both come at one place of the order
+        if not self.in_order:  # there both come at one place of the order
             self._renames.append(Rename(Variable("name", 0, source), removed, Variable("name", 0, target), added))
 
     def _name(self, operation: Operation, path: str, inode: int | None, twin: Version | None = None) -> Version:

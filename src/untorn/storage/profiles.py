@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from enum import StrEnum
+from typing import Final
 
 
-class Profile(NamedTuple):
-    """A set of rules: what one has that the other lacks."""
+class Profile(StrEnum):
+    """A set of rules, by the name that people give it."""
 
-    name: str
-    in_order: bool
-    """Whether names and metadata survive as a prefix of one order."""
-    keeps_new_names: bool
-    """Whether fsync of a new file makes its names durable too."""
-
-    def __str__(self) -> str:
-        return self.name
+    STRICT = "strict"
+    LINUX = "linux"
 
 
-STRICT: Final = Profile("strict", in_order=False, keeps_new_names=False)
-LINUX: Final = Profile("linux", in_order=True, keeps_new_names=True)
-PROFILES: Final = {profile.name: profile for profile in (STRICT, LINUX)}
+STRICT: Final = Profile.STRICT
+LINUX: Final = Profile.LINUX

@@ -19,7 +19,7 @@ GARBAGE: Final = bytes(range(256)) * (SECTOR // 256)
 Value = bytes | int | tuple[Any, ...] | None
 """Of a sector or attribute, of a size, time, owner or inode of a name, of several together, of nothing.
 
-None of a sector or a size says that the level below decides (see ``stacks``).
+None of a sector or a size says that the level below decides (see ``stacks``); at level 0 there is no such value.
 """
 
 LAYERED: Final = frozenset({"sector", "size"})
@@ -148,8 +148,8 @@ def stacks(variables: Iterable[Variable]) -> dict[Variable, list[tuple[Variable,
     """Who decides a variable: by the variable at level 0 the deciding ones, uppermost first, each with the place in
     its tuples (None where its value is no tuple).
 
-    What a crash leaves is the value of the first that says something: that is not None, and where it is a tuple has
-    something else than None in its place. The last one always does.
+    What a crash leaves is the value of the first that says something: has not None, there or in its place. The last
+    one of a sector or size always does.
     """
     found: dict[Variable, list[tuple[int, Variable, int | None]]] = {}
     for variable in variables:
@@ -167,7 +167,7 @@ def decided(stack: Iterable[tuple[Variable, int | None]], pick: Callable[[Variab
     """The value that a stack decides; ``pick`` is asked for a variable's value only where those above say nothing."""
     for variable, place in stack:
         value = pick(variable)
-        if value is not None and place is not None:
+        if place is not None:
             assert isinstance(value, tuple)
             value = value[place]
         if value is not None:
@@ -185,8 +185,6 @@ def apply(image: Image, variable: Variable, value: Value) -> None:
     What lies in levels is decided first (``decided``), and given by its variable at level 0.
     """
     joint = isinstance(variable.key, tuple)
-    if joint and value is None:
-        return
     for place, member in enumerate(members(variable)):
         one = value[place] if joint and isinstance(value, tuple) else value
         if member.kind == "name":
