@@ -21,9 +21,7 @@ def counted(workload: str, design: str, device: str = TAKES) -> Costs:
 
 
 @pytest.mark.parametrize("design", DESIGNS)
-def test_what_the_trace_says_is_what_the_design_itself_counts(
-    design: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_trace_says_is_what_the_design_itself_counts(design: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from untorn.compare import counting
     from untorn.compare.program import open_file
 
@@ -71,7 +69,10 @@ def test_a_combined_write_is_one_bio_only_where_the_whole_of_it_is_taken() -> No
 
 def test_a_program_asks_for_as_few_calls_as_the_limits_allow() -> None:
     whole = RWF_ATOMIC
-    assert list(calls_of(atomic(8 * K, 24 * K, PAGE), SIXTEEN)) == [Call(8 * K, PAGE, whole), Call(16 * K, 16 * K, whole)]
+    assert list(calls_of(atomic(8 * K, 24 * K, PAGE), SIXTEEN)) == [
+        Call(8 * K, PAGE, whole),
+        Call(16 * K, 16 * K, whole),
+    ]
     assert list(calls_of(atomic(8 * K, 24 * K, PAGE), ANY)) == [Call(8 * K, 24 * K, whole)]
     assert list(calls_of(atomic(0, 32 * K), SIXTEEN)) == [Call(0, 32 * K)]
     assert list(calls_of(plain(0, PAGE), ANY)) == [Call(0, PAGE)]

@@ -20,7 +20,7 @@ from untorn.explore.space import rules
 from untorn.storage.api import FileStat
 from untorn.storage.disk import Disk
 from untorn.storage.image import Content, Image, Inode
-from untorn.storage.persistence import Profile
+from untorn.storage.profiles import Profile
 from untorn.storage.recording import Trace
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.variables import Variable

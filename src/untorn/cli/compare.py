@@ -170,4 +170,3 @@ def _wrapped(text: str) -> None:
     indent = " " * (len(text) - len(text.lstrip()))
     for line in textwrap.wrap(text.strip(), WIDTH, initial_indent=indent, subsequent_indent=indent):
         say(line)
-

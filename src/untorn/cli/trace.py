@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Show each step of a few writes on their way to disk.")
-@click.option("--design", type=click.Choice(get_args(DesignName)), default="cow", show_default=True, help="Of the file.")
+@click.option(
+    "--design", type=click.Choice(get_args(DesignName)), default="cow", show_default=True, help="Of the file."
+)
 @click.option("--device", default="nvme-16k", show_default=True, metavar="NAME", help="A simulated device.")
 @JSON
 @click.option(

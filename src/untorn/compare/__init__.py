@@ -60,9 +60,7 @@ class Comparison:
         }
 
 
-def selection(
-    designs: Sequence[str], workloads: Sequence[str], devices: Sequence[str], *, quick: bool
-) -> Selection:
+def selection(designs: Sequence[str], workloads: Sequence[str], devices: Sequence[str], *, quick: bool) -> Selection:
     """What was asked for by name, and all of what was not; with ``quick`` a part of that which shows most."""
     return Selection(
         [name for name in DESIGNS if name in designs] or DESIGNS,

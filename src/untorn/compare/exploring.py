@@ -200,4 +200,3 @@ def _digest(target: Target, recording: Recording) -> bytes:
     """Of all that the search depends on; the device matters by what was written only."""
     parts = [(one.name, one.path, one.arguments, one.issued, one.completed) for one in recording.trace.operations]
     return xxh3_128_digest(repr((target.workload.name, target.design, target.played.taken, parts)).encode())
-

@@ -81,10 +81,6 @@ def cells(workload: str, design: str, devices: Sequence[str], count: int) -> lis
     explorer = Explorer(count=count)
     work = WORKLOADS[workload]
     return [
-        Cell(
-            workload, design, name, explorer.crashes(work, design, DEVICES[name]), costs(work, design, DEVICES[name])
-        )
+        Cell(workload, design, name, explorer.crashes(work, design, DEVICES[name]), costs(work, design, DEVICES[name]))
         for name in devices
     ]
-
-

@@ -327,9 +327,8 @@ class Log:
             self.syncs += 1
         if self._in_its_place():
             self._storage.unlink(self.path)
-        if self.slot is not None:
-            self._storage.sync_directory(os.path.dirname(self.path))
-            self.syncs += 1
+        self._storage.sync_directory(os.path.dirname(self.path))
+        self.syncs += 1
         self.close()
 
     def _unmark(self, slot: Slot) -> None:

@@ -82,7 +82,7 @@ ENTRIES: Final = (
         ("torn", "reordered"),
         (),
         "There is no safe program: with an fsync at the end of tpc_vote it still happens before that, when the "
-        "length at the end of a transaction is on the disk and its header is not. The header would have to be written last.",
+        "length at the end of a transaction is on the disk and its header is not. The header would have to come last.",
     ),
     Entry(
         Program("zodb-first-open", ("ZODB",)),
