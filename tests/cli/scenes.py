@@ -17,7 +17,7 @@ from untorn.log.log import log_path
 from untorn.log.ondisk import RECORDS_OFFSET
 
 PAGE = 4096
-COMMANDS = ("demo", "cp", "status", "check", "recover", "log", "explore", "probe")
+COMMANDS = ("demo", "cp", "status", "check", "recover", "log", "explore", "compare", "trace", "probe")
 
 
 def run(*arguments: str | Path) -> Result:

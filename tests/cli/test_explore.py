@@ -15,6 +15,7 @@ from tests.cli.scenes import run
 from untorn.cli.explore import Watch, progress_words
 from untorn.cli.explored import fields, lines, summary
 from untorn.explore.explorer import Budget, Progress
+from untorn.explore.library.script import stamp
 from untorn.explore.result import Result, Rung, Story
 from untorn.explore.search import Problem
 
@@ -47,6 +48,11 @@ def workload(directory):
     os.rename(directory / "settings.new", directory / "settings")
     if SYNC:
         sync_directory(directory)
+
+def recover(directory):
+    left = directory / "settings.new"
+    if left.exists() and left.stat().st_size:
+        left.unlink()
 
 def check(directory):
     found = (directory / "settings").read_text()
@@ -107,6 +113,8 @@ def test_json_has_everything_that_is_known(unsafe: Path) -> None:
     assert {field.name for field in dataclasses.fields(Story)} <= story.keys()
     assert (story["problem"]["kind"], story["problem"]["stage"]) == ("ValueError", "check")
     assert [operation["name"] for operation in found["operations"]].count("rename") == 1
+    lost = [file for file in story["files"] if file["path"].endswith("/settings")]
+    assert lost[0]["sectors"] == [["gone", 3], ["old", 1]]
 
 
 def test_a_number_of_states_with_more_digits_than_python_converts_is_told() -> None:
@@ -140,6 +148,18 @@ def test_nothing_is_kept_where_nothing_is_bad(safe: Path, tmp_path: Path) -> Non
 
     assert run("explore", "--jobs", "0", "--save", kept, safe).exit_code == 0
     assert not kept.exists()
+
+
+def test_a_report_is_written_beside_the_output(unsafe: Path, safe: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    result = run("explore", "--jobs", "0", "--report", report, unsafe, safe)
+
+    assert result.exit_code == 1
+    assert str(report) in result.stderr
+    text = report.read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert "half a file" in text
+    assert "Bad states found in 1 of 2 targets" in text
 
 
 # Which targets
@@ -205,6 +225,19 @@ def test_a_workload_that_raises_is_told_and_the_others_are_explored(tmp_path: Pa
     assert "unsafe: BAD" in both.stdout
 
 
+def test_a_workload_that_cannot_be_run_here_is_exit_code_3(tmp_path: Path) -> None:
+    path = tmp_path / "lacks.py"
+    path.write_text(
+        "from untorn.errors import UntornError\n"
+        "def workload(directory): raise UntornError('needs a moon')\n"
+        "def check(directory): pass\n"
+    )
+    result = run("explore", "--jobs", "0", path)
+
+    assert result.exit_code == 3
+    assert "needs a moon" in result.stderr
+
+
 # With what
 
 
@@ -228,6 +261,30 @@ def test_machines_of_dask_find_what_one_process_does(unsafe: Path, cluster: str)
     for found in (*alone, *together):
         del found["seconds"]
     assert together == alone
+
+
+def test_a_worker_that_dies_is_told_and_is_exit_code_3(safe: Path) -> None:
+    safe.write_text(safe.read_text() + "\ndef check(directory):\n    os._exit(9)\n")
+    result = run("explore", "--jobs", "1", safe)
+
+    assert result.exit_code == 3
+    assert "a worker died" in result.stderr
+
+
+def test_a_built_in_target_is_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = tmp_path / "kept.json"
+    monkeypatch.setattr("untorn.explore.library.targets.state_is_a_commit", refuse)
+    first = run("explore", "--jobs", "0", "--depth", "0", "--seed", "3", "--save", kept, "commits")
+    again = run("explore", "--replay", kept)
+
+    assert (first.exit_code, again.exit_code) == (1, 1)
+    assert again.stdout.split("bad state 1")[1] == first.stdout.split("bad state 1")[1]
+
+
+def refuse(found: bytes, *rest: object) -> None:
+    """A check that takes only the file as it was at first."""
+    if found[:2] != stamp(1, 2):
+        raise ValueError("changed")
 
 
 @pytest.fixture

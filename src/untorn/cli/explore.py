@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -21,6 +21,7 @@ from untorn.cli.explored import fields, lines, summary
 from untorn.cli.failures import BAD, ENVIRONMENT, FINE, INTERRUPTED, USAGE, worst
 from untorn.cli.output import Progress, emit, is_terminal, printable, progress, quoted, say, tell
 from untorn.cli.state import JSON
+from untorn.errors import UntornError
 
 if TYPE_CHECKING:
     from untorn.explore.explorer import Budget
@@ -95,10 +96,10 @@ def explore(
     if sum((bool(names), group is not None, replay is not None)) != 1:
         raise click.UsageError("name one or more TARGETs, or --all GROUP, or --replay FILE")
     for path in (report, save):
-        _check_writable(path)
+        check_writable(path)
     try:
         if report is not None:
-            _check_report()
+            check_report()
         if replay is not None:
             from untorn.explore import replay as replaying
 
@@ -140,12 +141,12 @@ class Outcome:
     """What came of all targets."""
 
     results: list[Result]
-    failed: bool = False
-    """Whether a target could not be explored at all."""
+    failures: list[int] = field(default_factory=list)
+    """Exit codes for targets that could not be explored at all."""
 
     @property
     def code(self) -> int:
-        code = worst([BAD if result.bad else FINE for result in self.results] + [USAGE if self.failed else FINE])
+        code = worst([BAD if result.bad else FINE for result in self.results] + self.failures)
         interrupted = any(result.interrupted for result in self.results)
         return INTERRUPTED if interrupted and code != BAD else code
 
@@ -210,9 +211,8 @@ def _explore(targets: Sequence[Target], effort: Effort, *, show: bool) -> Outcom
     outcome = Outcome([])
     with _executor(effort) as (executor, workers):
         for target in targets:
-            recording = _record(target)
+            recording = _record(target, outcome)
             if recording is None:
-                outcome.failed = True
                 continue
             with progress() as tick:
                 result = run(
@@ -229,7 +229,7 @@ def _explore(targets: Sequence[Target], effort: Effort, *, show: bool) -> Outcom
     return outcome
 
 
-def _record(target: Target) -> Recording | None:
+def _record(target: Target, outcome: Outcome) -> Recording | None:
     """The target's workload, run once; None if it cannot be, for a reason that was told."""
     import traceback
 
@@ -241,6 +241,7 @@ def _record(target: Target) -> Recording | None:
         frames = traceback.extract_tb(error.__traceback__)
         where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
         tell(f"{printable(target.name)}: its workload does not run: {_words(error)}{printable(where)}")
+        outcome.failures.append(ENVIRONMENT if isinstance(error, UntornError) else USAGE)
         return None
 
 
@@ -329,7 +330,7 @@ def _part(found: Found) -> float:
 # What becomes of the results
 
 
-def _check_writable(path: str | None) -> None:
+def check_writable(path: str | None) -> None:
     """Says before an hour of work that its outcome would have no place."""
     if path is None:
         return
@@ -340,7 +341,7 @@ def _check_writable(path: str | None) -> None:
         raise MissingError(f"{quoted(path)} cannot be written")
 
 
-def _check_report() -> None:
+def check_report() -> None:
     if importlib.util.find_spec("jinja2") is None:
         raise MissingError("--report needs a package: pip install 'untorn[report]'")
 
@@ -370,3 +371,5 @@ def _hand_over(outcome: Outcome, *, as_json: bool, shown: bool, report: str | No
         tell(f"the first bad state is in {quoted(save)}; to see it again: untorn explore --replay {quoted(save)}")
     elif save is not None:
         tell(f"no bad state, so nothing was written to {quoted(save)}")
+    elif bad is not None and shown and report is None:
+        tell("to keep this: --save FILE; to see it in pictures: --report FILE")

@@ -41,7 +41,7 @@ def work(result: Result) -> str:
 
 def _field(name: str, text: str) -> list[str]:
     return textwrap.wrap(
-        printable(text), WIDTH, initial_indent=f"  {name:<7}", subsequent_indent=" " * 9, break_on_hyphens=False
+        printable(text), WIDTH, initial_indent=f"  {name:<7}", subsequent_indent=" " * 11, break_on_hyphens=False
     )
 
 

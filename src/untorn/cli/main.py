@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
+from untorn.cli.compare import compare
 from untorn.cli.copy import cp
 from untorn.cli.demo import demo
 from untorn.cli.explore import explore
@@ -19,6 +20,7 @@ from untorn.cli.log import log
 from untorn.cli.output import printable, tell
 from untorn.cli.probe import probe
 from untorn.cli.state import check, recover, status
+from untorn.cli.trace import trace
 from untorn.errors import UntornError
 
 
@@ -75,7 +77,7 @@ def cli() -> None:
     """Buffered file writes that a crash cannot tear."""
 
 
-for command in (demo, cp, status, check, recover, log, explore, probe):
+for command in (demo, cp, status, check, recover, log, explore, compare, trace, probe):
     cli.add_command(command)
 
 

@@ -18,6 +18,25 @@ from typing import Any, Final, TextIO
 
 import click
 
+from untorn.report.text import plural, printable, size_of
+
+__all__ = [
+    "SCHEMA",
+    "WIDTH",
+    "Progress",
+    "emit",
+    "is_terminal",
+    "path_fields",
+    "plural",
+    "printable",
+    "progress",
+    "quoted",
+    "say",
+    "size_of",
+    "table",
+    "tell",
+]
+
 SCHEMA: Final = 1
 """Of the JSON that the readers print; it grows when a field goes or changes its meaning."""
 
@@ -41,13 +60,6 @@ def quoted(path: str) -> str:
             parts += [f"\\x{byte:02x}" for byte in os.fsencode(character)]
     # An escape takes at most two digits, so what follows it cannot be taken for a third.
     return "$'" + "".join(parts) + "'"
-
-
-def printable(text: str) -> str:
-    """A message with whatever a terminal would act on escaped; line breaks too."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def say(text: str = "") -> None:
@@ -80,18 +92,6 @@ def _plain(value: object) -> Any:
     if isinstance(value, Enum):
         return value.value
     raise TypeError(f"{type(value).__name__} has no place in JSON")
-
-
-def size_of(count: int) -> str:
-    """Bytes for people."""
-    power = min(max(count.bit_length() - 1, 0) // 10, 4)
-    unit = ("bytes", "KiB", "MiB", "GiB", "TiB")[power]
-    return f"{count / (1 << 10 * power):.1f}".removesuffix(".0") + f" {unit}"
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """``1 commit``, ``2 commits``; thousands set apart."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def table(rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()) -> list[str]:

@@ -93,7 +93,7 @@ def check(
     range_ = "" if (first, end) == (0, trace.now) else f", crash points {first} to {end} of {trace.now}"
     scope = (
         f"this trace and this schedule: {len(trace.operations)} operations{range_}",
-        "this model: " + (", ".join(f"{name} {value}" for name, value in sorted(rules.items())) or "no options"),
+        "this model: " + ", ".join(f"{name} {getattr(value, 'name', value)}" for name, value in sorted(rules.items())),
         f"crashes in recovery: {depth} deep" if depth else "no crash in recovery",
         "no digest collisions: of contents that never were in the cache together none has a digest that was asked for",
         "crash points that no legal set tells apart count once",

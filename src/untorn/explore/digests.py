@@ -27,7 +27,7 @@ class Digests:
     def __init__(self, unit: int) -> None:
         self._unit = unit
         self._found: dict[tuple[int, int, int], bytes] = {}
-        self._missing: set[tuple[int, int, int, int, bytes]] = set()
+        self._missing: set[tuple[int, int, int, int, bytes, tuple[tuple[int, int, int], ...]]] = set()
 
     def holds(self, data: bytes, digest: int, seed: int) -> bool:
         known = self._found.get((digest, seed, len(data)))
@@ -52,7 +52,7 @@ class Digests:
         """
         content = self._found.get((piece.digest, seed, piece.length))
         if content is None:
-            question = (piece.digest, seed, inode, start, data)
+            question = (piece.digest, seed, inode, start, data, tuple(open_sectors))
             if question in self._missing:
                 return None
             content = self._search(world, inode, start, data, open_sectors, piece, seed)

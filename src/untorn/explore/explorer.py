@@ -80,7 +80,7 @@ def explore(
     if recording is None:
         recording = recording_of(target.record())
     budget = budget or Budget()
-    result = Result(target.name, str(getattr(recording.options, "profile", "strict")), Rung.EXHAUSTIVE)
+    result = Result(target.name, recording.options.profile, Rung.EXHAUSTIVE)
     result.operations = brief(recording.trace.operations)
     progress = Progress(target.name, Rung.EXHAUSTIVE, budget=budget)
     work = Work(target, recording, depth, keep_going, seed)

@@ -135,28 +135,32 @@ class LazyContent(Content):
         if not data:
             return
         end = offset + len(data)
-        size = self.bounded(end)
+        # What stays behind the data in their last sector depends on where the file ends.
+        last = -(-end // self._unit) * self._unit
+        size = self.bounded(last if end < last and self.undecided(end, last) else end)
         if size < end:
             self._size = size
             if size < offset:
                 self._zero(size, offset)
-            elif size % self._unit and end // self._unit == size // self._unit:
-                self._keep(size // self._unit, 0, size % self._unit)
         for index in self.undecided(offset, end):
             start = index * self._unit
             low, high = max(offset - start, 0), min(end - start, self._unit)
-            if low or (high < self._unit and start + high < (size if size < end else end + 1)):
-                self._around(index, low, high)
+            stop = min(size - start, self._unit)
+            if low or high < stop:
+                self._around(index, low, high, stop)
+            else:
+                self.put_sector(index, bytes(self._unit))
             self._closed.add(index)
         self.put(offset, data)
         if size < end:
             self._size = end
             self.zero_tail()
 
-    def _around(self, index: int, low: int, high: int) -> None:
-        """Decides what a sector holds outside of [low, high), which is about to be written."""
-        around = self.ask_sector(index, lambda v: v[:low] + v[high:])
-        self.seen[index] = value = around[:low] + bytes(high - low) + around[low:]
+    def _around(self, index: int, low: int, high: int, stop: int) -> None:
+        """Decides what a sector holds outside of [low, high), which is about to be written, and before ``stop``."""
+        around = self.ask_sector(index, lambda v: v[:low] + v[high:stop])
+        value = around[:low] + bytes(high - low) + around[low:]
+        self.seen[index] = value = value + bytes(self._unit - len(value))
         self.put_sector(index, value)
 
     def _keep(self, index: int, low: int, high: int) -> None:
@@ -389,6 +393,11 @@ class LazyStat(FileStat):
                 variable, base = Variable(name.removesuffix("_ns"), inode.number), lambda: getattr(inode.base, name)
             self._fixed[name] = inode._world.ask(variable, _same, base)
         return self._fixed[name]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What travels to another process is what is decided."""
+        mode, gid, size, mtime = (self._fixed.get(name, 0) for name in ("mode", "gid", "size", "mtime_ns"))
+        return FileStat, (self.device, self.inode, mode, self.uid, gid, 0, size, mtime, self.birth_ns)
 
     @property
     def size(self) -> int:

@@ -21,6 +21,7 @@ from untorn.explore.known import Start, UndecidedError, newborn, only
 from untorn.explore.space import BELOW
 from untorn.geometry import SECTOR
 from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
+from untorn.storage.image import PAGE
 from untorn.storage.profiles import STRICT
 from untorn.storage.recording import Operation
 from untorn.storage.variables import GARBAGE, NEVER, Variable
@@ -62,6 +63,8 @@ class _File:
         self.kept: int = NEVER
         """What the start had from this byte on was cut off."""
         self.sectors: dict[int, bytes] = {}
+        self.pages: set[int] = set()
+        """Those that were written since the start, and not cut off."""
 
 
 class Sweep:
@@ -201,8 +204,20 @@ class Sweep:
         part: bytes = only(parts, f"sector {index} of inode {number}")
         return part
 
+    def _written(self, number: int) -> Iterable[int]:
+        """The sectors of all pages in which something was ever written and not cut off."""
+        file, per_page = self._file(number), PAGE // self._unit
+        pages = file.pages
+        if not file.born:
+            start = {index // per_page for index in self._start.sectors(number)}
+            end = min(file.kept, *self._start.sizes(number))
+            pages = pages.union(page for page in start if page * PAGE < end)
+        return (page * per_page + at for page in pages for at in range(per_page))
+
     def _put(self, operation: Operation, index: int, value: bytes, *, torn: bool) -> None:
-        self._file(operation.inode).sectors[index] = value
+        file = self._file(operation.inode)
+        file.sectors[index] = value
+        file.pages.add(index * self._unit // PAGE)
         self._add(operation, Variable("sector", operation.inode, index), value, torn=torn)
 
     def _resize(self, operation: Operation, size: int) -> None:
@@ -295,10 +310,9 @@ class Sweep:
     def _truncate(self, operation: Operation, size: int) -> None:
         number = operation.inode
         file, old = self._file(number), only(self._sizes(number), f"the size of inode {number}")
+        known = {v.key for v in self._pending.get(number, ()) if v.kind == "sector" and isinstance(v.key, int)}
         if size < old:
-            known = set(file.sectors).union(() if file.born else self._start.sectors(number))
-        else:  # nothing is cut; but what is not durable yet is written again
-            known = {v.key for v in self._pending.get(number, ()) if v.kind == "sector" and isinstance(v.key, int)}
+            known.update(self._written(number))
         for index in sorted(known):
             if size // self._unit <= index < -(-old // self._unit):
                 kept = min(max(size - index * self._unit, 0), self._unit)
@@ -309,6 +323,8 @@ class Sweep:
                     torn=0 < kept < self._unit and size < old,
                 )
         file.kept = min(file.kept, size)
+        if size <= old:
+            file.pages = {page for page in file.pages if page * PAGE < size}
         self._resize(operation, size)
 
     def _rename(self, operation: Operation, target: str) -> None:

@@ -89,9 +89,9 @@ def _inode_before(lazy: LazyInode, world: World, sectors: Sequence[int], unit: i
     assert isinstance(content, LazyContent)
     base = lazy.base.content
     sizes = world.possible(Variable("size", lazy.number), lambda v: v, lambda: base.size)
-    inode.content.size = min(sizes)
+    inode.content.truncate(min(sizes))
     for index in sectors:  # there may be something in each: a truncate that cuts it changes it
-        if index not in content.seen and index * unit < inode.content.size:
+        if index * unit < inode.content.size:
             inode.content.put_sector(index, _SOMETHING * (unit // SECTOR))
     for index, value in content.seen.items():
         inode.content.put_sector(index, value)

@@ -99,7 +99,7 @@ def run(path: str | Path) -> Result:
     if fingerprint(recording.trace) != saved["trace"]:
         raise UntornError(f"{target.name} does something else now than when {path} was saved: explore it anew")
     search = find(field_of(target, recording), Origin(tuple((tuple(p), index) for p, index in saved["origin"])))
-    result = empty_result(search, target.name, "strict")
+    result = empty_result(search, target.name, recording.options.profile)
     show_again(search, saved, result)
     return result
 

@@ -37,6 +37,40 @@ class Deviation:
     """(sectors that survived, sectors in all) of a torn write."""
 
 
+class Fate(StrEnum):
+    """What a crash left of one sector."""
+
+    SAME = "same"
+    """It was not open: what is durable is the newest."""
+    NEW = "new"
+    """What the program wrote last, though nothing promised it."""
+    OLD = "old"
+    """What was durable; newer content is lost."""
+    ZEROS = "zeros"
+    """Neither; the file is long enough, and the data did not come."""
+    GONE = "gone"
+    """The file ends before it, though it did neither in the cache nor durably."""
+    OTHER = "other"
+    """Neither; something in between."""
+    GARBAGE = "garbage"
+
+
+@dataclass
+class Survival:
+    """One file as a crash left it. A size is None where the name leads to no file."""
+
+    path: str
+    unit: int
+    """Bytes in a sector."""
+    size: int | None
+    newest: int | None
+    """Its size as the program had it."""
+    oldest: int | None
+    """Its size as it was durable."""
+    sectors: list[tuple[Fate, int]]
+    """Runs of sectors with the same fate, from the beginning of the file."""
+
+
 @dataclass
 class Story:
     """The shortest way to a bad state."""
@@ -55,6 +89,8 @@ class Story:
     """The story told, ready to print."""
     choices: dict[str, Any] = field(default_factory=dict)
     """What replays it."""
+    files: list[Survival] = field(default_factory=list)
+    """Those that the crash left otherwise than the program had them, or than they were durable."""
 
 
 @dataclass

@@ -20,7 +20,7 @@ from untorn.explore.target import Target
 from untorn.explore.world import Chooser, Question, Snapshot, World
 from untorn.storage.disk import Options
 from untorn.storage.persistence import History
-from untorn.storage.recording import Operation, Trace
+from untorn.storage.recording import STANDARD_LIBRARY, Operation, Trace
 from untorn.storage.simulated import SimulatedStorage
 
 Prefix = tuple[int, ...]
@@ -196,8 +196,8 @@ class Field:
 def problem_of(error: Exception, stage: str) -> Problem:
     """What an exception of recovery or check says."""
     frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1] if frames else None
-    place = f"{last.filename}:{last.lineno} in {last.name}" if last else ""
+    own = [one for one in frames if not one.filename.startswith(STANDARD_LIBRARY) or "-packages" in one.filename]
+    place = "".join(f"{one.filename}:{one.lineno} in {one.name}" for one in (own or frames)[-1:])
     return Problem(type(error).__name__, str(error), stage, place)
 
 

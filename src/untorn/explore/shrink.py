@@ -84,15 +84,16 @@ class Shrinker:
             if state is not None:
                 candidates.append(state)
         assert candidates, "the leaf is bad, and no state of it is"
-        best = min(candidates, key=lambda state: (self._weight(state), state.baseline is Baseline.OLDEST))
+        best = min(candidates, key=self._length)
         self.tries = 0
         best = self._earliest(best)
         best = self._fewest(best) or best
         assert self.bad(best) or self.tries >= _TRIES
         return Shrunk(best, self.problem, self.tries)
 
-    def _weight(self, state: State) -> tuple[int, int]:
-        return len(set(self.groups(state).values())), len(state.deviations)
+    def _length(self, state: State) -> tuple[int, bool, int]:
+        """Of a story: operations first. "This write was lost" says more than "nothing that was not synced is there"."""
+        return max(1, len(set(self.groups(state).values()))), state.baseline is Baseline.OLDEST, len(state.deviations)
 
     # Fewer deviations
 

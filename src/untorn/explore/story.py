@@ -11,6 +11,7 @@ from untorn.explore.result import Deviation, Story
 from untorn.explore.shrink import Shrinker, Shrunk
 from untorn.explore.space import Layer
 from untorn.explore.steer import Baseline, State
+from untorn.explore.survival import survivals
 from untorn.explore.world import Key
 from untorn.geometry import SECTOR
 from untorn.storage.recording import Operation, Site
@@ -40,7 +41,7 @@ def tell(shrinker: Shrinker, shrunk: Shrunk, *, crash: str = "power") -> Story:
     lines.append(f"Then {problem.stage} says: {problem.kind}: {problem.message}".rstrip(": "))
     return Story(
         kind, problem, crash, layers[0].starts[state.classes[0]], after[0],
-        [deviation for deviation, _ in deviations], "\n".join(lines),
+        [deviation for deviation, _ in deviations], "\n".join(lines), files=survivals(shrinker.search, state),
     )  # fmt: skip
 
 
@@ -116,6 +117,8 @@ def _deviations(shrinker: Shrinker, state: State) -> list[tuple[Deviation, int]]
             fate = "garbage"
         elif sectors is not None and 0 < sectors[0] < sectors[1] and fate == "lost":
             fate = "torn"
+        elif sectors is not None and fate == "early":
+            sectors = sectors[1] - sectors[0], sectors[1]
         result.append((Deviation(index, what, fate, site_of(operation.site), sectors), level))
     return result
 
@@ -195,5 +198,9 @@ def brief(operations: Sequence[Operation]) -> list[dict[str, Any]]:
             row["error"] = os.strerror(one.error)
         if one.name == "pwritev":
             row["offset"], row["length"] = one.arguments[0], len(one.arguments[1])
+        if one.name in ("rename", "link"):
+            row["target"] = one.arguments[0]
+        if one.name == "open":
+            row["created"] = one.arguments[2]
         result.append(row)
     return result

@@ -26,7 +26,9 @@ class Acknowledged(Protocol):
 class Target(Protocol):
     """A thing to explore. ``recover`` and ``check`` run many times and must do the same every time."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Names it in results."""
 
     def record(self) -> SimulatedStorage:
         """Runs the workload; the trace of the storage that it returns is what is cut off."""

@@ -132,9 +132,35 @@ class World:
         for key, place in self.stack(variable)[:1]:
             found = self.legal(key)
             value: Any = self.layers[key[0]].cells[key[1]].values[found[0]] if len(found) == 1 else BELOW
-            if value is not BELOW:
-                return value if place is None else value[place]
+            if value is not BELOW and value is not None:
+                return self._left(variable, key[0], value if place is None else value[place])
         return None
+
+    def _left(self, variable: Variable, level: int, value: Any) -> Any:
+        """What the crashes since have left of a value of layer ``level``: of a sector, what lay below the size."""
+        if variable.kind != "sector" or len(self.layers) == 1:
+            return value
+        stack = self.stack(Variable("size", variable.inode))
+        if not stack or stack[0][0][0] <= level:
+            return value  # no run since has changed the size, so nobody sees what lies beyond
+        kept = len(value)
+        assert isinstance(variable.key, int)
+        for crash in range(max(level, 0), len(self.layers) - 1):
+            size = self._size_at(stack, crash)
+            if size is not None:
+                kept = min(kept, max(size - variable.key * len(value), 0))
+        return value if kept == len(value) else value[:kept] + bytes(len(value) - kept)
+
+    def _size_at(self, stack: Sequence[tuple[Key, int | None]], crash: int) -> int | None:
+        """The size after the crash of a layer; None where nobody asked for it, and so nobody changed it either."""
+        for key, _ in stack:
+            if key[0] <= crash:
+                found = self.legal(key)
+                value = self.layers[key[0]].cells[key[1]].values[found[0]]
+                if len(found) > 1 or value is not BELOW:
+                    return value if len(found) == 1 else None
+        base = self.layers[0].trace.image.inodes.get(stack[0][0][1].inode)
+        return None if base is None else base.content.size
 
     # Deciding
 
@@ -164,7 +190,7 @@ class World:
                 chosen = self._decide(key, classes)
             if chosen is not BELOW:
                 return chosen
-        return classify(base())
+        return classify(self._left(variable, -1, base()))
 
     def possible(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> set[Any]:
         """Every class that the variable's value may have; decides nothing."""
@@ -174,7 +200,7 @@ class World:
         self, at: int, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]
     ) -> set[Hashable]:
         if at == len(self.stack(variable)):
-            return {classify(base())}
+            return {classify(self._left(variable, -1, base()))}
         classes = set(self._parted(at, variable, classify, base))
         if BELOW in classes:
             classes.remove(BELOW)
@@ -190,14 +216,14 @@ class World:
         classes: dict[Hashable, list[int]] = {}
         for index in self.legal(key):
             value = values[index]
-            if place is not None and value is not BELOW:
+            if place is not None and value is not BELOW and value is not None:  # None: no atomic write came
                 value = value[place]
             name: Hashable
             if value is BELOW or (value is None and variable.kind in LAYERED):
                 below = self._possible(at + 1, variable, classify, base)
                 name = below.pop() if len(below) == 1 else BELOW
             else:
-                name = classify(value)
+                name = classify(self._left(variable, key[0], value))
             classes.setdefault(name, []).append(index)
         return classes
 

@@ -270,7 +270,7 @@ class Log:
         )  # fmt: skip
         header, checksum = encode_record(record)
         start = payload_start(len(extents))
-        total = round_up(start + length, BLOCK)
+        total = record.total_length
         assert self.tail + total <= self.allocated, "appended without reservation"
         buffers = [(header + table).ljust(start, b"\0"), *payload, bytes(total - start - length)]
         if length < _SMALL * len(payload):

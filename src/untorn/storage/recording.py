@@ -57,7 +57,7 @@ from untorn.storage.image import Content, Image, Inode
 
 _UNTORN: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _HERE: Final = (os.path.join(_UNTORN, "storage", ""), os.path.join(_UNTORN, "explore", "interpose", ""))
-_LIBRARY: Final = (os.path.join(os.path.dirname(os.path.abspath(os.__file__)), ""), "<frozen ")
+STANDARD_LIBRARY: Final = (os.path.join(os.path.dirname(os.path.abspath(os.__file__)), ""), "<frozen ")
 _T = TypeVar("_T")
 
 
@@ -79,7 +79,7 @@ def call_site() -> Site | None:
         code = frame.f_code
         if not code.co_filename.startswith(_HERE) and not code.co_filename.endswith("_pyio.py"):
             here = (code.co_filename, frame.f_lineno, code.co_name)
-            if not code.co_filename.startswith(_LIBRARY) or "-packages" in code.co_filename:
+            if not code.co_filename.startswith(STANDARD_LIBRARY) or "-packages" in code.co_filename:
                 return Site(*here) if nearest is None else Site(*nearest, Site(*here))
             nearest = nearest or here
         frame = frame.f_back

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
 from typing import Any, Final
 
-from untorn.errors import UntornError
+from untorn.errors import UntornError, UntornWarning
 from untorn.explore.oracles import Content
 from untorn.frontends import api
 from untorn.frontends import file as file_module
@@ -30,7 +32,9 @@ class Script:
     """The machine, the handle if one is open, a model of the bytes, and every state that was ever committed.
 
     ``("begin", k)`` is acknowledged before the commit of state k may begin, ``("durable", k)`` when a durable one
-    has returned, ``("ordered", k)`` when one that only orders has.
+    has returned, ``("ordered", k)`` when one that only orders has. Between ``("closed", k)``, after a clean close or a
+    recovery, and ``("opened", k)`` the file is an ordinary one. ``("edit", k)`` and ``("edited", k)`` stand around what
+    another program wrote.
     """
 
     def __init__(self, initial: Content, **machine: Any) -> None:
@@ -49,6 +53,7 @@ class Script:
     def open(self, mode: str = "r+b", fault: Fault | None = None, **options: Any) -> None:
         """Begins a session with a small cache and log, unless told otherwise; ``fault`` counts from here."""
         options = {"folio_size": BLOCK, "cache_bytes": 64 * BLOCK, "log_bytes": 64 * BLOCK, **options}
+        self._tell("opened")
         if self.states[-1] is None:
             self._begin(b"")
         if mode[0] == "w":
@@ -67,15 +72,32 @@ class Script:
 
     def close(self) -> None:
         """A clean close, which commits."""
-        state = self._begin(self.content)
+        self._begin(self.content)
         self.file.close()
         self.file = None
-        self.machine.acknowledge(("durable", state))
+        self._tell("durable")
+        self._tell("closed")
+
+    def recover(self) -> None:
+        """What waits in a log goes home."""
+        api.recover(PATH, storage=self.machine)
+        self._tell("closed")
+
+    def discard(self) -> None:
+        """The file is taken as it is, without the commits that wait in its log."""
+        self.content = self.machine.read_file(PATH)
+        self.states.append(self.content)
+        self._tell("begin")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UntornWarning)
+            api.recover(PATH, discard=True, storage=self.machine)
+        self._tell("durable")
 
     def leave(self) -> None:
         """Leaves by an exception: what was not committed is rolled back."""
         self.file.__exit__(KeyError, KeyError(), None)
         self.file = None
+        self._tell("closed")
         self.content = self.states[-1] or b""
 
     def kill(self) -> None:
@@ -87,14 +109,12 @@ class Script:
             file._inode.forked()
         self._died = True
 
-    def fails(self, step: Callable[[], object]) -> None:
-        """A step that meets a fault; the session is over."""
+    def meets(self, step: Callable[[], object]) -> None:
+        """A step that may meet a fault or a refusal; then the session is over."""
         try:
             step()
         except (OSError, UntornError, ProcessDeath):
             self.kill()
-        else:
-            raise AssertionError("the fault did not come")
 
     def cut_power(self, choose: Choose) -> None:
         """The power fails, and of what was not synced only what is chosen stays. A new trace begins here.
@@ -111,10 +131,24 @@ class Script:
     def edit(self, content: bytes) -> None:
         """Another program writes the file, and what it wrote is the only state from then on."""
         self.states.append(content)
-        self.machine.acknowledge(("edit", len(self.states) - 1))
+        self._tell("edit")
         self.machine.another_process(EDITOR).write_file(PATH, content)
-        self.machine.acknowledge(("edited", len(self.states) - 1))
+        self._tell("edited")
         self.content = content
+
+    def scribble(self, content: bytes) -> None:
+        """Another program writes the file and does not sync; until we do, it may be anything."""
+        self.states.append(content)
+        self._tell("edit")
+        file = self.machine.another_process(EDITOR).open(PATH, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        file.write([content], 0)
+        file.close()
+        self.content = content
+
+    def commit_scribble(self) -> None:
+        """A durable commit that changes nothing acknowledges what the other program wrote."""
+        self.file.commit()
+        self._tell("edited")
 
     # Within a session
 
@@ -132,9 +166,9 @@ class Script:
 
     def commit(self, *, durable: bool = True) -> None:
         """One more transaction is over."""
-        state = self._begin(self.content)
+        self._begin(self.content)
         self.file.commit(durable=durable)
-        self.machine.acknowledge(("durable" if durable else "ordered", state))
+        self._tell("durable" if durable else "ordered")
         self.transactions += 1
 
     def rollback(self) -> None:
@@ -146,17 +180,22 @@ class Script:
         """A block of writes; the outermost one commits durably. With ``keep`` False it is rolled back."""
         content, depth = self.content, self.file.begin()
         yield
-        state = self._begin(self.content) if keep and depth == 1 else 0
+        commits = keep and depth == 1
+        if commits:
+            self._begin(self.content)
         self.file.end(depth, keep=keep)
         if not keep:
             self.content = content
-        elif depth == 1:
-            self.machine.acknowledge(("durable", state))
+        if commits:
+            self._tell("durable")
             self.transactions += 1
 
-    def _begin(self, content: bytes) -> int:
-        """State number of what is about to be committed."""
+    def _begin(self, content: bytes) -> None:
+        """What is about to be committed is the newest state."""
         if content != self.states[-1]:
             self.states.append(content)
-        self.machine.acknowledge(("begin", len(self.states) - 1))
-        return len(self.states) - 1
+        self._tell("begin")
+
+    def _tell(self, word: str) -> None:
+        """Acknowledges something of the newest state."""
+        self.machine.acknowledge((word, len(self.states) - 1))

@@ -29,9 +29,16 @@ class Library:
     size: int | None = _SEVERAL
     machine: dict[str, Any] = field(default_factory=dict)
     """Options of the simulated machine."""
+    depth: int = 1
+    """How many times recovery is itself cut off."""
     states: list[Content] = field(default_factory=list)
     """What was committed, in order; of the last recording."""
     transactions: int = 0
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What makes the same target again."""
+        return {"builtin": self.name, "machine": self.machine}
 
     def record(self) -> SimulatedStorage:
         script = Script(None if self.size is None else stamp(1, self.size), **self.machine)
@@ -67,8 +74,20 @@ class Read(Library):
             raise AssertionError("a reader saw another state than recovery installed")
 
 
+class Aside(Library):
+    """A log that cannot be this file's may be set aside."""
+
+    def recover(self, storage: SimulatedStorage) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UntornWarning)
+            super().recover(storage)
+
+    def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
+        state_is_a_commit(plain(storage, PATH, aside=True), self.states, acknowledged)
+
+
 class Created(Library):
-    """Recovered by opening the file to append, which makes it where it is missing."""
+    """Recovered by opening the file to append, which makes it where it is missing; a log that waits there goes aside."""
 
     def recover(self, storage: SimulatedStorage) -> None:
         with warnings.catch_warnings():
@@ -76,31 +95,48 @@ class Created(Library):
             api.open(PATH, "a+b", storage=storage).close()
 
     def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
-        state_is_a_commit(plain(storage, PATH), [state or b"" for state in self.states], acknowledged)
+        state_is_a_commit(plain(storage, PATH, aside=True), [state or b"" for state in self.states], acknowledged)
 
 
-class Edited(Library):
+class Edited(Aside):
     """Another program wrote the file: what it wrote stays, or is refused; it is never written over (I8)."""
 
     def recover(self, storage: SimulatedStorage) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UntornWarning)
-            try:
-                api.recover(PATH, storage=storage)
-            except ForeignEditError:
-                pass
+        try:
+            super().recover(storage)
+        except ForeignEditError:
+            pass
 
     def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
-        when = acknowledged(_edit)
-        if when == "before":
+        edit = acknowledged(_edit)
+        if edit is None:
             super().check(storage, acknowledged)
-        elif when == "after" and storage.read_file(PATH) != self.states[-1]:
+        elif edit and storage.read_file(PATH) != self.states[edit]:
             raise AssertionError("written over: the file does not hold what another program wrote")
 
 
-def _edit(told: Sequence[Any]) -> str:
-    words = {word for word, _ in told}
-    return "after" if "edited" in words else "during" if "edit" in words else "before"
+class Untouched(Library):
+    """After a clean close or a recovery any program reads the file, without untorn and after any crash (I6)."""
+
+    def recover(self, storage: SimulatedStorage) -> None:
+        pass
+
+    def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
+        closed = acknowledged(_closed)
+        if closed is not None and plain(storage, PATH) != self.states[closed]:
+            raise AssertionError("not plain: the file is not as it was closed")
+
+
+def _closed(told: Sequence[Any]) -> int | None:
+    """The number of the state as which the file was closed, None if it may be open."""
+    word, state = next((one for one in reversed(told) if one[0] in ("closed", "opened")), ("opened", 0))
+    return state if word == "closed" else None
+
+
+def _edit(told: Sequence[Any]) -> int | None:
+    """The number of the state that another program wrote, 0 if it was still writing, None if it had not begun."""
+    edits = dict(told)
+    return edits.get("edited", 0 if "edit" in edits else None)
 
 
 TARGETS: Final = (
@@ -117,8 +153,17 @@ TARGETS: Final = (
     Library("kills", workloads.kills),
     Library("deaths", workloads.deaths),
     Library("fails", workloads.fails),
+    Library("fails again", workloads.fails_again),
     Library("outages", workloads.outages),
     Library("no attributes", workloads.restarts, machine={"xattrs": False}),
     Edited("edited hot", workloads.edited_hot),
     Edited("edited open", workloads.edited_open),
+    Edited("edited early", workloads.edited_early),
+    Edited("takes over", workloads.takes_over),
+    Edited("takes over a new file", workloads.takes_over, None),
+    Untouched("closes", workloads.closes),
+    Aside("discards", workloads.discards),
+    Aside("discards without attributes", workloads.discards, machine={"xattrs": False}),
+    Aside("garbage", workloads.blocks, 4 * BLOCK, {"trash": True, "sector": BLOCK}, depth=0),
+    Library("4096", workloads.truncates, machine={"sector": 4096}),
 )

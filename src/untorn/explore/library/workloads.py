@@ -130,6 +130,15 @@ def reads(script: Script) -> None:
     script.close()
 
 
+def blocks(script: Script) -> None:
+    """Whole blocks only: what a sector that turns to garbage may not take with it is the commit before."""
+    script.open(log_bytes=12 * BLOCK)
+    for serial in range(8):
+        script.write(serial % 4 * BLOCK, BLOCK)
+        script.commit(durable=serial % 3 != 1)
+    script.close()
+
+
 def sessions(script: Script) -> None:
     """Handles one after the other, each closed cleanly, by a commit, by an exception, or with nothing done."""
     for serial in range(3):
@@ -169,28 +178,41 @@ def deaths(script: Script) -> None:
             script.write(nth * 50, 100)
             script.close()
 
-        script.fails(session)
+        script.meets(session)
     script.open()
     script.write(0, 10)
     script.close()
 
 
 def fails(script: Script) -> None:
-    """Syncs that fail, of the log and of home: the cache shows for ever what the disk may not hold."""
-    for nth in range(11):
+    """Syncs that fail, each in turn, of the log and of home: the cache shows what the disk may never hold."""
+    for nth in range(8):
+        _failing(script, nth)
+        script.open()
+        script.close()
 
-        def session(nth: int = nth) -> None:
-            script.open(fault=Fault(nth=nth, names=SYNCS, error=errno.EIO))
-            script.write(nth * 100, 700)
-            script.truncate(2 * BLOCK + nth)
-            script.commit(durable=False)
-            script.write(3 * BLOCK, 10)
-            script.close()
 
-        script.fails(session)
+def fails_again(script: Script) -> None:
+    """Syncs that fail in the recovery of what an earlier failure has left, or soon after."""
+    for nth in (3, 2, 0, 1, 4, 5, 6, 7, 8):
+        _failing(script, nth)
     script.open()
     script.write(0, 10)
     script.close()
+
+
+def _failing(script: Script, nth: int) -> None:
+    """A session whose sync number ``nth`` fails; it cuts and grows the file."""
+
+    def session() -> None:
+        script.open(fault=Fault(nth=nth, names=SYNCS, error=errno.EIO))
+        script.write(nth * 100, 700)
+        script.truncate(2 * BLOCK + nth)
+        script.commit(durable=False)
+        script.write(3 * BLOCK, 10)
+        script.close()
+
+    script.meets(session)
 
 
 def outages(script: Script) -> None:
@@ -242,4 +264,51 @@ def edited_open(script: Script) -> None:
     script.write(0, 600)
     script.commit()
     script.edit(stamp(2, 2 * BLOCK))
-    script.fails(script.close)
+    script.meets(script.close)
+
+
+def edited_early(script: Script) -> None:
+    """Another program writes the file after it was opened here and before anything was logged."""
+    script.open()
+    script.write(0, 600)
+    script.edit(stamp(2, 2 * BLOCK))
+    script.meets(script.commit)
+    script.kill()
+
+
+def closes(script: Script) -> None:
+    """Every way back to an ordinary file: close, rollback at the end, recovery; and one that had little to do."""
+    script.open()
+    script.write(0, 600)
+    script.close()
+    script.open()
+    script.write(0, 600)
+    script.leave()
+    script.open()
+    script.write(BLOCK, 600)
+    script.commit()
+    script.kill()
+    script.recover()
+    script.open()
+    script.write(BLOCK, 600)
+    script.kill()
+    script.recover()
+
+
+def discards(script: Script) -> None:
+    """Commits that wait in a log are given up, by the user's word, and must not come back."""
+    script.open()
+    script.write(0, 600)
+    script.commit()
+    script.write(BLOCK, 600)
+    script.commit()
+    script.kill()
+    script.discard()
+
+
+def takes_over(script: Script) -> None:
+    """A durable commit that changes nothing: what it acknowledges is another program's work, and was not synced."""
+    script.scribble(stamp(2, 2 * BLOCK))
+    script.open()
+    script.commit_scribble()
+    script.kill()

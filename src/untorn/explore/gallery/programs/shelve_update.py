@@ -5,12 +5,17 @@ from __future__ import annotations
 import dbm.dumb
 import shelve
 from pathlib import Path
+from typing import Any, Literal
 
 from untorn.explore.interpose import ack, acknowledged
 
 
+def opened(path: Path, flag: Literal["r", "c"]) -> shelve.Shelf[Any]:
+    return shelve.Shelf(dbm.dumb.open(str(path), flag))  # type: ignore[arg-type]  # as shelve itself does
+
+
 def put(path: Path, key: str, value: object) -> None:
-    with shelve.Shelf(dbm.dumb.open(str(path), "c")) as shelf:
+    with opened(path, "c") as shelf:
         shelf[key] = value
 
 
@@ -28,7 +33,7 @@ def check(dir: Path) -> None:
 
 
 def look(path: Path) -> None:
-    with shelve.Shelf(dbm.dumb.open(str(path), "r")) as shelf:
+    with opened(path, "r") as shelf:
         assert shelf["old"] == list(range(100)), "the old entry has another value"
         if acknowledged():
             assert shelf["new"] == list(range(200)), "the new entry has another value"

@@ -1,0 +1,173 @@
+"""``untorn compare``: every design of the debate on the same work, crashed, counted and timed."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Final, get_args
+
+import click
+
+from untorn.cli.explore import MissingError, check_report, check_writable
+from untorn.cli.failures import BAD, ENVIRONMENT, FINE
+from untorn.cli.output import WIDTH, emit, progress, quoted, say, size_of, table, tell
+from untorn.cli.state import JSON
+from untorn.frontends.modes import DesignName
+
+if TYPE_CHECKING:
+    from untorn.compare import Comparison
+    from untorn.compare.groups import Group
+    from untorn.compare.real import Real
+
+_HEAD: Final = ("design", "crash states", "calls", "bios", "atomic", "mean bio", "syncs", "bytes", "bits", "devices")
+
+
+@click.command(short_help="Run the designs side by side: crash them, count and time what they do.")
+@click.option("--design", "designs", multiple=True, type=click.Choice(get_args(DesignName)), help="Only this design.")
+@click.option("--workload", "workloads", multiple=True, metavar="NAME", help="Only this workload.")
+@click.option("--device", "devices", multiple=True, metavar="NAME", help="Only this simulated device.")
+@click.option("--list", "listing", is_flag=True, help="Name the workloads and devices.")
+@click.option("--quick", is_flag=True, help="A few workloads and devices, in some seconds.")
+@click.option("--simulated", is_flag=True, help="No real file systems.")
+@click.option("--jobs", type=click.IntRange(0), help="Processes; 0 for none but this one.  [default: one per core]")
+@JSON
+@click.option("--report", type=click.Path(dir_okay=False), metavar="FILE", help="Write a report with pictures, HTML.")
+@click.pass_context
+def compare(
+    ctx: click.Context, designs: tuple[str, ...], workloads: tuple[str, ...], devices: tuple[str, ...],
+    listing: bool, quick: bool, simulated: bool, jobs: int | None, as_json: bool, report: str | None,
+) -> None:  # fmt: skip
+    """Run the designs of atomic buffered writes side by side, on the same workloads.
+
+    On simulated devices the power is cut in every state of a short run, and a longer run is counted. As root, also on
+    XFS and ext4 on loop devices, where durable writes are timed. Exits with 1 if a page tore that a design had taken
+    as atomic.
+    """
+    from untorn import compare as comparing
+
+    if listing:
+        _list(as_json)
+        return
+    chosen = comparing.selection(designs, workloads, devices, quick=quick)
+    for kind, names, known in (("workload", workloads, comparing.WORKLOADS), ("device", devices, comparing.DEVICES)):
+        for name in names:
+            if name not in known:
+                raise click.UsageError(f"{quoted(name)}: no such {kind}; there are {', '.join(known)}")
+    if report is not None:
+        try:
+            check_writable(report)
+            check_report()
+        except MissingError as error:
+            tell(str(error))
+            ctx.exit(ENVIRONMENT)
+    with progress(lines=not as_json) as tick:
+        found = comparing.run(chosen, quick=quick, real=not simulated, jobs=jobs, progress=tick)
+    if as_json:
+        emit("compare", **found.fields())
+    else:
+        _print(found)
+    if report is not None:
+        from untorn.report.compared import page
+
+        with open(report, "w", encoding="utf-8") as file:
+            file.write(page(found))
+        tell(f"the report is in {quoted(report)}")
+    ctx.exit(BAD if found.broken else FINE)
+
+
+def _list(as_json: bool) -> None:
+    from untorn.compare import DEVICES, WORKLOADS
+
+    if as_json:
+        names = {name: workload.words for name, workload in WORKLOADS.items()}
+        emit("compare", workloads=names, devices=list(DEVICES))
+        return
+    say("workloads:")
+    for line in table([(name, workload.words) for name, workload in WORKLOADS.items()]):
+        say("  " + line)
+    say("devices:")
+    for device in DEVICES.values():
+        unit = f"{size_of(device.limits.unit_max)} whole" if device.limits.unit_max else "nothing whole but a sector"
+        edge = f", nothing across a multiple of {size_of(device.boundary)}" if device.boundary else ""
+        say(f"  {device.name:<16}{unit}{edge}")
+
+
+def _print(found: Comparison) -> None:
+    from untorn.compare import WORKLOADS
+    from untorn.compare.groups import groups
+
+    say("In simulation (no hardware here writes atomically):")
+    for name in dict.fromkeys(cell.workload for cell in found.cells):
+        say()
+        _wrapped(f"{name}: {WORKLOADS[name].words}")
+        if WORKLOADS[name].generated:
+            _wrapped(f"  {WORKLOADS[name].generated}")
+        rows = [_HEAD, *(_row(group) for group in groups(found.cells, name))]
+        for line in table(rows, numbers=(2, 3, 4, 5, 6, 7, 8)):
+            say("  " + line)
+    _legend(found)
+    _print_broken(found)
+    if found.real is not None:
+        say()
+        _print_real(found.real)
+    for answer in found.answers:
+        say()
+        _wrapped(answer.question)
+        _wrapped(f"  {answer.words} [{answer.basis}]")
+
+
+def _row(group: Group) -> tuple[str, ...]:
+    costs = group.costs
+    return (
+        group.design, group.verdict, f"{costs.calls}", f"{costs.bios}", f"{costs.atomic_bios}",
+        size_of(round(costs.mean_bio)), f"{costs.syncs}", f"{costs.bytes_per_byte:.2f}",
+        f"{costs.folio_bits}+{costs.file_bits}", group.devices,
+    )  # fmt: skip
+
+
+def _legend(found: Comparison) -> None:
+    say()
+    _wrapped(
+        "whole: no page that must not tear is torn in any state after a crash. refused: the design takes no such "
+        "atomic writes on this device, so they were plain. torn after a mix: only pages over which a plain write came "
+        "before the sync. bytes: to storage, for each byte of the program. bits: of state, for each folio + each file."
+    )
+    open_cells = [cell for cell in found.cells if cell.crashes.complete and not cell.crashes.certified]
+    if open_cells:
+        _wrapped(f"every state: as certified, but for the second count: {open_cells[0].crashes.uncertified}.")
+
+
+def _print_broken(found: Comparison) -> None:
+    for cell in found.cells:
+        if cell.broken:
+            say()
+            say(f"TORN: {cell.workload} in {cell.design} on {cell.device}")
+            for line in cell.crashes.story.splitlines():
+                say("  " + line)
+
+
+def _print_real(real: Real) -> None:
+    for system in real.systems:
+        if system.lacking:
+            say(f"{system.kind}: not measured: {system.lacking}")
+            continue
+        limits = system.limits
+        offered = f"{size_of(limits.unit_min)} to {size_of(limits.unit_max)}" if limits.unit_min else "none"
+        say(f"{system.kind} on a loop device, Linux {system.kernel}; atomic writes with direct I/O: {offered}")
+        rows = [("workload", "design", "durable writes", "atomic", "p50", "p99", "extents")]
+        rows += [
+            (
+                one.workload, one.design, f"{one.writes}", f"{one.taken} of {one.asked}", f"{one.p50_us:,.0f} us",
+                f"{one.p99_us:,.0f} us", "?" if one.extents is None else f"{one.extents}",
+            )
+            for one in real.timings
+            if one.file_system == system.kind
+        ]  # fmt: skip
+        for line in table(rows, numbers=(2, 3, 4, 5, 6)):
+            say("  " + line)
+
+
+def _wrapped(text: str) -> None:
+    indent = " " * (len(text) - len(text.lstrip()))
+    for line in textwrap.wrap(text.strip(), WIDTH, initial_indent=indent, subsequent_indent=indent):
+        say(line)
+

@@ -1,0 +1,83 @@
+"""``untorn trace``: each step of a few writes on their way to disk, as the kernel prints such things."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, get_args
+
+import click
+
+from untorn.cli.output import emit, printable, quoted, say, tell
+from untorn.cli.state import JSON
+from untorn.frontends.modes import DesignName
+
+if TYPE_CHECKING:
+    from untorn.compare.tracing import Line
+    from untorn.compare.workloads import Workload
+
+
+@click.command(short_help="Show each step of a few writes on their way to disk.")
+@click.option("--design", type=click.Choice(get_args(DesignName)), default="cow", show_default=True, help="Of the file.")
+@click.option("--device", default="nvme-16k", show_default=True, metavar="NAME", help="A simulated device.")
+@JSON
+@click.option(
+    "--perfetto", type=click.Path(dir_okay=False), metavar="FILE", help="Write a trace that ui.perfetto.dev opens."
+)
+@click.argument("work", metavar="WORKLOAD|FILE")
+def trace(design: str, device: str, as_json: bool, perfetto: str | None, work: str) -> None:
+    """Show each step of a workload's short form, or of the steps in FILE, on a simulated disk: the page cache's
+    folios with their flags, bios with theirs, syncs.
+
+    'untorn compare --list' names workloads and devices. A FILE has one step to a line: size BYTES, write OFFSET
+    LENGTH, atomic OFFSET LENGTH [UNIT], append LENGTH, sync.
+    """
+    from untorn.compare import DEVICES
+    from untorn.compare.perfetto import events
+    from untorn.compare.tracing import trace as traced
+
+    if device not in DEVICES:
+        raise click.UsageError(f"{quoted(device)}: no such device; there are {', '.join(DEVICES)}")
+    workload = _workload(work)
+    lines = traced(workload, design, DEVICES[device])
+    title = f"{workload.name} in {design} on {device}, simulated"
+    if perfetto is not None:
+        with open(perfetto, "w", encoding="utf-8") as file:
+            json.dump(events(lines, title), file)
+        tell(f"the trace is in {quoted(perfetto)}")
+    if as_json:
+        emit(
+            "trace", workload=workload.name, design=design, device=device, simulated=True,
+            steps=[line.fields() for line in lines],
+        )  # fmt: skip
+        return
+    say(printable(title))
+    for line in lines:
+        say(_words(line))
+
+
+def _workload(work: str) -> Workload:
+    from untorn.compare import WORKLOADS
+    from untorn.compare.tracing import StepsError, parse
+
+    if work in WORKLOADS:
+        return WORKLOADS[work]
+    if not os.path.exists(work):
+        raise click.UsageError(f"{quoted(work)}: no such file, and no workload; there are {', '.join(WORKLOADS)}")
+    with open(work, encoding="utf-8") as file:
+        try:
+            return parse(work, file.read())
+        except (StepsError, UnicodeDecodeError) as error:
+            raise click.UsageError(f"{quoted(work)}: {error}") from None
+
+
+def _words(line: Line) -> str:
+    """A line as trace events of the kernel look."""
+    where = f"offset={line.offset} len={line.length}" if line.length else ""
+    if line.is_call:
+        return f"{line.number:4} {line.event:<17}{where} {line.flags}".rstrip()
+    if line.folio >= 0:
+        facts = f"index={line.folio} flags={line.flags} blocks={line.blocks}"
+    else:
+        facts = " ".join(part for part in (line.target, where, line.flags) if part)
+    return f"{line.number:4}   {line.event:<15}{facts}".rstrip()

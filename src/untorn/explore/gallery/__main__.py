@@ -1,0 +1,5 @@
+"""``python -m untorn.explore.gallery > docs/gallery.md``."""
+
+from untorn.explore.gallery.page import page
+
+print(page(), end="")
