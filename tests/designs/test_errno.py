@@ -174,7 +174,7 @@ def test_a_write_that_cannot_read_in_the_rest_of_a_folio_leaves_nothing_dirty(de
 def test_a_reader_tells_the_limits_of_its_design() -> None:
     storage = machine()
     for design in ("folio-flag", "plain", "cow", "writethrough"):
-        with untorn.open(PATH, "rb", design=design, storage=storage) as reader, opened(machine(), design) as writer:  # type: ignore[arg-type]
+        with untorn.open(PATH, "rb", design=design, storage=storage) as reader, opened(machine(), design) as writer:
             assert reader.statx() == writer.statx()
             assert reader.read() == b"o" * 8 * FOLIO
 
