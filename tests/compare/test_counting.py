@@ -7,7 +7,7 @@ import pytest
 from untorn.compare.counting import Costs, costs
 from untorn.compare.devices import DEVICES
 from untorn.compare.program import DESIGNS, Call, calls_of, takes
-from untorn.compare.workloads import COMBINED, K, SYNC, WORKLOADS, append, atomic, plain
+from untorn.compare.workloads import COMBINED, SYNC, WORKLOADS, K, append, atomic, plain
 from untorn.storage.api import RWF_APPEND, RWF_ATOMIC, AtomicLimits
 
 PAGE = 8 * K

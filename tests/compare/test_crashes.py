@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import pytest
 
@@ -10,7 +10,7 @@ from untorn.compare.devices import DEVICES
 from untorn.compare.exploring import Crashes, Explorer, Verdict
 from untorn.compare.oracle import Known, Page, overwritten, stamped
 from untorn.compare.program import DESIGNS
-from untorn.compare.workloads import K, SYNC, WORKLOADS, Workload, atomic, plain
+from untorn.compare.workloads import SYNC, WORKLOADS, K, Workload, atomic, plain
 from untorn.geometry import SECTOR
 
 PAGE = 8 * K
@@ -19,7 +19,7 @@ TAKES = "nvme-16k"
 ATOMIC = tuple(design for design in DESIGNS if design != "plain")
 
 
-@lru_cache(maxsize=None)
+@cache
 def crashes(workload: str, design: str, device: str = TAKES) -> Crashes:
     return Explorer(count=0).crashes(WORKLOADS[workload], design, DEVICES[device])
 

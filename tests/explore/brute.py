@@ -20,7 +20,6 @@ from untorn.explore.space import rules
 from untorn.storage.api import FileStat
 from untorn.storage.disk import Disk
 from untorn.storage.image import Content, Image, Inode
-from untorn.storage.profiles import Profile
 from untorn.storage.recording import Trace
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.variables import Variable
@@ -106,7 +105,7 @@ def _frozen(image: Image) -> Hashable:
     return tuple(inodes), tuple(sorted(image.names.items()))
 
 
-def disks(trace: Trace, *, profile: Profile, sector: int, trash: bool) -> Iterator[tuple[int, Image]]:
+def disks(trace: Trace, *, profile: str, sector: int, trash: bool) -> Iterator[tuple[int, Image]]:
     """Every crash point of a trace with every disk that it may leave; the same disk may come more than once."""
     start = ImageStart(trace.image, sector)
     sweep = Sweep(trace.operations, start, trace.now, profile=profile, sector=sector, trash=trash)

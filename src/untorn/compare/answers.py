@@ -85,7 +85,9 @@ def _range(values: Sequence[float], form: str = "{:.2f}") -> str:
 def _flag(cells: Sequence[Cell], real: Real | None) -> Answer:
     answer = Answer("Is a page flag needed?", "", SIMULATED, ("design", "bits for each folio + file", "whole", "torn"))
     answer.bars_of = "bits of state for each folio"
-    without, with_flag, torn = [], [], []
+    without: list[str] = []
+    with_flag: list[str] = []
+    torn: list[str] = []
     for design in _designs(cells):
         took = _of(cells, design, _took)
         if not took:
@@ -158,9 +160,9 @@ def _mix(cells: Sequence[Cell], real: Real | None) -> Answer:
     bios = [one.costs.bios / other.costs.bios for one, other in mixed]
     volume = [one.costs.bytes / other.costs.bytes for one, other in mixed]
     answer.words = (
-        f"It makes writers wait: {_range([100 * part for part in early], '{:.0f}')} % of the bios go out inside a write call, before "
-        f"the sync. Against folio-flag the file takes {_range(bios)} times the bios and {_range(volume)} times the "
-        "bytes."
+        f"Writers wait: {_range([100 * part for part in early], '{:.0f}')} % of the bios go out inside a write "
+        f"call, before the sync. Against folio-flag the file takes {_range(bios)} times the bios and {_range(volume)} "
+        "times the bytes."
     )
     saved = [one for one, other in mixed if _whole(one) and not _whole(other)]
     if saved:
@@ -209,8 +211,8 @@ def _state(cells: Sequence[Cell], real: Real | None) -> Answer:
         answer.words = f"Yes, {bits} bits; with them all {len(mine)} combinations stayed whole."
     else:
         answer.words = (
-            f"No: not a bit, for a folio or a file, and all {len(mine)} combinations of workload and device were whole, "
-            "every one of them as a prefix of its commits"
+            f"No: not a bit, for a folio or a file, and all {len(mine)} combinations of workload and device were "
+            "whole, every one of them as a prefix of its commits"
         )
         answer.words += f"; {len(bare)} on a device without atomic writes." if bare else "."
         answer.words += " What it needs is the log's extent map, which is no part of the page cache."
@@ -255,7 +257,8 @@ def _optimised(mine: Sequence[Cell]) -> str:
     if not saved:
         return ""
     names = _names(_workloads(used))
-    return f" REQ_ATOMIC, where the log could be left out ({names}), saved {_range([100 * x for x in saved], '{:.1f}')} % of them."
+    part = _range([100 * one for one in saved], "{:.1f}")
+    return f" REQ_ATOMIC, where the log could be left out ({names}), saved {part} % of them."
 
 
 def _extents(real: Real | None, workload: str, design: str) -> str:
@@ -311,8 +314,8 @@ def _through(cells: Sequence[Cell], real: Real | None) -> Answer:
     volume = [one.costs.bytes / other.costs.bytes for one, other in pairs]
     worst = max(pairs, key=lambda pair: pair[0].costs.bytes / pair[1].costs.bytes)[0].workload
     answer.words = (
-        f"One bio for each call: against folio-flag {_range(bios)} times the bios and {_range(volume)} times the bytes, "
-        f"most in {worst}."
+        f"One bio for each call: against folio-flag {_range(bios)} times the bios and {_range(volume)} times the "
+        f"bytes, most in {worst}."
     )
     whole = sum(_whole(one) for one, _ in pairs)
     answer.words += f" {whole} of {len(pairs)} such combinations were whole, with no state in the cache."

@@ -54,9 +54,9 @@ def overwritten(page: Page, steps: Sequence[Step]) -> bool:
                 return False
             continue
         serial += 1
-        if serial > page.serial and not step.unit:
-            if step.offset < page.stop and page.start < step.offset + step.length:
-                return True
+        over = step.offset < page.stop and page.start < step.offset + step.length
+        if serial > page.serial and not step.unit and over:
+            return True
     return False
 
 

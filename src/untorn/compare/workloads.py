@@ -149,11 +149,11 @@ def _workloads() -> list[Workload]:
             8 << 20, long(_hot),
         ),
         Workload(
-            "checkpoint", "a PostgreSQL checkpoint: dirty 8 KiB pages in block order, neighbours as one write, one sync",
+            "checkpoint", "a PostgreSQL checkpoint: dirty 8 KiB pages in block order, neighbours in one write, a sync",
             8 * PAGE, (atomic(0, PAGE), atomic(2 * PAGE, 3 * PAGE, PAGE), atomic(7 * PAGE, PAGE), SYNC), 9 << 20,
             long(_checkpoint),
-            "generated, not recorded, by the pattern that PostgreSQL documents: BufferSync writes dirty buffers sorted "
-            "by file and block, io_combine_limit (128 KiB) bounds what is combined, and one fsync for each file follows",
+            "generated, not recorded, by the pattern that PostgreSQL documents: BufferSync writes dirty buffers in the "
+            "order of file and block, io_combine_limit (128 KiB) bounds what is combined, one fsync a file follows",
         ),
     ]  # fmt: skip
 

@@ -188,10 +188,7 @@ def _steps(cells: Sequence[Cell], designs: Sequence[str]) -> list[StepsPicture]:
 
 
 def _event(line: Line) -> Event:
-    if line.is_call:
-        lane = "program"
-    else:
-        lane = f"folio {line.folio}" if line.folio >= 0 else line.target or "home"
+    lane = f"folio {line.folio}" if line.folio >= 0 else "program" if line.is_call else line.target or "home"
     return Event(lane, _KINDS[line.event], line.number * 2, line.number * 2 + 1, _words(line), line.number)
 
 

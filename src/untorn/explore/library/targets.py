@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from untorn.errors import ForeignEditError, UntornWarning
+from untorn.errors import ForeignEditError, UntornWarning, UntrustedLogError
 from untorn.explore.library import workloads
 from untorn.explore.library.script import BLOCK, PATH, Script, stamp
 from untorn.explore.oracles import Content, plain, state_is_a_commit
 from untorn.explore.target import Acknowledged
 from untorn.frontends import api
+from untorn.log.log import log_path
 from untorn.storage.simulated import SimulatedStorage
 
 Workload = Callable[[Script], None]
@@ -84,6 +85,16 @@ class Aside(Library):
 
     def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
         state_is_a_commit(plain(storage, PATH, aside=True), self.states, acknowledged)
+
+
+class Discarded(Aside):
+    """The commits in the log were given up; a log that was half renamed is refused until one name of it is removed."""
+
+    def recover(self, storage: SimulatedStorage) -> None:
+        try:
+            super().recover(storage)
+        except UntrustedLogError:
+            storage.unlink(log_path(PATH))
 
 
 class Created(Library):
@@ -162,8 +173,8 @@ TARGETS: Final = (
     Edited("takes over", workloads.takes_over),
     Edited("takes over a new file", workloads.takes_over, None),
     Untouched("closes", workloads.closes),
-    Aside("discards", workloads.discards),
-    Aside("discards without attributes", workloads.discards, machine={"xattrs": False}),
+    Discarded("discards", workloads.discards),
+    Discarded("discards, no attributes", workloads.discards, machine={"xattrs": False}),
     Aside("garbage", workloads.blocks, 4 * BLOCK, {"trash": True, "sector": BLOCK}, depth=0),
     Library("4096", workloads.truncates, machine={"sector": 4096}),
 )
