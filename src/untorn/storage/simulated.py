@@ -16,22 +16,19 @@ from untorn.storage.api import FileStat, Storage
 from untorn.storage.disk import PATH_MAX, Disk, Options, Place, failure
 from untorn.storage.image import PAGE, Image, Inode
 from untorn.storage.persistence import History
-from untorn.storage.profiles import PROFILES
 from untorn.storage.recording import Operation, Trace
 from untorn.storage.simulated_file import SimulatedFile
 from untorn.storage.variables import Choose, newest
 
 
 class SimulatedStorage(Storage):
-    """One process on a simulated machine. Options as fields of :class:`Options`, by keyword; a profile also by name."""
+    """One process on a simulated machine. Options as fields of :class:`Options`, by keyword."""
 
     opened: type[SimulatedFile] = SimulatedFile
     """What an open file is."""
 
     def __init__(self, disk: Disk | None = None, process: int = 1, **options: Any) -> None:
         self.process = process
-        if isinstance(options.get("profile"), str):
-            options["profile"] = PROFILES[options["profile"]]
         self._disk = Disk(Image(), Options(**options)) if disk is None else disk
         self._history: History | None = None
 
