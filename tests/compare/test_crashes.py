@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import pytest
 
 from untorn.compare.devices import DEVICES
@@ -16,12 +14,12 @@ from untorn.geometry import SECTOR
 PAGE = 8 * K
 TAKES = "nvme-16k"
 """A device whose atomic writes are large enough for every page here."""
+EXPLORER = Explorer(count=0)
 ATOMIC = tuple(design for design in DESIGNS if design != "plain")
 
 
-@cache
 def crashes(workload: str, design: str, device: str = TAKES) -> Crashes:
-    return Explorer(count=0).crashes(WORKLOADS[workload], design, DEVICES[device])
+    return EXPLORER.crashes(WORKLOADS[workload], design, DEVICES[device])
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)

@@ -64,9 +64,9 @@ class Workload:
     """If it stands for something that was not recorded: by which pattern it was made."""
 
 
-def _random(unit: int, chance: Random) -> Steps:
+def _random(unit: int, every: int, chance: Random) -> Steps:
     pages = (8 << 20) // unit
-    return _synced([atomic(chance.randrange(pages) * unit, unit) for _ in range(192)], every=16)
+    return _synced([atomic(chance.randrange(pages) * unit, unit) for _ in range(192)], every)
 
 
 def _synced(steps: Sequence[Step], every: int) -> Steps:
@@ -114,16 +114,16 @@ def _workloads() -> list[Workload]:
     def long(make: Callable[[Random], Steps]) -> Steps:
         return make(Random(_SEED))
 
-    def at_random(unit: int) -> Workload:
-        short = (atomic(unit, unit), atomic(3 * unit, unit), SYNC, atomic(unit, unit), SYNC)
-        words = f"{unit // K} KiB pages at random, each an atomic write, with a sync now and then"
+    def at_random(unit: int, every: int, often: str) -> Workload:
+        short = _synced([atomic(page * unit, unit) for page in (1, 3, 1)], min(every, 2))
         return Workload(
-            f"random-{unit // K}k", words, 4 * unit, short, 8 << 20, long(lambda chance: _random(unit, chance))
-        )
+            f"random-{unit // K}k", f"{unit // K} KiB pages at random, each an atomic write, {often}", 4 * unit,
+            short if short[-1] is SYNC else (*short, SYNC), 8 << 20, long(lambda chance: _random(unit, every, chance)),
+        )  # fmt: skip
 
     return [
-        at_random(PAGE),
-        at_random(2 * PAGE),
+        at_random(PAGE, 16, "with a sync now and then"),
+        at_random(2 * PAGE, 1, "each with a sync of its own"),
         Workload(
             "combined", "8 KiB pages that must not tear, within writes of 128 KiB, as PostgreSQL combines them",
             COMBINED, (atomic(0, COMBINED, PAGE), SYNC), 8 << 20, long(_combined),
