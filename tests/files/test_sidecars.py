@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from pathlib import Path
@@ -30,6 +31,8 @@ from untorn.errors import (
 )
 from untorn.log.log import MARK
 from untorn.log.ondisk import RECORDS_OFFSET
+from untorn.storage.faulty import Fault, FaultyStorage
+from untorn.storage.simulated import SimulatedStorage
 
 HUGE = 1 << 60
 
@@ -181,3 +184,17 @@ def test_a_size_that_the_file_cannot_have_is_refused_before_the_file_is_touched(
     assert snapshot(path.parent) == before
     quietly(lambda: untorn.recover(path, discard=True))
     assert read(path) == OLD
+
+
+def test_a_log_whose_owner_cannot_be_set_does_not_stay() -> None:
+    storage = SimulatedStorage()
+    storage.write_file("/f", b"old")
+    faulty = FaultyStorage(storage, Fault(0, {"set_owner"}, error=errno.EIO))
+
+    file = untorn.open("/f", "r+b", storage=faulty)
+    with pytest.raises(OSError, match="Input/output"):
+        file.write(b"new")
+    file.close()
+
+    assert storage.listdir("/") == ["f"]
+    assert storage.read_file("/f") == b"old"

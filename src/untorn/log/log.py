@@ -156,6 +156,8 @@ class Log:
             file.set_owner(home.mode, home.uid, home.gid)
         except BaseException:
             file.close()
+            with suppress(OSError):  # an empty log harms nobody, but a clean close leaves nothing (I6)
+                self._storage.unlink(self.path)
             raise
         return file
 
