@@ -164,6 +164,7 @@ TARGETS: Final = (
     Library("kills", workloads.kills),
     Library("deaths", workloads.deaths),
     Library("fails", workloads.fails),
+    Library("fails in a cut", workloads.fails_cut),
     Library("fails again", workloads.fails_again),
     Library("outages", workloads.outages),
     Library("no attributes", workloads.restarts, machine={"xattrs": False}),

@@ -187,7 +187,15 @@ def deaths(script: Script) -> None:
 def fails(script: Script) -> None:
     """Syncs that fail, each in turn, of the log and of home: the cache shows what the disk may never hold."""
     for nth in range(8):
-        _failing(script, nth)
+        _failing(script, nth, grow=True)
+        script.open()
+        script.close()
+
+
+def fails_cut(script: Script) -> None:
+    """The sync of a checkpoint fails that made the file shorter."""
+    for nth in (3, 4, 5):
+        _failing(script, nth, grow=False)
         script.open()
         script.close()
 
@@ -195,21 +203,22 @@ def fails(script: Script) -> None:
 def fails_again(script: Script) -> None:
     """Syncs that fail in the recovery of what an earlier failure has left, or soon after."""
     for nth in (3, 2, 0, 1, 4, 5, 6, 7, 8):
-        _failing(script, nth)
+        _failing(script, nth, grow=True)
     script.open()
     script.write(0, 10)
     script.close()
 
 
-def _failing(script: Script, nth: int) -> None:
-    """A session whose sync number ``nth`` fails; it cuts and grows the file."""
+def _failing(script: Script, nth: int, *, grow: bool) -> None:
+    """A session whose sync number ``nth`` fails; it cuts the file, and may let it grow again."""
 
     def session() -> None:
         script.open(fault=Fault(nth=nth, names=SYNCS, error=errno.EIO))
         script.write(nth * 100, 700)
-        script.truncate(2 * BLOCK + nth)
+        script.truncate(len(script.content) - 1000 + nth)
         script.commit(durable=False)
-        script.write(3 * BLOCK, 10)
+        if grow:
+            script.write(3 * BLOCK, 10)
         script.close()
 
     script.meets(session)
