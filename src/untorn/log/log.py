@@ -16,6 +16,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from xxhash import xxh3_64_intdigest
