@@ -95,7 +95,6 @@ def test_the_names_are_listed() -> None:
 
 
 def test_the_report_is_one_sound_file_that_loads_nothing(tmp_path: Path) -> None:
-    pytest.importorskip("jinja2")
     path = tmp_path / "report.html"
     assert run(*QUICK, "--report", path).exit_code == 0
     text = path.read_text(encoding="utf-8")
@@ -113,7 +112,6 @@ def test_the_report_is_one_sound_file_that_loads_nothing(tmp_path: Path) -> None
 
 
 def test_a_report_of_a_broken_design_says_so_at_the_top() -> None:
-    pytest.importorskip("jinja2")
     from untorn.compare.matrix import cells
     from untorn.report.compared import page
 

@@ -81,9 +81,12 @@ def test_a_program_asks_for_as_few_calls_as_the_limits_allow() -> None:
 
 
 def test_a_page_of_an_odd_size_is_taken_by_copy_on_write_alone() -> None:
-    assert not takes(SIXTEEN, 12 * K)
-    assert takes(ANY, 12 * K)
-    assert not takes(AtomicLimits(), 4 * K)
+    for odd in (atomic(0, 12 * K), atomic(4 * K, PAGE), append(512, 4 * K)):
+        assert not takes(SIXTEEN, odd)
+        assert takes(ANY, odd)
+    assert takes(SIXTEEN, atomic(PAGE, PAGE))
+    assert not takes(AtomicLimits(), atomic(0, 4 * K))
+    assert not takes(ANY, plain(0, PAGE))
 
 
 def test_what_was_not_recorded_says_that_it_was_generated() -> None:

@@ -65,14 +65,13 @@ def test_an_append_comes_behind_what_was_written_before() -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("jump 1", "expected size"),
+        ("jump 512", "expected size"),
         ("write 4K", "expected size"),
         ("write 0 100", "100: sizes and offsets are multiples of 512"),
         ("write 0 1G", "'1G' is no number"),
         ("write -512 512", "'-512' is no number"),
         ("write 0 0", "a write has a length"),
-        ("atomic 4K 8K", "aligned to their size"),
-        ("atomic 0 8K 3K", "aligned to their size"),
+        ("atomic 0 8K 3K", "a multiple of the pages"),
         ("write 0 100M", "at most 64M"),
         ("sync\nsize 8K", "expected size"),
     ],

@@ -51,10 +51,13 @@ def open_file(path: str, design: str, storage: Storage | None = None, folio_size
     return untorn.open(path, "r+b", design=design, storage=storage, folio_size=folio_size)  # type: ignore[arg-type]
 
 
-def takes(limits: AtomicLimits, unit: int) -> bool:
-    """Whether pages of this size can be written atomically."""
-    allowed = limits.unit_min == 1 or not unit & (unit - 1)
-    return bool(limits.unit_min) and allowed and limits.unit_min <= unit <= limits.unit_max
+def takes(limits: AtomicLimits, step: Step) -> bool:
+    """Whether the pages of the step that must not tear can be written atomically."""
+    unit = step.unit
+    if not limits.unit_min <= unit <= limits.unit_max or not unit:
+        return False
+    natural = not unit & (unit - 1) and step.offset % unit == 0
+    return natural or limits.unit_min == 1
 
 
 def calls_of(step: Step, limits: AtomicLimits) -> Iterator[Call]:
@@ -63,7 +66,7 @@ def calls_of(step: Step, limits: AtomicLimits) -> Iterator[Call]:
         yield Call(0, 0)
         return
     flags = RWF_APPEND if step.kind == "append" else 0
-    if not step.unit or not takes(limits, step.unit):
+    if not takes(limits, step):
         yield Call(step.offset, step.length, flags)
     elif limits.unit_min == 1:  # any size at any offset
         yield Call(step.offset, step.length, flags | RWF_ATOMIC)
@@ -84,7 +87,7 @@ def play(
             played.writes.append((len(played.writes) + 1, step))
             played.user_bytes += step.length
             played.asked += bool(step.unit)
-            played.taken += bool(step.unit) and takes(limits, step.unit)
+            played.taken += takes(limits, step)
         for call in calls_of(step, limits):
             if told is not None:
                 told(call)

@@ -124,8 +124,8 @@ def parse(name: str, text: str) -> Workload:
 def _end(steps: Iterable[Step]) -> int:
     """Where the last write ends, if it is one that can be done."""
     *_, step = steps or [SYNC]
-    if step.kind != "sync" and (step.length <= 0 or (step.unit and (step.length | step.offset) % step.unit)):
-        raise StepsError("a write has a length, and pages that must not tear are aligned to their size")
+    if step.kind != "sync" and (not step.length or (step.unit and step.length % step.unit)):
+        raise StepsError("a write has a length, which is a multiple of the pages in it that must not tear")
     return step.offset + step.length
 
 
