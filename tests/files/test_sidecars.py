@@ -189,7 +189,7 @@ def test_a_size_that_the_file_cannot_have_is_refused_before_the_file_is_touched(
 def test_a_log_whose_owner_cannot_be_set_does_not_stay() -> None:
     storage = SimulatedStorage()
     storage.write_file("/f", b"old")
-    faulty = FaultyStorage(storage, Fault(nth=0, names={"set_owner"}, error=errno.EIO))
+    faulty = FaultyStorage(storage, Fault(nth=0, names={"set_owner"}, onwards=True, error=errno.EIO))
 
     file = untorn.open("/f", "r+b", storage=faulty)
     with pytest.raises(OSError, match="Input/output"):
