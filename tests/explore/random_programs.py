@@ -26,7 +26,9 @@ _names = st.sampled_from(NAMES)
 _offsets = st.sampled_from([0, 1, 100, 400, 512, 700, 1024, 1500])
 _lengths = st.sampled_from([1, 50, 112, 512, 600, 1024])
 _fills = st.sampled_from(b"AXYZ")
-_write = st.tuples(st.just("write"), _names, _offsets, _lengths, _fills, st.sampled_from([0, 0, 0, RWF_DSYNC, RWF_SYNC]))
+_write = st.tuples(
+    st.just("write"), _names, _offsets, _lengths, _fills, st.sampled_from([0, 0, 0, RWF_DSYNC, RWF_SYNC])
+)
 _truncate = st.tuples(st.just("truncate"), _names, _offsets)
 _change = st.one_of(
     _write, _write, _truncate,
@@ -68,15 +70,14 @@ _log = st.one_of(
     st.just(("tell",)),
 )
 logs = st.lists(_log, min_size=2, max_size=6)
-verifiers = st.lists(
-    st.one_of(
-        st.tuples(st.just("verify"), st.integers(0, 20)),
-        st.tuples(st.just("verify"), st.integers(0, 20)),
-        st.tuples(st.just("read"), st.just("/a"), _offsets, _lengths),
-        st.just(("observe", "/a")),
-    ),
-    min_size=1, max_size=5,
-)  # fmt: skip
+_verify = st.one_of(
+    st.tuples(st.just("verify"), st.integers(0, 20)),
+    st.tuples(st.just("verify"), st.integers(0, 20)),
+    st.tuples(st.just("read"), st.just("/a"), _offsets, _lengths),
+    st.just(("observe", "/a")),
+)
+verifiers = st.lists(_verify, min_size=1, max_size=5)
+log_writers = st.lists(st.one_of(_log, _verify), min_size=2, max_size=4)
 looks = st.sampled_from(["all", "names", "nothing"])
 
 

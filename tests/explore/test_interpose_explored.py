@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from untorn.explore import ack, acknowledged
+from untorn.explore import UnseenAccessError, ack, acknowledged
 from untorn.explore.explorer import explore
 from untorn.explore.module import FunctionTarget
 
@@ -68,7 +68,5 @@ def swallows_a_refusal(directory: Path) -> None:
 
 @pytest.mark.parametrize("bad_check", [starts_a_process, swallows_a_refusal])
 def test_a_check_that_cannot_be_explored_is_refused_and_no_bad_state(bad_check: Callable[[Path], None]) -> None:
-    result = explore(FunctionTarget("refused", prepare=prepare, workload=synced, check=bad_check))
-    assert not result.bad
-    assert not result.certified
-    assert "cannot be explored: subprocess.Popen" in result.refusal
+    with pytest.raises(UnseenAccessError, match=r"subprocess\.Popen"):
+        explore(FunctionTarget("refused", prepare=prepare, workload=synced, check=bad_check))

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from untorn.explore.account import RefusedError
 from untorn.explore.certificate import Search, check
-from untorn.explore.interpose.errors import UnseenAccessError
 from untorn.explore.ladder import is_complete, rungs
 from untorn.explore.replay import pack
 from untorn.explore.result import Result, Rung, Story
@@ -74,7 +73,8 @@ def explore(
     ``seed``: of the samples that are taken when the budget ends the search.
     ``depth``: how many times recovery is itself cut off, one in the other. ``keep_going``: go on after the first
     bad state. ``executor``: any of concurrent.futures, with so many ``workers``; without one all runs here.
-    KeyboardInterrupt ends the search and gives what was found by then.
+    KeyboardInterrupt ends the search and gives what was found by then. UnseenAccessError if the target does what the
+    explorer cannot see.
     """
     started = time.monotonic()
     if recording is None:
@@ -96,8 +96,6 @@ def explore(
         result.refusal = "interrupted"
     except NondeterminismError as error:
         result.refusal = f"not deterministic: {error}"
-    except UnseenAccessError as error:
-        result.refusal = f"recovery or check does what cannot be explored: {error}"
     try:
         exploration.tell(crash)
     except KeyboardInterrupt:  # what is bad stays bad without its story

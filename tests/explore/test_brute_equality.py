@@ -1,0 +1,275 @@
+"""What the lazy search comes to is what comes out of every state, one by one; and the search is certified.
+
+Every comparison is of what recovery saw, what a look afterwards shows and what had been told to the world before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from xxhash import xxh3_64_intdigest
+
+from tests.explore.brute import Case, See, TooManyError, brutally, certified, compare, lazily
+from tests.explore.random_programs import (
+    Step,
+    case,
+    log_writers,
+    logs,
+    look_at_all,
+    looks,
+    readers,
+    verifiers,
+    workloads,
+    writers,
+)
+from untorn.errors import UntornError
+from untorn.explore import world
+from untorn.explore.account import RefusedError
+from untorn.frontends import api
+from untorn.storage.api import Piece
+from untorn.storage.simulated import SimulatedStorage
+
+SECTOR = 512
+DEVICES = [{}, {"sector": 4096}, {"trash": True}]
+
+
+def compare_if_small(the_case: Case, *, depth: int = 0, limit: int = 2500) -> None:
+    try:
+        compare(the_case, depth=depth, limit=limit)
+    except TooManyError:
+        pass  # about one example in a hundred
+
+
+# Random programs
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@settings(max_examples=120, deadline=None)
+@given(workloads, st.one_of(readers, writers), looks)
+def test_random_programs_come_to_what_their_crashes_leave(
+    device: dict[str, Any], work: list[Step], reader: list[Step], look: str
+) -> None:
+    compare_if_small(case(work, reader, look, **device))
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@settings(max_examples=40, deadline=None)
+@given(workloads, writers, looks)
+def test_random_recoveries_that_are_cut_off_come_to_what_both_crashes_leave(
+    device: dict[str, Any], work: list[Step], writer: list[Step], look: str
+) -> None:
+    compare_if_small(case(work, writer, look, **device), depth=1)
+
+
+@settings(max_examples=120, deadline=None)
+@given(logs, verifiers, st.sampled_from(["names", "nothing"]))
+def test_random_logs_that_are_verified_come_to_what_their_crashes_leave(
+    work: list[Step], verifier: list[Step], look: str
+) -> None:
+    compare_if_small(case(work, verifier, look))
+
+
+@settings(max_examples=40, deadline=None)
+@given(logs, log_writers, looks)
+def test_random_logs_that_recovery_verifies_and_writes_come_to_what_both_crashes_leave(
+    work: list[Step], writer: list[Step], look: str
+) -> None:
+    compare_if_small(case(work[:4], writer, look), depth=1)
+
+
+# Programs without our library
+
+
+def rename_over(machine: SimulatedStorage) -> None:
+    """A new file takes the place of an old one, and a third goes."""
+    machine.write_file("/f", b"old" * 300, {"user.a": b"1"})
+    machine.write_file("/old", b"gone")
+    file = machine.open("/f.new", os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    file.write([b"new" * 300], 0)
+    file.setxattr("user.a", b"2")
+    file.fsync()
+    machine.rename("/f.new", "/f")
+    machine.acknowledge("renamed")
+    machine.unlink("/old")
+    machine.sync_directory("/")
+    machine.acknowledge("durable")
+
+
+def no_recovery(storage: SimulatedStorage, see: See) -> None:
+    """Nothing is done."""
+
+
+def tidy(storage: SimulatedStorage, see: See) -> None:
+    """What was left of a rename goes, and the old file is marked."""
+    if "f.new" in storage.listdir("/"):
+        storage.rename("/f.new", "/spare")
+        storage.unlink("/spare")
+    file = storage.open("/f", os.O_RDWR)
+    see(file.getxattr("user.a"))
+    file.setxattr("user.seen", b"yes")
+    file.fsync()
+    storage.sync_directory("/")
+
+
+RECORD = 64 + SECTOR
+
+
+def log_of_records(machine: SimulatedStorage) -> None:
+    """Records with a digest in front, appended with O_APPEND; told when they are durable."""
+    machine.write_file("/log", b"")
+    file = machine.open("/log", os.O_RDWR | os.O_APPEND)
+    for serial in range(3):
+        payload = bytes([65 + serial]) * SECTOR
+        header = xxh3_64_intdigest(payload).to_bytes(8, "little").ljust(64, b"\0")
+        file.write([header, payload], 0)
+        if serial != 1:
+            file.fdatasync()
+            machine.acknowledge(serial)
+
+
+def replay(storage: SimulatedStorage, see: See) -> None:
+    """As many records as are whole; what follows is cut off."""
+    file = storage.open("/log", os.O_RDWR)
+    see(tuple(file.observe(0, 3 * RECORD, SECTOR, any)))
+    at = 0
+    while True:
+        header = file.read(8, at)
+        if len(header) < 8 or not file.verify(at + 64, [Piece(SECTOR, int.from_bytes(header, "little"))], 0):
+            break
+        see(file.read(1, at + 64))
+        at += RECORD
+    file.truncate(at)
+    file.fsync()
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize(
+    ("work", "recovery"), [(rename_over, no_recovery), (rename_over, tidy), (log_of_records, replay)]
+)
+def test_plain_programs_come_to_what_their_crashes_leave(
+    work: Callable[[SimulatedStorage], None], recovery: Callable[..., None], depth: int, device: dict[str, Any]
+) -> None:
+    machine = SimulatedStorage(**device)
+    machine.make_directory("/d")
+    work(machine)
+    compare(Case(machine, recovery, look_at_all), depth=depth, limit=100_000)
+
+
+# Our library
+
+
+def commits(machine: SimulatedStorage) -> None:
+    file = api.open("/f", "r+b", storage=machine, folio_size=4096, log_bytes=1 << 18, cache_bytes=1 << 18)
+    file.write(b"new" * 300)
+    file.flush()
+    machine.acknowledge("first")
+    file.truncate(700)
+    file.pwrite(b"x" * 60, 650)
+    file.flush()
+    machine.acknowledge("second")
+    file.close()
+    machine.acknowledge("closed")
+
+
+def rolled_back(machine: SimulatedStorage) -> None:
+    file = api.open("/f", "r+b", storage=machine, folio_size=4096, log_bytes=1 << 18, cache_bytes=1 << 18)
+    file.write(b"kept")
+    file.commit(durable=False)
+    file.write(b"forgotten")
+    file.rollback()
+    file.close()
+
+
+def dies(machine: SimulatedStorage) -> None:
+    """The process dies between two commits; the next one recovers and goes on."""
+    file = api.open("/f", "r+b", storage=machine, folio_size=4096, log_bytes=1 << 18, cache_bytes=1 << 18)
+    file.write(b"one" * 200)
+    file.commit(durable=False)
+    machine.kill_process()
+    with contextlib.suppress(OSError):
+        file.close()  # what a dead process has open is closed already
+    api.recover("/f", storage=machine)
+    machine.acknowledge("recovered")
+
+
+def created(machine: SimulatedStorage) -> None:
+    machine.unlink("/f")
+    machine.sync_directory("/")
+    with api.open("/f", "w+b", storage=machine, folio_size=4096, log_bytes=1 << 18, cache_bytes=1 << 18) as file:
+        file.write(b"all new" * 100)
+
+
+def recover(storage: SimulatedStorage, see: See) -> None:
+    try:
+        api.recover("/f", storage=storage)
+        see(storage.read_file("/f"))
+    except UntornError as error:
+        see(type(error).__name__)
+
+
+@pytest.mark.parametrize("device", DEVICES[:2], ids=str)
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize("work", [commits, rolled_back, dies, created])
+def test_the_library_comes_to_what_its_crashes_leave(
+    work: Callable[[SimulatedStorage], None], depth: int, device: dict[str, Any]
+) -> None:
+    machine = SimulatedStorage(**device)
+    machine.write_file("/f", b"old!" * 200)
+    work(machine)
+
+    def names(storage: SimulatedStorage) -> Hashable:
+        return tuple(storage.listdir("/"))
+
+    compare(Case(machine, recover, names), depth=depth, limit=100_000)
+
+
+# That a fault would be seen
+
+
+def legal_without_the_newest(self: world.World, key: world.Key) -> list[int]:
+    """A fault: the newest value is forgotten where there are three."""
+    found = LEGAL(self, key)
+    return found[:2] if len(found) > 2 else found
+
+
+LEGAL = world.World.legal
+
+
+def torn_case() -> Case:
+    machine = SimulatedStorage()
+    machine.make_directory("/d")
+    machine.write_file("/f", b"A" * 1024)
+    file = machine.open("/f", os.O_RDWR)
+    file.write([b"B" * 1024], 0)
+    file.write([b"C" * 1024], 0)
+    return Case(machine, no_recovery, look_at_all)
+
+
+def test_a_search_that_forgets_a_value_is_seen_by_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    compare(torn_case())
+    monkeypatch.setattr(world.World, "legal", legal_without_the_newest)
+    broken = torn_case()
+    quick, search = lazily(broken)
+    assert brutally(broken) - quick
+    with pytest.raises(RefusedError, match="not the legal values"):
+        certified(broken, search)
+
+
+def test_a_recovery_that_looks_past_its_storage_is_seen_only_here() -> None:
+    """The certificate trusts that runs stand for all their values; this comparison does not."""
+
+    def cheat(storage: SimulatedStorage, see: See) -> None:
+        see(getattr(storage, "lazy", None) is None)
+
+    machine = torn_case().machine
+    cheating = Case(machine, cheat, lambda storage: None)
+    quick, search = lazily(cheating)
+    assert brutally(cheating) != quick
+    assert certified(cheating, search).recoveries == 1
