@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from untorn.compare import mounts, real
+from untorn.compare import real
 from untorn.compare.mounts import LackingError, extents, mounted
 
 
@@ -24,7 +24,7 @@ def test_without_root_it_is_skipped_with_the_reason(monkeypatch: pytest.MonkeyPa
 
 def test_without_the_tools_it_is_skipped_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(mounts.shutil, "which", lambda program: None)
+    monkeypatch.setattr("shutil.which", lambda program: None)
     with pytest.raises(LackingError, match=r"^mkfs\.xfs is not installed$"), mounted("xfs"):
         pass
 
@@ -38,7 +38,7 @@ def test_extents_of_a_file_of_one_piece_are_told_or_nothing_is(tmp_path: Path) -
 @pytest.mark.needs_root
 def test_durable_writes_are_timed_and_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(mounts.tempfile, "tempdir", None)
+    monkeypatch.setattr("tempfile.tempdir", None)
     found = real.measure(["hot"], ["plain", "writethrough", "cow"], writes=4, progress=quiet)
     if any(system.lacking for system in found.systems):
         pytest.skip("; ".join(system.lacking for system in found.systems if system.lacking))

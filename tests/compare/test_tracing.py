@@ -85,16 +85,15 @@ def test_what_cannot_be_read_is_refused_with_its_line(line: str, reason: str) ->
 def test_the_perfetto_file_is_sound(design: str) -> None:
     found = json.loads(json.dumps(events(traced(design), "title")))["traceEvents"]
     threads = {one["tid"] for one in found if one["name"] == "thread_name"}
-    begun: set[int] = set()
+    begun: set[tuple[str, str, int]] = set()
     for one in found:
         assert one["pid"] == 1
         assert one["ph"] in "MXibeC"
         assert one["ph"] in "MC" or (one["tid"] in threads and one["ts"] > 0)
-        if one["ph"] == "b":
-            assert one["id"] not in begun
-            begun.add(one["id"])
-        if one["ph"] == "e":
-            begun.remove(one["id"])
+        if one["ph"] in "be":  # a viewer joins those that have all of these
+            both = (one["cat"], one["name"], one["id"])
+            assert (both in begun) is (one["ph"] == "e")
+            begun ^= {both}
     assert not begun, "a folio is in writeback for ever"
     assert sum(one["ph"] == "X" and one["cat"] == "bio" for one in found) == sum(
         line.event == "bio" for line in traced(design)

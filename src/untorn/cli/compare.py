@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from concurrent.futures import BrokenExecutor
 from typing import TYPE_CHECKING, Final, get_args
 
 import click
@@ -59,8 +60,12 @@ def compare(
         except MissingError as error:
             tell(str(error))
             ctx.exit(ENVIRONMENT)
-    with progress(lines=not as_json) as tick:
-        found = comparing.run(chosen, quick=quick, real=not simulated, jobs=jobs, progress=tick)
+    try:
+        with progress(lines=not as_json) as tick:
+            found = comparing.run(chosen, quick=quick, real=not simulated, jobs=jobs, progress=tick)
+    except BrokenExecutor:
+        tell("a worker died, perhaps for lack of memory: try fewer --jobs")
+        ctx.exit(ENVIRONMENT)
     if as_json:
         emit("compare", **found.fields())
     else:
@@ -129,7 +134,8 @@ def _legend(found: Comparison) -> None:
     _wrapped(
         "whole: no page that must not tear is torn in any state after a crash. refused: the design takes no such "
         "atomic writes on this device, so they were plain. torn after a mix: only pages over which a plain write came "
-        "before the sync. bytes: to storage, for each byte of the program. bits: of state, for each folio + each file."
+        "before the sync. bytes: to storage, for each byte of the program. bits: of state, for each folio + each file. "
+        "(-b): on the device with a boundary too."
     )
     open_cells = [cell for cell in found.cells if cell.crashes.complete and not cell.crashes.certified]
     if open_cells:

@@ -48,16 +48,20 @@ def compare(
     """All cells, in the order of their names; by so many processes, or by this one if ``jobs`` is 0."""
     rows = [(workload, design) for workload in workloads for design in designs]
     found: dict[tuple[str, str], list[Cell]] = {}
+    progress(f"{len(rows) * len(devices)} combinations in simulation", 0.0)
     if jobs == 0:
-        for at, row in enumerate(rows):
-            progress(_words(row), at / len(rows))
+        for at, row in enumerate(rows, 1):
             found[row] = cells(*row, devices, count)
+            progress(_words(row), at / len(rows))
     else:
-        with _pool(jobs) as pool:
+        pool = _pool(jobs)
+        try:
             waiting = {pool.submit(cells, *row, devices, count): row for row in rows}
             for at, future in enumerate(as_completed(waiting)):
                 found[waiting[future]] = future.result()
                 progress(_words(waiting[future]), (at + 1) / len(rows))
+        finally:
+            pool.shutdown(cancel_futures=True)
     return [cell for row in rows for cell in found[row]]
 
 

@@ -61,6 +61,8 @@ def _steps(lines: Sequence[Line]) -> Iterator[dict[str, Any]]:
         yield _event("i", line, f"{line.event} folio {line.folio}: {line.flags}", "page cache", s="t")
         for phase, begun in (("b", "writeback" in after - before), ("e", "writeback" in before - after)):
             if begun:
-                yield _event(phase, line, f"folio {line.folio} in writeback", "page cache", id=line.folio)
+                yield _event(
+                    phase, line, f"folio {line.folio} in writeback", "page cache", cat="writeback", id=line.folio
+                )
         counts = {state: sum(state in found for found in flags.values()) for state in _STATES}
         yield {"ph": "C", "pid": _PROCESS, "ts": line.number, "name": "folios", "args": counts}

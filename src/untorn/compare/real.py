@@ -81,10 +81,11 @@ def measure(workloads: Sequence[str], designs: Sequence[str], *, writes: int, pr
         try:
             with mounted(kind) as folder:
                 system.limits = _limits(folder)
+                progress(f"durable writes on {kind}", 0.0)
                 cases = [(workload, design) for workload in workloads for design in designs]
-                for at, (workload, design) in enumerate(cases):
-                    progress(f"{workload} in {design} on {kind}", at / len(cases))
+                for at, (workload, design) in enumerate(cases, 1):
                     real.timings.append(_timing(kind, folder, WORKLOADS[workload], design, writes))
+                    progress(f"{workload} in {design} on {kind}", at / len(cases))
         except LackingError as error:
             system.lacking = str(error)
     return real

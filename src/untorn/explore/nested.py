@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from untorn.explore.lazy import LazyContent, LazyDisk, LazyInode
+from untorn.explore.contents import LazyContent
+from untorn.explore.inodes import LazyInode
+from untorn.explore.lazy import LazyDisk
 from untorn.explore.space import Layer, build_layer
 from untorn.explore.world import Snapshot, World
 from untorn.geometry import SECTOR
