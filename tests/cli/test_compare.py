@@ -107,6 +107,8 @@ def test_the_report_is_one_sound_file_that_loads_nothing(tmp_path: Path) -> None
         assert " ".join(answer["words"].split()) in words
     assert "Whole: mapping-flag, writethrough, cow. Torn after a mix: folio-flag" in words
     assert words.count("simulated") > 6
+    assert "The shortest ways to a torn page" in words
+    assert "torn: of the 8,192 bytes of write 1 at 0, 4,096 are new and 4,096 are older" in words
     squares = [one for one in tree.iter("title") if one.text and one.text.startswith("mixed-overlapping, folio-flag,")]
     assert len(squares) == 2
 

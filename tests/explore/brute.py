@@ -184,7 +184,7 @@ def _inodes(
 def _contents(base: Content, own: dict[Variable, list[Any]], sector: int) -> set[bytes]:
     sectors = {v.key: values for v, values in own.items() if v.kind == "sector"}
     sizes = next((values for v, values in own.items() if v.kind == "size"), [base.size])
-    result = set()
+    result: set[bytes] = set()
     for size in sizes:
         parts = [sectors.get(at, [base.sector(at, sector)]) for at in range(-(-size // sector))]
         result.update(b"".join(row)[:size] for row in itertools.product(*parts))

@@ -129,6 +129,8 @@ class Crashes:
     recoveries: int
     torn: int
     """Of the recoveries, those that ended with a torn page."""
+    counted: bool = False
+    """Whether these are all recoveries that there are, where a page can tear."""
     headline: str = ""
     """What is torn."""
     story: str = ""
@@ -161,6 +163,7 @@ class Explorer:
         if self._count > result.recoveries:
             counted = _run(target, recording, Budget(recoveries=self._count), keep_going=True)
             crashes.recoveries, crashes.torn, crashes.states = counted.recoveries, counted.bad, counted.states
+            crashes.counted = _is_complete(counted)
         if target.played.taken < target.played.asked:
             crashes.verdict = Verdict.REFUSED
         elif target.design in LOSES:
@@ -192,7 +195,7 @@ def _crashes(verdict: Verdict, result: Result) -> Crashes:
     complete = not result.bad and _is_complete(result)
     return Crashes(
         verdict, complete, result.certified, result.refusal if complete else "", result.states, result.recoveries,
-        result.bad, story.problem.message if story else "", story.words if story else "",
+        result.bad, headline=story.problem.message if story else "", story=story.words if story else "",
     )  # fmt: skip
 
 

@@ -28,11 +28,11 @@ class Group:
 
 
 def verdict(crashes: Crashes) -> str:
-    """A verdict in words that claim no more than what was done."""
+    """A verdict in words that claim no more than what was done. A count that was ended early says nothing."""
     words = crashes.verdict.value
     if crashes.verdict in (Verdict.WHOLE, Verdict.REFUSED_WHOLE):
         return f"{words}, certified" if crashes.certified else f"{words}, every state"
-    if crashes.torn:
+    if crashes.counted:
         return f"{words} in {crashes.torn} of {crashes.recoveries}"
     return words
 

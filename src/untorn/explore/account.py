@@ -69,7 +69,13 @@ def build_level(sweep: Sweep, layer: Layer, last: int) -> Level:
         missing = [value for value, mask in own.items() if mask and value not in cell.values]
         if missing or len(set(cell.values)) != len(cell.values):
             raise RefusedError(f"the search does not know a legal value of {variable}")
-        values[variable] = Values(cell.values, tuple(own.get(value, 0) for value in cell.values))
+        masks = tuple(own.get(value, 0) for value in cell.values)
+        if masks != cell.masks:
+            raise RefusedError(f"the search has a value of {variable} at other crash points")
+        values[variable] = Values(cell.values, masks)
+    for variable, cell in layer.cells.items():
+        if variable not in values and sum(map(bool, cell.masks)) > 1:
+            raise RefusedError(f"the search knows {variable}, which no operation changed")
     return _level(sweep, layer, values, _totals(values, starts))
 
 
@@ -126,7 +132,7 @@ def _masks(spans: Iterable[Span], starts: Sequence[int], last: int, variable: Va
         mask = 0
         for low, high in _merged(found):
             first, end = bisect.bisect_left(starts, low), bisect.bisect_left(starts, high)
-            if starts[first : first + 1] != [low] or (high <= last and starts[end] != high):
+            if starts[first : first + 1] != [low] or (high <= last and starts[end : end + 1] != [high]):
                 raise RefusedError(f"crash points that {variable} tells apart are one class of the search")
             mask |= (1 << end) - (1 << first)
         result[value] = mask

@@ -8,8 +8,8 @@ The same Search may stand for several cuts, if they are the same; that is checke
 
 What is checked:
 
-- Legal sets are recomputed by :mod:`untorn.explore.legal`. Of the search's layers only the order of values and the
-  bounds of classes are used, and those only after they were found right; its masks are not looked at.
+- Legal sets are recomputed by :mod:`untorn.explore.legal`, and those of the search's layers must be the same. Of these
+  layers only the order of values and the bounds of classes are used.
 - From the root on, at every node the parts of a question are disjoint and together exactly what is legal here, every
   branch is there, none stands for nothing, and no two groups of verified sectors overlap.
 - At every leaf, what the search says that is left is what is left.
@@ -93,7 +93,7 @@ def check(
     range_ = "" if (first, end) == (0, trace.now) else f", crash points {first} to {end} of {trace.now}"
     scope = (
         f"this trace and this schedule: {len(trace.operations)} operations{range_}",
-        "this model: " + ", ".join(f"{name} {getattr(value, 'name', value)}" for name, value in sorted(rules.items())),
+        "this model: " + ", ".join(f"{name} {value}" for name, value in sorted(rules.items())),
         f"crashes in recovery: {depth} deep" if depth else "no crash in recovery",
         "no digest collisions: of contents that never were in the cache together none has a digest that was asked for",
         "crash points that no legal set tells apart count once",

@@ -417,7 +417,7 @@ class Sweep:
 
 
 def _settled(version: _Version) -> bool:
-    return version.gone and (version.twin is None or version.twin.gone)
+    return version.gone and (version.twin is None or bool(version.twin.gone))
 
 
 def _windows(chain: Sequence[_Version]) -> list[tuple[_Version, int, int]]:

@@ -132,8 +132,10 @@ class World:
         for key, place in self.stack(variable)[:1]:
             found = self.legal(key)
             value: Any = self.layers[key[0]].cells[key[1]].values[found[0]] if len(found) == 1 else BELOW
-            if value is not BELOW and value is not None:
-                return self._left(variable, key[0], value if place is None else value[place])
+            if place is not None and value is not BELOW:
+                value = value[place]
+            if value is not BELOW and value is not None:  # None: what lies below it decides
+                return self._left(variable, key[0], value)
         return None
 
     def _left(self, variable: Variable, level: int, value: Any) -> Any:
@@ -216,7 +218,7 @@ class World:
         classes: dict[Hashable, list[int]] = {}
         for index in self.legal(key):
             value = values[index]
-            if place is not None and value is not BELOW and value is not None:  # None: no atomic write came
+            if place is not None and value is not BELOW:
                 value = value[place]
             name: Hashable
             if value is BELOW or (value is None and variable.kind in LAYERED):

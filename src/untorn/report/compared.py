@@ -189,7 +189,8 @@ def _steps(cells: Sequence[Cell], designs: Sequence[str]) -> list[StepsPicture]:
 
 def _event(line: Line) -> Event:
     lane = f"folio {line.folio}" if line.folio >= 0 else "program" if line.is_call else line.target or "home"
-    return Event(lane, _KINDS[line.event], line.number * 2, line.number * 2 + 1, _words(line), line.number)
+    label = "A" if "atomic" in line.flags.lower() and not line.is_call else ""
+    return Event(lane, _KINDS[line.event], line.number * 2, line.number * 2 + 1, _words(line), line.number, label)
 
 
 def _words(line: Line) -> str:

@@ -25,7 +25,7 @@ from untorn.log.mapping import Mapping
 from untorn.log.ondisk import Record, RecordKind, Slot, SlotKind
 from untorn.log.scan import Entry, Replay
 from untorn.storage import api
-from untorn.storage.api import Buffer, FileStat, StorageFile
+from untorn.storage.api import RWF_ATOMIC, Buffer, FileStat, StorageFile
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.simulated_file import SimulatedFile
 
@@ -49,33 +49,18 @@ def callers() -> list[str]:
 # Syncs
 
 
-def no_sync(call: str, function: str) -> Plant:
-    """``function`` of the library does without its sync, which is named as in the seam."""
+def no_sync(call: str, function: str, at: str = "") -> Plant:
+    """``function`` of the library does without this sync, named as in the seam, of files whose path ends in ``at``."""
     owner = SimulatedStorage if call == "sync_directory" else SimulatedFile
 
     def plant(patch: Patch) -> None:
         sync = getattr(owner, call)
 
         def mutant(self: Any, *arguments: Any) -> None:
-            if callers()[0] != function:
+            if callers()[0] != function or (at and not self.path.endswith(at)):
                 sync(self, *arguments)
 
         patch(owner, call, mutant)
-
-    return plant
-
-
-def no_sync_of(at: str, function: str) -> Plant:
-    """As ``no_sync`` of fsync, for files whose path ends in ``at`` only."""
-
-    def plant(patch: Patch) -> None:
-        fsync = SimulatedFile.fsync
-
-        def mutant(self: SimulatedFile) -> None:
-            if callers()[0] != function or not self.path.endswith(at):
-                fsync(self)
-
-        patch(SimulatedFile, "fsync", mutant)
 
     return plant
 
@@ -147,6 +132,28 @@ def home_time_not_synced(patch: Patch) -> None:
             fsync(self)
 
     patch(SimulatedFile, "fsync", mutant)
+
+
+# Commits in home
+
+def torn_in_place(patch: Patch) -> None:
+    """The device is not asked to write it whole."""
+    pwritev = SimulatedFile.pwritev
+
+    def mutant(self: SimulatedFile, buffers: Sequence[Buffer], offset: int, flags: int = 0) -> int:
+        return pwritev(self, buffers, offset, flags & ~RWF_ATOMIC)
+
+    patch(SimulatedFile, "pwritev", mutant)
+
+
+def not_announced_in_place(patch: Patch) -> None:
+    begin = Log.begin_checkpoint
+
+    def mutant(self: Log, home: FileStat) -> None:
+        if callers()[0] != "_write_home":
+            begin(self, home)
+
+    patch(Log, "begin_checkpoint", mutant)
 
 
 # Checkpoint and restart

@@ -14,6 +14,7 @@ from untorn.explore.oracles import Content, plain, state_is_a_commit
 from untorn.explore.target import Acknowledged
 from untorn.frontends import api
 from untorn.log.log import log_path
+from untorn.storage.api import AtomicLimits
 from untorn.storage.simulated import SimulatedStorage
 
 Workload = Callable[[Script], None]
@@ -177,5 +178,6 @@ TARGETS: Final = (
     Discarded("discards", workloads.discards),
     Discarded("discards, no attributes", workloads.discards, machine={"xattrs": False}),
     Aside("garbage", workloads.blocks, 4 * BLOCK, {"trash": True, "sector": BLOCK}, depth=0),
+    Library("in place", workloads.in_place, machine={"atomic": AtomicLimits(BLOCK, 4 * BLOCK, 0, 1)}),
     Library("4096", workloads.truncates, machine={"sector": 4096}),
 )

@@ -321,3 +321,18 @@ def takes_over(script: Script) -> None:
     script.open()
     script.commit_scribble()
     script.kill()
+
+
+def in_place(script: Script) -> None:
+    """Commits of one range that the device writes whole, in home itself, between commits through the log."""
+    script.open(log_bytes=BLOCK)
+    for serial in range(3):
+        script.write(serial * BLOCK, BLOCK)
+        script.commit()
+        script.write((serial + 1) % 3 * BLOCK, BLOCK)
+        script.commit()
+        script.write(100, 50)
+        script.write(BLOCK + 100, 50)
+        script.commit(durable=serial != 1)
+    script.write(0, BLOCK)
+    script.close()
