@@ -11,7 +11,8 @@ import pytest
 from tests.crash.driver import Driver
 from tests.crash.ground import PATH
 from tests.crash.history import stamp
-from tests.crash.mutants import BY_STORY, MUTANTS
+from tests.crash.mutants import BY_STORY
+from untorn.explore.library.mutants import MUTANTS
 from untorn.storage.variables import newest, oldest, seeded
 
 BLOCK: Final = 4096
@@ -166,7 +167,7 @@ def test_the_file_is_one_commit_after(name: str) -> None:
 
 @pytest.mark.parametrize(("mutant", "name"), BY_STORY.items())
 def test_the_story_shows_a_planted_defect(mutant: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    MUTANTS[mutant](monkeypatch.setattr)
+    MUTANTS[mutant].plant(monkeypatch.setattr)
 
     with pytest.raises((AssertionError, OSError)):
         judge(STORIES[name])

@@ -9,8 +9,9 @@ from typing import Any, Final
 import pytest
 
 from tests.crash.driver import Driver
-from tests.crash.mutants import BY_CALL, MUTANTS
+from tests.crash.mutants import BY_CALL
 from tests.crash.sessions import SESSIONS, Session
+from untorn.explore.library.mutants import MUTANTS
 from untorn.storage.faulty import TRANSFERS
 from untorn.storage.variables import newest, oldest, seeded
 
@@ -107,7 +108,7 @@ def test_a_failing_call_gives_an_exception_or_success_and_leaves_old_or_new(name
 def test_a_failing_call_shows_a_planted_defect(
     mutant: str, name: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    MUTANTS[mutant](monkeypatch.setattr)
+    MUTANTS[mutant].plant(monkeypatch.setattr)
 
     with pytest.raises((AssertionError, OSError)):
         fail_every_call(SESSIONS[name], kind)

@@ -20,7 +20,7 @@ import pytest
 import untorn
 from tests.crash.driver import Driver
 from tests.crash.history import overwritten, resized, stamp
-from tests.crash.mutants import Patch
+from untorn.explore.library.plants import Patch
 from untorn.inode import Inode
 from untorn.inode.cached import CachedFile
 from untorn.storage.variables import newest, oldest, seeded

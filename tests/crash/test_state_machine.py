@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.crash.machine import CrashMachine
-from tests.crash.mutants import BY_MACHINE, MUTANTS
+from tests.crash.mutants import BY_MACHINE
+from untorn.explore.library.mutants import MUTANTS
 
 EXAMPLES: Final = int(os.environ.get("UNTORN_EXAMPLES", "400"))
 STEPS: Final = 40
@@ -76,7 +77,7 @@ def test_after_any_crash_the_file_is_one_commit_at_or_after_the_last_durable_one
 
 @pytest.mark.parametrize("name", BY_MACHINE)
 def test_the_machine_finds_a_planted_defect(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    MUTANTS[name](monkeypatch.setattr)
+    MUTANTS[name].plant(monkeypatch.setattr)
 
     with pytest.raises((AssertionError, OSError)):
         _run(Counter(), HUNT, (Phase.generate,))

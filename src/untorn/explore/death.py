@@ -80,7 +80,9 @@ def dead_at(recording: Recording, event: int, *, half: bool = False) -> Simulate
     """The machine whose process died just after ``event``, as the next process finds it."""
     whole = recording.trace
     trace = Trace(whole.image)
-    trace.operations = [_as_of(event, operation, half=half) for operation in whole.operations if operation.issued <= event]
+    trace.operations = [
+        _as_of(event, operation, half=half) for operation in whole.operations if operation.issued <= event
+    ]
     trace.now = event
     history = History(trace, **rules(recording.options))
     history.advance(event)

@@ -413,11 +413,11 @@ class Sweep:
         sizes = {version.value for version in chain[oldest:]}
         if BELOW in sizes:
             sizes = (sizes - {BELOW}).union((0,) if self._file(number).born else self._start.sizes(number))
-        return min(sizes) < end
+        return bool(min(sizes) < end)
 
 
 def _settled(version: _Version) -> bool:
-    return version.gone and (version.twin is None or bool(version.twin.gone))
+    return version.gone and (version.twin is None or version.twin.gone)
 
 
 def _windows(chain: Sequence[_Version]) -> list[tuple[_Version, int, int]]:

@@ -12,27 +12,21 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
-from xxhash import xxh3_64_intdigest
-
 from untorn.designs.cow import CopyOnWrite
-from untorn.explore.lazy import LazyFile
-from untorn.geometry import SECTOR
 from untorn.inode import Inode
 from untorn.log import log as log_module
-from untorn.log import ondisk, recovery, scan
-from untorn.log.log import Log
-from untorn.log.mapping import Mapping
-from untorn.log.ondisk import Record, RecordKind, Slot, SlotKind
-from untorn.log.scan import Entry, Replay
+from untorn.log import ondisk, recovery
+from untorn.log.log import SUFFIX, Log
+from untorn.log.ondisk import Slot, SlotKind
 from untorn.storage import api
 from untorn.storage.api import RWF_ATOMIC, Buffer, FileStat, StorageFile
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.simulated_file import SimulatedFile
 
-Patch = Callable[[object, str, object], None]
+Patch = Callable[[object, str, object], object]
 Plant = Callable[[Patch], None]
 
-_APART: Final = (os.path.dirname(os.path.abspath(api.__file__)), os.path.abspath(__file__))
+_APART: Final = (os.path.dirname(os.path.abspath(api.__file__)), os.path.dirname(os.path.abspath(__file__)))
 
 
 def callers() -> list[str]:
@@ -49,15 +43,15 @@ def callers() -> list[str]:
 # Syncs
 
 
-def no_sync(call: str, function: str, at: str = "") -> Plant:
-    """``function`` of the library does without this sync, named as in the seam, of files whose path ends in ``at``."""
+def no_sync(call: str, function: str, of: str = "") -> Plant:
+    """``function`` of the library does without this sync, named as in the seam; ``of`` only the "log" or "home"."""
     owner = SimulatedStorage if call == "sync_directory" else SimulatedFile
 
     def plant(patch: Patch) -> None:
         sync = getattr(owner, call)
 
         def mutant(self: Any, *arguments: Any) -> None:
-            if callers()[0] != function or (at and not self.path.endswith(at)):
+            if callers()[0] != function or (of and of != _which(self)):
                 sync(self, *arguments)
 
         patch(owner, call, mutant)
@@ -65,19 +59,23 @@ def no_sync(call: str, function: str, at: str = "") -> Plant:
     return plant
 
 
-def no_fsync(at: str) -> Plant:
-    """No fsync at all of files whose path ends in ``at``."""
+def no_fsync(of: str) -> Plant:
+    """No fsync at all of the "log" or of "home"."""
 
     def plant(patch: Patch) -> None:
         fsync = SimulatedFile.fsync
 
         def mutant(self: SimulatedFile) -> None:
-            if not self.path.endswith(at):
+            if of != _which(self):
                 fsync(self)
 
         patch(SimulatedFile, "fsync", mutant)
 
     return plant
+
+
+def _which(file: SimulatedFile) -> str:
+    return "log" if file.path.endswith(SUFFIX) else "home"
 
 
 def log_not_synced(patch: Patch) -> None:
@@ -135,6 +133,7 @@ def home_time_not_synced(patch: Patch) -> None:
 
 
 # Commits in home
+
 
 def torn_in_place(patch: Patch) -> None:
     """The device is not asked to write it whole."""
@@ -230,208 +229,6 @@ def time_recorded_anew(patch: Patch) -> None:
 def time_of_first_commit(patch: Patch) -> None:
     start = Log.start
     patch(Log, "start", lambda self, home: start(self, self._home.stat()))
-
-
-# Records
-
-
-def digests_unchecked(patch: Patch) -> None:
-    for owner in (StorageFile, LazyFile):
-        patch(owner, "verify", lambda self, offset, pieces, seed: True)
-
-
-def payload_unchecked(patch: Patch) -> None:
-    verifying = LazyFile.verify, StorageFile.verify
-
-    def read_verified(self: StorageFile, length: int, offset: int, digest: int, seed: int) -> bytes | None:
-        verify = verifying[0] if isinstance(self, LazyFile) else verifying[1]
-        pieces = [ondisk_piece(length, digest)]
-        return self.read(length, offset) if verify(self, offset, pieces, seed) else None  # type: ignore[arg-type]
-
-    digests_unchecked(patch)
-    patch(StorageFile, "read_verified", read_verified)
-
-
-def ondisk_piece(length: int, digest: int) -> Any:
-    return scan.Piece(length, digest)
-
-
-def table_unchecked(patch: Patch) -> None:
-    patch(StorageFile, "read_verified", lambda self, length, offset, digest, seed: self.read(length, offset))
-
-
-def header_unchecked(patch: Patch) -> None:
-    decode = ondisk.decode_record
-
-    def mutant(sector: bytes, salt: int) -> Record | None:
-        return decode(_checked(sector, salt), salt)
-
-    for module in (scan, log_module):
-        patch(module, "decode_record", mutant)
-
-
-def slot_unchecked(patch: Patch) -> None:
-    decode = ondisk.decode_slot
-    patch(scan, "decode_slot", lambda sector: decode(_checked(sector, 0)))
-
-
-def _checked(sector: bytes, seed: int) -> bytes:
-    """The sector with the checksum that it should have."""
-    body = sector[: SECTOR - 8]
-    return body + xxh3_64_intdigest(body, seed).to_bytes(8, "little")
-
-
-def extent_unchecked(patch: Patch) -> None:
-    def read_extent(log: StorageFile, salt: int, extent: Any) -> bytes:
-        data = log.read(extent.length, extent.position)
-        return data[extent.start - extent.offset : extent.stop - extent.offset]
-
-    for module in (recovery, _cow()):
-        patch(module, "read_extent", read_extent)
-
-
-def _cow() -> Any:
-    from untorn.designs import cow  # noqa: PLC0415
-
-    return cow
-
-
-def entry_with(**fields: Any) -> Plant:
-    """Recovery takes these fields of every header for right: each is what it expects."""
-
-    def plant(patch: Patch) -> None:
-        entry = scan._entry
-
-        def mutant(log: StorageFile, slot: Slot, replay: Replay, previous: int, position: int) -> Entry | str:
-            record = scan.decode_record(log.read(SECTOR, position), slot.salt)
-            if record is not None and "previous" in fields:
-                previous = record.previous
-            return entry(log, slot, replay, previous, position)
-
-        patch(scan, "_entry", mutant)
-
-    return plant
-
-
-def parent_ignored(patch: Patch) -> None:
-    patch(Replay, "accepts", lambda self, record: True)
-
-
-def salt_unchecked(patch: Patch) -> None:
-    """Recovery takes records of any generation: digests are seeded with 0 and the salt is not compared."""
-    new_slot = Log._new_slot
-
-    def mutant(self: Log, *arguments: Any, **options: Any) -> Slot:
-        return new_slot(self, *arguments, **options)._replace(salt=0)
-
-    patch(Log, "_new_slot", mutant)
-
-
-def smallest_size_ignored(patch: Patch) -> None:
-    add = Replay.add
-
-    def mutant(self: Replay, entry: Entry) -> None:
-        record = entry.record
-        add(self, entry._replace(record=record._replace(size_min=max(record.size, self.size, record.size_min))))
-
-    patch(Replay, "add", mutant)
-
-
-def home_not_cut(patch: Patch) -> None:
-    """What a commit cut off is left in home, where the file grew again."""
-    cut = Mapping.cut
-
-    def mutant(self: Mapping, size: int) -> None:
-        limit = self.home_limit
-        cut(self, size)
-        self.home_limit = limit
-
-    patch(Mapping, "cut", mutant)
-
-
-def rolled_back_applied(patch: Patch) -> None:
-    add = Replay.add
-
-    def mutant(self: Replay, entry: Entry) -> None:
-        pending = list(self._pending)
-        add(self, entry._replace(record=entry.record._replace(parent=1 << 40)) if pending else entry)
-
-    patch(Replay, "add", mutant)
-
-
-def spill_commits(patch: Patch) -> None:
-    append = Log.append
-
-    def mutant(self: Log, kind: RecordKind, *arguments: Any) -> None:
-        append(self, RecordKind.COMMIT, *arguments)
-
-    patch(Log, "append", mutant)
-
-
-def durable_too_soon(patch: Patch) -> None:
-    """A record says of itself that it is durable."""
-    append = Log.append
-
-    def mutant(self: Log, *arguments: Any) -> None:
-        synced, self.synced_through = self.synced_through, self.sequence + 1
-        append(self, *arguments)
-        self.synced_through = synced
-
-    patch(Log, "append", mutant)
-
-
-def durable_never(patch: Patch) -> None:
-    """No record and no slot says what is durable."""
-    append, write_slot = Log.append, Log._write_slot
-
-    def mutant(self: Log, *arguments: Any) -> None:
-        synced, self.synced_through = self.synced_through, 0
-        append(self, *arguments)
-        self.synced_through = synced
-
-    patch(Log, "append", mutant)
-    patch(Log, "_write_slot", lambda self, slot: write_slot(self, slot._replace(synced_through=0)))
-
-
-def padded_to_sectors(patch: Patch) -> None:
-    for module in (ondisk, scan):
-        patch(module, "BLOCK", SECTOR)
-
-
-# Recovery
-
-
-def recovery_does_not_rewrite(patch: Patch) -> None:
-    def adopt(self: Log, file: StorageFile, slot: Slot, tail: int, sequence: int) -> None:
-        file.fsync()
-        self.file, self.slot, self.tail = file, slot, tail
-        self.sequence = self.synced_through = sequence
-
-    patch(Log, "adopt", adopt)
-
-
-def no_truncate(function: str) -> Plant:
-    """``function`` of the library does not truncate."""
-
-    def plant(patch: Patch) -> None:
-        truncate = SimulatedFile.truncate
-
-        def mutant(self: SimulatedFile, size: int) -> None:
-            if callers()[0] != function:
-                truncate(self, size)
-
-        patch(SimulatedFile, "truncate", mutant)
-
-    return plant
-
-
-def recovery_does_not_sync(patch: Patch) -> None:
-    no_sync("fsync", "adopt")(patch)
-
-
-def no_second_cut(patch: Patch) -> None:
-    """A checkpoint that was cut off is done again without its cut, if home is short already."""
-    no_truncate("recover")(patch)
 
 
 # The mark
@@ -537,7 +334,3 @@ def short_read_taken_for_whole(patch: Patch) -> None:
 
 def failed_handle_goes_on(patch: Patch) -> None:
     patch(Inode, "_fail", lambda self, error: None)
-
-
-HOME: Final = "/f"
-LOG: Final = "-untorn"

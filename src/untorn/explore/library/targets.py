@@ -99,7 +99,7 @@ class Discarded(Aside):
 
 
 class Created(Library):
-    """Recovered by opening the file to append, which makes it where it is missing; a log that waits there goes aside."""
+    """Recovered by opening the file to append, which makes it where it is missing."""
 
     def recover(self, storage: SimulatedStorage) -> None:
         with warnings.catch_warnings():
