@@ -14,15 +14,17 @@ from typing import Any
 
 from untorn.explore.certificate import Certificate, Search, check
 from untorn.explore.known import ImageStart
-from untorn.explore.legal import Span, Sweep
+from untorn.explore.legal import Sweep
 from untorn.explore.search import Field, deeper, every, field_of, recording_of
 from untorn.explore.space import rules
+from untorn.explore.versions import Span
 from untorn.storage.api import FileStat
 from untorn.storage.disk import Disk
 from untorn.storage.image import Content, Image, Inode
 from untorn.storage.recording import Trace
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.variables import Variable
+from untorn.storage.variables import number as number_of
 
 See = Callable[[Hashable], None]
 
@@ -164,7 +166,7 @@ def _inodes(
         number, found.mode, found.uid, found.gid, found.mtime_ns, found.birth_ns
     )  # fmt: skip
     own = {v: values for v, values in legal.items() if v.inode == number}
-    plain = [v for v in own if v.kind not in ("sector", "size")]
+    plain = [v for v in own if v.kind not in ("sector", "sectors", "size")]
     result = []
     for content in _contents(base.content, own, sector):
         for row in itertools.product(*(own[variable] for variable in plain)):
@@ -182,12 +184,18 @@ def _inodes(
 
 
 def _contents(base: Content, own: dict[Variable, list[Any]], sector: int) -> set[bytes]:
-    sectors = {v.key: values for v, values in own.items() if v.kind == "sector"}
+    cells = sorted((v for v in own if v.kind in ("sector", "sectors")), key=lambda v: v.level)
     sizes = next((values for v, values in own.items() if v.kind == "size"), [base.size])
-    result: set[bytes] = set()
+    result = set()
     for size in sizes:
-        parts = [sectors.get(at, [base.sector(at, sector)]) for at in range(-(-size // sector))]
-        result.update(b"".join(row)[:size] for row in itertools.product(*parts))
+        last = -(-size // sector)
+        seen = [v for v in cells if (v.key[0] if isinstance(v.key, tuple) else number_of(v.key)) < last]
+        for row in itertools.product(*(own[cell] for cell in seen)):
+            parts = {at: base.sector(at, sector) for at in range(last)}
+            for cell, value in zip(seen, row, strict=True):  # from the lowest to the highest
+                keys, values = (cell.key, value) if isinstance(cell.key, tuple) else ((cell.key,), (value,))
+                parts.update((at, said) for at, said in zip(keys, values, strict=True) if said is not None)
+            result.add(b"".join(parts[at] for at in range(last))[:size])
     return result
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
 from tests.explore.brute import Case, See
-from untorn.storage.api import RWF_DSYNC, RWF_SYNC, Piece
+from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, Piece
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.simulated_file import SimulatedFile
 
@@ -30,8 +30,9 @@ _write = st.tuples(
     st.just("write"), _names, _offsets, _lengths, _fills, st.sampled_from([0, 0, 0, RWF_DSYNC, RWF_SYNC])
 )
 _truncate = st.tuples(st.just("truncate"), _names, _offsets)
+_atomic = st.tuples(st.just("atomic"), _names, st.sampled_from([0, 512, 1024]), st.sampled_from([512, 1024]), _fills)
 _change = st.one_of(
-    _write, _write, _truncate,
+    _write, _write, _truncate, _atomic,
     st.tuples(st.just("append"), _names, _lengths, _fills),
     st.tuples(st.just("allocate"), _names, _offsets, _lengths, st.booleans()),
     st.tuples(st.just("rename"), _names, _names),
@@ -65,6 +66,7 @@ writers = st.lists(st.one_of(_question, _change, _sync), min_size=1, max_size=4)
 _log = st.one_of(
     st.tuples(st.just("write"), st.just("/a"), _offsets, _lengths, _fills, st.sampled_from([0, 0, RWF_DSYNC])),
     st.tuples(st.just("append"), st.just("/a"), _lengths, _fills),
+    st.tuples(st.just("atomic"), st.just("/a"), st.sampled_from([0, 1024]), st.just(1024), _fills),
     st.tuples(st.just("fdatasync"), st.just("/a")),
     st.tuples(st.just("truncate"), st.just("/a"), _offsets),
     st.just(("tell",)),
@@ -100,6 +102,11 @@ def _play(machine: SimulatedStorage, step: Step, see: See, digests: list[Digest]
             path, offset, length, fill, flags = rest
             file = machine.open(path, os.O_RDWR | os.O_CREAT)
             file.write([bytes([fill]) * length], offset, flags)
+            file.close()
+        case "atomic":
+            path, offset, length, fill = rest
+            file = machine.open(path, os.O_RDWR | os.O_CREAT | os.O_DIRECT)
+            file.write([bytes([fill]) * length], offset, RWF_ATOMIC)
             file.close()
         case "append":
             file = machine.open(rest[0], os.O_WRONLY | os.O_APPEND)

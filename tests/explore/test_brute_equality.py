@@ -32,11 +32,11 @@ from untorn.errors import UntornError
 from untorn.explore import world
 from untorn.explore.account import RefusedError
 from untorn.frontends import api
-from untorn.storage.api import Piece
+from untorn.storage.api import AtomicLimits, Piece
 from untorn.storage.simulated import SimulatedStorage
 
 SECTOR = 512
-DEVICES = [{}, {"sector": 4096}, {"trash": True}]
+DEVICES: list[dict[str, Any]] = [{}, {"sector": 4096}, {"trash": True}, {"atomic": AtomicLimits(512, 4096, 0, 1)}]
 
 
 def compare_if_small(the_case: Case, *, depth: int = 0, limit: int = 2500) -> None:
@@ -72,7 +72,7 @@ def test_random_recoveries_that_are_cut_off_come_to_what_both_crashes_leave(
 def test_random_logs_that_are_verified_come_to_what_their_crashes_leave(
     work: list[Step], verifier: list[Step], look: str
 ) -> None:
-    compare_if_small(case(work, verifier, look))
+    compare_if_small(case(work, verifier, look, atomic=DEVICES[-1]["atomic"]))
 
 
 @settings(max_examples=40, deadline=None)
@@ -80,7 +80,7 @@ def test_random_logs_that_are_verified_come_to_what_their_crashes_leave(
 def test_random_logs_that_recovery_verifies_and_writes_come_to_what_both_crashes_leave(
     work: list[Step], writer: list[Step], look: str
 ) -> None:
-    compare_if_small(case(work[:4], writer, look), depth=1)
+    compare_if_small(case(work[:4], writer, look, atomic=DEVICES[-1]["atomic"]), depth=1)
 
 
 # Programs without our library

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from untorn.explore.legal import Span, Sweep
+from untorn.explore.legal import Sweep
 from untorn.explore.space import Layer
+from untorn.explore.versions import Span
 from untorn.explore.world import Key, Snapshot
 from untorn.storage.variables import Variable
 
@@ -37,7 +38,8 @@ class Level:
 
     starts: Sequence[int]
     values: dict[Variable, Values]
-    joint: dict[Variable, tuple[Variable, int]]
+    stacks: dict[Variable, list[tuple[Variable, int | None]]]
+    """By variable: those that decide it, the lowest first, each with the place in its tuples if it has such."""
     totals: list[int]
     """By class: the number of ways to give every variable a value."""
     distinct: int
@@ -45,12 +47,6 @@ class Level:
     births: dict[int, Any]
     sectors: dict[int, set[int]] = field(default_factory=dict)
     """By inode: the sectors that operations of this layer changed."""
-
-    def place(self, variable: Variable) -> tuple[Variable, int | None] | None:
-        """The variable under which it is decided, and its place there."""
-        if variable in self.values:
-            return variable, None
-        return self.joint.get(variable)
 
 
 def build_level(sweep: Sweep, layer: Layer, last: int) -> Level:
@@ -101,23 +97,29 @@ def _totals(values: Mapping[Variable, Values], starts: Sequence[int]) -> list[in
 
 
 def _level(sweep: Sweep, layer: Layer, values: dict[Variable, Values], totals: list[int]) -> Level:
-    joint = {
-        Variable("name", 0, key): (variable, at)
-        for variable in values
-        if isinstance(variable.key, tuple)
-        for at, key in enumerate(variable.key)
-    }
     distinct = 1
     for found in values.values():
         for mask in found.masks:
             distinct |= mask ^ mask << 1
     distinct &= (1 << len(layer.starts)) - 1
-    level = Level(layer.starts, values, joint, totals, distinct, sweep.births)
-    for variable in values:
+    level = Level(layer.starts, values, _stacks(values), totals, distinct, sweep.births)
+    for variable in level.stacks:
         if variable.kind == "sector":
             assert isinstance(variable.key, int)
             level.sectors.setdefault(variable.inode, set()).add(variable.key)
     return level
+
+
+def _stacks(values: Iterable[Variable]) -> dict[Variable, list[tuple[Variable, int | None]]]:
+    stacks: dict[Variable, list[tuple[Variable, int | None]]] = {}
+    for owner in sorted(values, key=lambda variable: variable.level):
+        if isinstance(owner.key, tuple):
+            for place, key in enumerate(owner.key):
+                member = Variable(owner.kind.removesuffix("s"), owner.inode, key)
+                stacks.setdefault(member, []).append((owner, place))
+        else:
+            stacks.setdefault(owner._replace(level=0), []).append((owner, None))
+    return stacks
 
 
 def _masks(spans: Iterable[Span], starts: Sequence[int], last: int, variable: Variable) -> dict[Any, int]:

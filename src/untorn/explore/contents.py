@@ -62,9 +62,11 @@ class LazyContent(Content):
         """The size, or ``limit`` if it is no smaller: only that much is decided."""
         if self._size is not None:
             return min(self._size, limit)
-        size: int = self._world.ask(
-            Variable("size", self._inode), lambda value: min(value, limit), lambda: self._base.size
-        )
+        variable, base = Variable("size", self._inode), lambda: self._base.size
+        size: int = self._world.ask(variable, lambda value: min(value, limit), base)
+        settled = self._world.settled(variable, base)
+        if settled is not UNDECIDED:
+            self._size = settled
         return size
 
     # Reading
@@ -101,10 +103,13 @@ class LazyContent(Content):
             for at, part in parts:
                 patched[at : at + len(part)] = part
             data = bytes(patched)
+            low, high = -(-offset // self._unit) * self._unit, end // self._unit * self._unit
+            if low < high:  # every sector in there is closed now
+                self.put(low, data[low - offset : high - offset])
         return data
 
     def _decide(self, offset: int, end: int) -> list[tuple[int, bytes]]:
-        """Moves whole sectors into the pages; returns parts of sectors, by their place in the range."""
+        """What is decided now, by its place in the range; whole sectors are closed, the caller puts them."""
         parts = []
         for index in self.undecided(offset, end):
             start = index * self._unit
@@ -112,7 +117,8 @@ class LazyContent(Content):
             if high - low == self._unit:
                 value = self.ask_sector(index, same)
                 self.seen[index] = value
-                self._close(index, value)
+                self._closed.add(index)
+                parts.append((start - offset, value))
             else:
                 parts.append((start + low - offset, self.ask_sector(index, itemgetter(slice(low, high)))))
         return parts
@@ -248,16 +254,21 @@ class LazyContent(Content):
 
     def _take(self, offset: int, content: bytes) -> None:
         """Bytes from ``offset`` on are known to be ``content``: nobody need be asked about them again."""
-        end = offset + len(content)
+        end, unit = offset + len(content), self._unit
+        low, high = -(-offset // unit) * unit, end // unit * unit
         for index in self.undecided(offset, end):
-            start = index * self._unit
-            if offset <= start and start + self._unit <= end:
-                value: bytes | None = content[start - offset : start - offset + self._unit]
+            start = index * unit
+            if low <= start < high:
+                self.seen[index] = content[start - offset : start - offset + unit]
+                self._closed.add(index)
             else:
-                value = self._world.settled(Variable("sector", self._inode, index))
-            if value is not None:
-                self.seen[index] = value
-                self._close(index, value)
+                base = partial(self._base.sector, index, unit)
+                value = self._world.settled(Variable("sector", self._inode, index), base)
+                if value is not UNDECIDED:
+                    self.seen[index] = value
+                    self._close(index, value)
+        if low < high:
+            self.put(low, content[low - offset : high - offset])
 
     def _matching(self, index: int, low: int, high: int, wanted: bytes) -> tuple[Key, frozenset[int]]:
         key, place = self._world.stack(Variable("sector", self._inode, index))[-1]

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from untorn.explore.search import Problem, Recording, problem_of, recording_of
 from untorn.explore.space import rules
 from untorn.explore.target import Target
+from untorn.storage.api import RWF_DSYNC, RWF_SYNC
 from untorn.storage.disk import Disk
 from untorn.storage.image import PAGE
 from untorn.storage.persistence import History
@@ -83,9 +84,9 @@ def dead_at(recording: Recording, event: int, *, half: bool = False) -> Simulate
     trace.operations = [
         _as_of(event, operation, half=half) for operation in whole.operations if operation.issued <= event
     ]
-    trace.now = event
+    trace.now = max([event, *(operation.completed or 0 for operation in trace.operations)])
     history = History(trace, **rules(recording.options))
-    history.advance(event)
+    history.advance(trace.now)
     disk = Disk(history.image(newest), recording.options, generation=-1)
     disk.trace = trace
     disk.time_ns = max(disk.time_ns, recording.time_ns)
@@ -94,14 +95,17 @@ def dead_at(recording: Recording, event: int, *, half: bool = False) -> Simulate
 
 
 def _as_of(event: int, operation: Operation, *, half: bool) -> Operation:
-    """The operation as far as it had come: one that had not returned never will."""
+    """The operation as far as it had come. A call that is on its way ends before the process does; a sync does not."""
     if operation.completed is not None and operation.completed <= event:
         return operation
-    arguments = operation.arguments
-    if half and operation.name == "pwritev":
+    if operation.name in _SYNCS:
+        return replace(operation, completed=None)
+    arguments, result = operation.arguments, operation.result
+    if operation.name == "pwritev":
         offset, data, flags = arguments
-        arguments = (offset, data[: _half(operation)], flags)
-    return replace(operation, arguments=arguments, completed=None)
+        data = data[: _half(operation)] if half else data
+        arguments, result = (offset, data, flags & ~(RWF_DSYNC | RWF_SYNC)), len(data)
+    return replace(operation, arguments=arguments, completed=event + 1, result=result)
 
 
 def _half(operation: Operation) -> int:

@@ -92,9 +92,16 @@ class Held:
 
     def _legal(self, level: int, variable: Variable) -> set[Any] | None:
         """The values that a variable may have in a layer, None if the layer does not have it."""
-        place = self._state.levels[level].place(variable)
-        if place is None:
+        stack = self._state.levels[level].stacks.get(variable)
+        if stack is None:
             return None
-        owner, at = place
-        labels = self._state.levels[level].values[owner].labels
-        return {labels[value] if at is None else labels[value][at] for value in self._state.legal((level, owner))}
+        found: set[Any] = set()
+        for owner, place in stack:  # what lies higher goes before, where it says something
+            labels = self._state.levels[level].values[owner].labels
+            said = [labels[value] for value in self._state.legal((level, owner))]
+            here = {value if place is None else value[place] for value in said}
+            if variable.kind != "sector" or None not in here:
+                found = here
+            else:
+                found |= here - {None}
+        return found

@@ -14,11 +14,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from untorn.explore.known import Start, UndecidedError, newborn, only
 from untorn.explore.space import BELOW
+from untorn.explore.versions import Chains, Span, Version
 from untorn.geometry import SECTOR
 from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
 from untorn.storage.image import PAGE
@@ -28,29 +28,6 @@ from untorn.storage.variables import GARBAGE, NEVER, Variable
 
 _DATA: Final = ("sector", "size")
 _META: Final = ("xattr", "mtime", "mode", "gid")
-
-
-class Span(NamedTuple):
-    """A value and the crash points [since, until) at which it is legal."""
-
-    value: Any
-    since: int
-    until: int
-
-
-@dataclass(slots=True, eq=False)
-class _Version:
-    value: Any
-    issued: int
-    completed: int
-    witness: int = NEVER
-    broken: bool = False
-    """A sync of it failed, or it is garbage: nothing makes it durable."""
-    gone: bool = False
-    """Of a name: its own directory was synced, or a later version of the name is durable."""
-    twin: _Version | None = None
-    """Of a name that a rename took: the version of the new name."""
-    place: int = 0
 
 
 class _File:
@@ -82,12 +59,9 @@ class Sweep:
         self._files: dict[int, _File] = {}
         self._names: dict[str, int | None] = {}
         """Names as the cache has them, as far as operations changed them."""
-        self.chains: dict[Variable, list[_Version]] = {}
-        self.bases: dict[Variable, Any] = {}
-        """What each variable had at the start; BELOW where the layer below decides."""
-        self._pending: dict[int | str, dict[Variable, list[_Version]]] = {}
+        self.chains = Chains()
+        self._pending: dict[int | str, dict[Variable, list[Version]]] = {}
         """By inode or directory: the versions that nothing made durable or superseded."""
-        self._renames: list[tuple[Variable, _Version, Variable, _Version]] = []
         self.births: dict[int, Any] = {}
         """By inode that an operation created: its FileStat."""
         events: list[tuple[int, bool, Operation]] = []
@@ -104,64 +78,33 @@ class Sweep:
                 self._issued(operation)
 
     def spans(self) -> dict[Variable, list[Span]]:
-        """By variable: every version that ever is legal, oldest first; the first is what it had at the start."""
-        result: dict[Variable, list[Span]] = {}
-        together: set[Variable] = set()
-        for members in self._connected():
-            together.update(members)
-            result[Variable("names", 0, tuple(str(v.key) for v in members))] = self._tuples(members)
-        for variable, chain in self.chains.items():
-            if variable not in together:
-                result[variable] = [Span(v.value, low, high) for v, low, high in _windows(chain)]
-        return result
-
-    # Names that renames connect
-
-    def _connected(self) -> list[list[Variable]]:
-        group: dict[Variable, set[Variable]] = {}
-        for source, _, target, _ in self._renames:
-            union = group.get(source, {source}) | group.get(target, {target})
-            group.update(dict.fromkeys(union, union))
-        return [sorted(union) for variable, union in group.items() if variable == min(union)]
-
-    def _tuples(self, members: Sequence[Variable]) -> list[Span]:
-        """All rows of versions that are legal at one time and that no rename forbids."""
-        rows: list[tuple[list[_Version], int, int]] = [([], 0, NEVER)]
-        at = {variable: index for index, variable in enumerate(members)}
-        for index, variable in enumerate(members):
-            windows = _windows(self.chains[variable])
-            rules = [
-                (at[source], removed.place, at[target], added.place)
-                for source, removed, target, added in self._renames
-                if source in at and max(at[source], at[target]) == index
-            ]
-            rows = [
-                ([*row, version], max(low, since), min(high, until))
-                for row, low, high in rows
-                for version, since, until in windows
-                if max(low, since) < min(high, until) and _whole([*row, version], rules)
-            ]
-        return [Span(tuple(version.value for version in row), low, high) for row, low, high in rows]
+        """By variable: its values with their crash points, oldest first; the first is what it had at the start."""
+        return self.chains.spans()
 
     # Versions
 
     def _add(
-        self, operation: Operation, variable: Variable, value: Any, *, twin: _Version | None = None, torn: bool = False
-    ) -> _Version:
-        chain = self.chains.get(variable)
-        if chain is None:
-            base = self.bases[variable] = self._base(variable)
-            chain = self.chains[variable] = [_Version(base, 0, 0, 0)]
+        self, operation: Operation, variable: Variable, value: Any, *,
+        twin: Version | None = None, torn: bool = False, whole: bool = False,
+    ) -> Version:  # fmt: skip
+        """A version; ``torn`` if garbage may come too, ``whole`` if it comes with others."""
+        self._meet(variable)
+        if not whole:
+            self.chains.plain(variable)
         owner: int | str = os.path.dirname(str(variable.key)) if variable.kind == "name" else variable.inode
         pending = self._pending.setdefault(owner, {}).setdefault(variable, [])
         completed = NEVER if operation.completed is None else operation.completed
+        versions = [Version(value, operation.issued, completed, twin=twin)]
         if torn and self._garbage:
-            chain.append(_Version(self._garbage, operation.issued, completed, broken=True, place=len(chain)))
-            pending.append(chain[-1])
-        version = _Version(value, operation.issued, completed, twin=twin, place=len(chain))
-        chain.append(version)
-        pending.append(version)
-        return version
+            versions.insert(0, Version(self._garbage, operation.issued, completed, broken=True))
+        for version in versions:
+            self.chains.append(variable, version)
+            pending.append(version)
+        return versions[-1]
+
+    def _meet(self, variable: Variable) -> None:
+        if not self.chains.get(variable):
+            self.chains.begin(variable, self._base(variable))
 
     def _base(self, variable: Variable) -> Any:
         if variable.kind == "name":
@@ -214,11 +157,11 @@ class Sweep:
             pages = pages.union(page for page in start if page * PAGE < end)
         return (page * per_page + at for page in pages for at in range(per_page))
 
-    def _put(self, operation: Operation, index: int, value: bytes, *, torn: bool) -> None:
+    def _put(self, operation: Operation, index: int, value: bytes, *, torn: bool, whole: bool = False) -> None:
         file = self._file(operation.inode)
         file.sectors[index] = value
         file.pages.add(index * self._unit // PAGE)
-        self._add(operation, Variable("sector", operation.inode, index), value, torn=torn)
+        self._add(operation, Variable("sector", operation.inode, index), value, torn=torn, whole=whole)
 
     def _resize(self, operation: Operation, size: int) -> None:
         """A version of the size, if it is another one or no sync can help the last."""
@@ -275,7 +218,7 @@ class Sweep:
         self.births[number] = operation.result
         self._name(operation, operation.path, number)
 
-    def _name(self, operation: Operation, path: str, inode: int | None, twin: _Version | None = None) -> _Version:
+    def _name(self, operation: Operation, path: str, inode: int | None, twin: Version | None = None) -> Version:
         self._names[path] = inode
         return self._add(operation, Variable("name", 0, path), inode, twin=twin)
 
@@ -290,20 +233,26 @@ class Sweep:
 
     def _write(self, operation: Operation) -> None:
         offset, data, flags = operation.arguments
-        whole = len(data)
-        data = data[: whole if operation.completed is None else operation.result]
+        length = len(data)
+        data = data[: length if operation.completed is None else operation.result]
         if not data:
             return
-        if flags & RWF_ATOMIC and len(data) == whole:
-            raise UndecidedError("a write with RWF_ATOMIC: the second rules do not have it")
+        whole = bool(flags & RWF_ATOMIC) and len(data) == length
         number, end = operation.inode, offset + len(data)
         sizes = self._sizes(number)
         grows = min(sizes) < end or (len(set(sizes)) == 1 and self._beyond(number, end))
-        for index in range(offset // self._unit, (end - 1) // self._unit + 1):
+        indices = range(offset // self._unit, (end - 1) // self._unit + 1)
+        if whole:
+            variables = [Variable("sector", number, index) for index in indices]
+            for variable in variables:
+                self._meet(variable)
+            self.chains.together(variables)
+        for index in indices:
             start = index * self._unit
             low, high = max(offset - start, 0), min(end - start, self._unit)
             before, after = self._cached(number, index, 0, low), self._cached(number, index, high, self._unit)
-            self._put(operation, index, before + data[start + low - offset : start + high - offset] + after, torn=True)
+            value = before + data[start + low - offset : start + high - offset] + after
+            self._put(operation, index, value, torn=not whole, whole=whole)
         if grows:
             self._resize(operation, end)
 
@@ -336,12 +285,12 @@ class Sweep:
             return
         added = self._name(operation, target, operation.inode)
         removed = self._name(operation, source, None, added)
-        self._renames.append((Variable("name", 0, source), removed, Variable("name", 0, target), added))
+        self.chains.rename(Variable("name", 0, source), removed, Variable("name", 0, target), added)
 
     # What operations prove when they return
 
     def _returned(self, operation: Operation) -> None:
-        before: Callable[[_Version], bool] = lambda v: v.completed < operation.issued  # noqa: E731
+        before: Callable[[Version], bool] = lambda v: v.completed < operation.issued  # noqa: E731
         match operation.name:
             case "fdatasync" | "fsync" | "sync_directory" if operation.error is not None:
                 owner: int | str = operation.path if operation.name == "sync_directory" else operation.inode
@@ -357,14 +306,14 @@ class Sweep:
             case "pwritev" if operation.error is None and operation.arguments[2] & (RWF_DSYNC | RWF_SYNC):
                 self._written_through(operation, before)
 
-    def _durable(self, operation: Operation, kinds: Sequence[str], proved: Callable[[_Version], bool]) -> None:
+    def _durable(self, operation: Operation, kinds: Sequence[str], proved: Callable[[Version], bool]) -> None:
         pending = self._pending.get(operation.inode, {})
         for variable in [variable for variable in pending if variable.kind in kinds]:
             self._witness(pending, variable, operation, proved)
 
     def _witness(
-        self, pending: dict[Variable, list[_Version]], variable: Variable, operation: Operation,
-        proved: Callable[[_Version], bool],
+        self, pending: dict[Variable, list[Version]], variable: Variable, operation: Operation,
+        proved: Callable[[Version], bool],
     ) -> bool:  # fmt: skip
         """Gives the newest version that is proved durable its witness; all before it are settled too."""
         versions = pending[variable]
@@ -380,7 +329,7 @@ class Sweep:
                 return True
         return False
 
-    def _directory_synced(self, operation: Operation, before: Callable[[_Version], bool]) -> None:
+    def _directory_synced(self, operation: Operation, before: Callable[[Version], bool]) -> None:
         for versions in self._pending.get(operation.path, {}).values():
             for version in versions:
                 if before(version) and not version.broken:
@@ -393,11 +342,11 @@ class Sweep:
                     for variable in list(pending):
                         moved |= self._witness(pending, variable, operation, _settled)
 
-    def _written_through(self, operation: Operation, before: Callable[[_Version], bool]) -> None:
+    def _written_through(self, operation: Operation, before: Callable[[Version], bool]) -> None:
         offset, _, flags = operation.arguments
         end = offset + operation.result
-        own: Callable[[_Version], bool] = lambda v: v.issued == operation.issued  # noqa: E731
-        returned: Callable[[_Version], bool] = lambda v: before(v) or own(v)  # noqa: E731
+        own: Callable[[Version], bool] = lambda v: v.issued == operation.issued  # noqa: E731
+        returned: Callable[[Version], bool] = lambda v: before(v) or own(v)  # noqa: E731
         self._durable(operation, ("sector",), own)
         if self._size_needed(operation.inode, end):
             self._durable(operation, ("size",), returned)
@@ -416,24 +365,5 @@ class Sweep:
         return bool(min(sizes) < end)
 
 
-def _settled(version: _Version) -> bool:
+def _settled(version: Version) -> bool:
     return version.gone and (version.twin is None or version.twin.gone)
-
-
-def _windows(chain: Sequence[_Version]) -> list[tuple[_Version, int, int]]:
-    """The versions of a chain that ever are legal, each with its crash points."""
-    result = []
-    until = NEVER
-    for version in reversed(chain):
-        if version.issued < until:
-            result.append((version, version.issued, until))
-        until = min(until, version.witness)
-    result.reverse()
-    return result
-
-
-def _whole(row: Sequence[_Version], rules: Sequence[tuple[int, int, int, int]]) -> bool:
-    """Whether no rename took the old name without giving the new one."""
-    return not any(
-        row[source].place >= removed and row[target].place < added for source, removed, target, added in rules
-    )

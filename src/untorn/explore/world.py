@@ -20,6 +20,9 @@ from untorn.storage.variables import LAYERED, Variable
 Key = tuple[int, Variable]
 """A variable of a layer."""
 
+Stack = tuple[tuple[Key, int | None], ...]
+"""Who decides a variable, uppermost first: cells, each with the place in its tuples if it has such."""
+
 
 class Ask(NamedTuple):
     """A question about one variable: ``parts`` are the indices of its values, one branch for each part."""
@@ -84,7 +87,7 @@ class World:
         self.domains = dict(start.domains)
         self.groups = [Group(dict(matching)) for matching in start.groups]
         self._grouped: dict[Key, Group] = {key: group for group in self.groups for key in group.matching}
-        self._stacks: dict[Variable, tuple[tuple[Key, int | None], ...]] = {}
+        self._stacks: dict[Variable, Stack] = {}
         self.choices = 0
 
     def snapshot(self) -> Snapshot:
@@ -98,12 +101,13 @@ class World:
     def legal(self, key: Key) -> list[int]:
         """The indices of the values that the variable may still have."""
         level, variable = key
-        cell = self.layers[level].cells[variable]
-        mask, masks = self.masks[level], cell.masks
+        masks, mask = self.layers[level].cells[variable].masks, self.masks[level]
         domain = self.domains.get(key)
-        found = [at for at in (range(len(masks)) if domain is None else domain) if masks[at] & mask]
-        group = self._grouped.get(key)
-        if group is not None and len(found) > 1:
+        if domain is None:
+            found = [at for at, legal in enumerate(masks) if legal & mask]
+        else:
+            found = [at for at in domain if masks[at] & mask]
+        if len(found) > 1 and key in self._grouped:
             found = [at for at in found if self._after(key, (at,))]
         return found
 
@@ -127,16 +131,17 @@ class World:
                     result |= masks[at]
         return result & mask
 
-    def settled(self, variable: Variable) -> Any:
-        """The variable's value if only one is left and the uppermost cell has it, else None."""
-        for key, place in self.stack(variable)[:1]:
+    def settled(self, variable: Variable, base: Callable[[], Any]) -> Any:
+        """The variable's value if nothing is left to decide about it, else UNDECIDED."""
+        for key, place in self.stack(variable):
             found = self.legal(key)
-            value: Any = self.layers[key[0]].cells[key[1]].values[found[0]] if len(found) == 1 else BELOW
-            if place is not None and value is not BELOW:
-                value = value[place]
-            if value is not BELOW and value is not None:  # None: what lies below it decides
-                return self._left(variable, key[0], value)
-        return None
+            if len(found) > 1:
+                return UNDECIDED
+            value: Any = self.layers[key[0]].cells[key[1]].values[found[0]]
+            if value is not BELOW:
+                value = value if place is None else value[place]
+                return UNDECIDED if value is None else self._left(variable, key[0], value)
+        return self._left(variable, -1, base())
 
     def _left(self, variable: Variable, level: int, value: Any) -> Any:
         """What the crashes since have left of a value of layer ``level``: of a sector, what lay below the size."""
@@ -153,7 +158,7 @@ class World:
                 kept = min(kept, max(size - variable.key * len(value), 0))
         return value if kept == len(value) else value[:kept] + bytes(len(value) - kept)
 
-    def _size_at(self, stack: Sequence[tuple[Key, int | None]], crash: int) -> int | None:
+    def _size_at(self, stack: Stack, crash: int) -> int | None:
         """The size after the crash of a layer; None where nobody asked for it, and so nobody changed it either."""
         for key, _ in stack:
             if key[0] <= crash:
@@ -174,16 +179,17 @@ class World:
     def ask(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> Any:
         """The class of the variable's value, deciding it if need be; ``base`` is its value where no layer has it."""
         answer = self.descend(variable, classify, base)
-        if isinstance(answer, Undecided):
-            last = len(self.stack(variable)) - 1
-            answer = self._decide(self.stack(variable)[last][0], self._parted(last, variable, classify, base))
+        if answer is UNDECIDED:
+            stack = self.stack(variable)
+            last = len(stack) - 1
+            answer = self._decide(stack[last][0], self._parted(stack, last, variable, classify, base))
         return answer
 
     def descend(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> Any:
         """As ``ask``, but UNDECIDED where only the lowest cell has to decide, and it has not."""
         stack = self.stack(variable)
         for at, (key, _) in enumerate(stack):
-            classes = self._parted(at, variable, classify, base)
+            classes = self._parted(stack, at, variable, classify, base)
             if len(classes) == 1:
                 chosen = next(iter(classes))
             elif at == len(stack) - 1 and key[0] == 0:
@@ -201,36 +207,38 @@ class World:
     def _possible(
         self, at: int, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]
     ) -> set[Hashable]:
-        if at == len(self.stack(variable)):
+        stack = self.stack(variable)
+        if at == len(stack):
             return {classify(self._left(variable, -1, base()))}
-        classes = set(self._parted(at, variable, classify, base))
+        classes = set(self._parted(stack, at, variable, classify, base))
         if BELOW in classes:
             classes.remove(BELOW)
             classes |= self._possible(at + 1, variable, classify, base)
         return classes
 
     def _parted(
-        self, at: int, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]
+        self, stack: Stack, at: int, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]
     ) -> dict[Hashable, list[int]]:
         """The legal values by class; those of what lies below count as one class if they cannot be told apart."""
-        key, place = self.stack(variable)[at]
+        key, place = stack[at]
         values = self.layers[key[0]].cells[key[1]].values
+        layered = variable.kind in LAYERED
+        crashed = variable.kind == "sector" and len(self.layers) > 1
         classes: dict[Hashable, list[int]] = {}
         for index in self.legal(key):
             value = values[index]
             if place is not None and value is not BELOW:
                 value = value[place]
             name: Hashable
-            if value is BELOW or (value is None and variable.kind in LAYERED):
+            if value is BELOW or (value is None and layered):
                 below = self._possible(at + 1, variable, classify, base)
                 name = below.pop() if len(below) == 1 else BELOW
             else:
-                name = classify(self._left(variable, key[0], value))
+                name = classify(self._left(variable, key[0], value) if crashed else value)
             classes.setdefault(name, []).append(index)
         return classes
 
-    def stack(self, variable: Variable) -> tuple[tuple[Key, int | None], ...]:
-        """Who decides the variable, uppermost first: cells, each with the place in its tuples if it has such."""
+    def stack(self, variable: Variable) -> Stack:
         found = self._stacks.get(variable)
         if found is None:
             found = self._stacks[variable] = tuple(

@@ -1,0 +1,113 @@
+"""The library holds under every crash of every workload, and every defect planted into it is caught."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from untorn.explore.death import Death, deaths
+from untorn.explore.explorer import explore
+from untorn.explore.library.mutants import MUTANTS, planted
+from untorn.explore.library.script import Script
+from untorn.explore.library.table import caught, render, table
+from untorn.explore.library.targets import TARGETS, Library
+from untorn.explore.result import Result, Rung
+from untorn.explore.search import recording_of
+from untorn.inode import Inode
+
+BY_NAME = {target.name: target for target in TARGETS}
+IN_PLACE = "in place"
+EXPLORED = [name for name, mutant in MUTANTS.items() if mutant.target]
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_no_crash_and_no_crash_in_recovery_breaks_a_guarantee(name: str) -> None:
+    target = BY_NAME[name]
+
+    result = explore(target, depth=target.depth)
+
+    assert not result.bad, result.stories[0].words
+    if name == IN_PLACE:  # the checker's rules leave atomic writes out, so it is complete and says so
+        assert result.rung is Rung.EXHAUSTIVE
+        assert "RWF_ATOMIC" in result.refusal
+    else:
+        assert result.certified, result.refusal
+
+
+def test_the_workloads_have_a_hundred_transactions() -> None:
+    for target in TARGETS:
+        target.record()
+
+    assert sum(target.transactions for target in TARGETS) >= 100
+
+
+@pytest.mark.parametrize("name", EXPLORED)
+def test_exploring_catches(name: str) -> None:
+    result = caught(name)
+
+    assert result.bad
+    assert result.stories
+    assert len(result.stories[0].deviations) <= 3
+
+
+def test_what_no_exploration_catches_says_which_test_does() -> None:
+    assert all("tests/" in mutant.otherwise for mutant in MUTANTS.values() if not mutant.target)
+
+
+def test_a_row_that_is_not_caught_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "the log is not synced"
+    monkeypatch.setitem(MUTANTS, name, MUTANTS[name]._replace(plant=lambda patch: None))
+
+    assert "NOT CAUGHT" in render(table([name]))
+
+
+# Death of the process
+
+
+def session(script: Script) -> None:
+    """A little of everything that changes a file, short enough to die at each of its calls."""
+    script.open(log_bytes=3 * 4096)
+    script.write(100, 600)
+    script.commit(durable=False)
+    with script.transaction():
+        script.truncate(5000)
+        script.truncate(9000)
+    script.write(4000, 5000)
+    script.commit(durable=False)
+    script.write(0, 10)
+    script.close()
+
+
+MORTAL = Library("dies", session)
+
+
+def after_each_death() -> Iterator[tuple[Death, Result]]:
+    for death in deaths(MORTAL, recording_of(MORTAL.record())):
+        yield death, explore(MORTAL, depth=0, recording=death.recording, crash="process")
+
+
+def test_after_the_death_of_the_process_recovery_keeps_what_was_ordered_and_makes_it_durable() -> None:
+    seen = 0
+    for death, result in after_each_death():
+        assert death.problem is None, f"died at {death.event}: {death.problem}"
+        assert not result.bad, f"died at {death.event}: {result.stories[0].words}"
+        assert result.certified, result.refusal
+        seen += 1
+    assert seen > 40
+
+
+@pytest.mark.parametrize("name", ["recovery does not sync the log", "recovery does not sync home", "size_min is ignored"])
+def test_a_defect_of_recovery_shows_after_a_death(name: str) -> None:
+    with planted(MUTANTS[name]):
+        assert any(death.problem or result.bad for death, result in after_each_death())
+
+
+def test_an_ordered_commit_that_stayed_in_memory_shows_after_a_death(monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = Inode.commit
+    monkeypatch.setattr(Inode, "commit", lambda self, *, durable: commit(self, durable=True) if durable else None)
+
+    problems = [death.problem for death, _ in after_each_death() if death.problem]
+
+    assert problems
+    assert "lost" in problems[0].message
