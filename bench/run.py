@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.amounts import amounts
+from bench.exploring import exploring
 from bench.micro import micro
 from bench.pages import burst, sustained
 from bench.recovery import recovery
@@ -32,6 +33,7 @@ PARTS: Final[dict[str, Callable[[Path, Scale], Any]]] = {
     "sustained": sustained,
     "amounts": amounts,
     "recovery": recovery,
+    "exploring": exploring,
 }
 
 

@@ -27,6 +27,12 @@ def render(results: Results, verdicts: Sequence[Verdict], about: About) -> str:
             parts.append(title + "\n" + "\n".join(_races(cells)))
     if results.recovery is not None:
         parts.append(f"Recovery took {results.recovery.peak_bytes / MIB:.1f} MiB of memory at most.")
+    if results.exploring is not None:
+        seen = results.exploring
+        parts.append(
+            f"Explored the library's targets at {seen.per_second:.0f} recoveries per second and core; 20 commits, "
+            f"about 2^{seen.commits_log2_states:.0f} states, took {seen.commits_recoveries}."
+        )
     if results.amounts is not None:
         one = results.amounts
         parts.append(

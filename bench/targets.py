@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from bench.amounts import Amounts
+from bench.exploring import Exploring
 from bench.measure import KIB, MIB, Cell
 from bench.recovery import Recovery
 
@@ -21,6 +22,7 @@ class Results:
     micro: list[Cell] = field(default_factory=list)
     amounts: Amounts | None = None
     recovery: Recovery | None = None
+    exploring: Exploring | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,14 @@ def verdicts(results: Results) -> list[Verdict]:
         # The issue asks for bounded memory; a quarter of the log that is recovered would not be that.
         limit = cell.user_bytes / MIB / 4
         found.append(Verdict("MiB of memory in recovery", limit, True, peak, None, cell.label, int(peak <= limit), 1))
+    if results.exploring is not None:
+        rate, count = results.exploring.per_second, results.exploring.commits_recoveries
+        where = f"{results.exploring.recoveries} recoveries"
+        found.append(
+            Verdict("explored recoveries per second and core", 500, False, rate, None, where, int(rate >= 500), 1)
+        )
+        where = f"2^{results.exploring.commits_log2_states:.0f} states"
+        found.append(Verdict("recoveries for 20 commits", 100, True, count, None, where, int(count <= 100), 1))
     return [verdict for verdict in found if verdict is not None]
 
 

@@ -48,7 +48,8 @@ def test_every_part_measures_every_contender_and_all_of_it_gets_a_verdict(tmp_pa
     assert all(series.median_s >= series.min_s > 0 for cell in cells for series in cell.times.values())
 
     judged = verdicts(results)
-    assert len(judged) == 18
+    assert results.exploring is not None
+    assert len(judged) == 20
     facts = about(tmp_path, quick=True)
     assert json.loads(json.dumps(as_json(results, judged, facts)))["schema"] == 1
     shown = render(results, judged, facts)

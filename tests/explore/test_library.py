@@ -97,7 +97,9 @@ def test_after_the_death_of_the_process_recovery_keeps_what_was_ordered_and_make
     assert seen > 40
 
 
-@pytest.mark.parametrize("name", ["recovery does not sync the log", "recovery does not sync home", "size_min is ignored"])
+@pytest.mark.parametrize(
+    "name", ["recovery does not sync the log", "recovery does not sync home", "size_min is ignored"]
+)
 def test_a_defect_of_recovery_shows_after_a_death(name: str) -> None:
     with planted(MUTANTS[name]):
         assert any(death.problem or result.bad for death, result in after_each_death())

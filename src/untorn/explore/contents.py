@@ -7,7 +7,7 @@ question with two answers, and a classifier of sectors one with as many as it ha
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -85,12 +85,18 @@ class LazyContent(Content):
         )
         return answer
 
-    def observe(self, offset: int, classify: Callable[[bytes], T]) -> T:
-        """The class of the SECTOR bytes at ``offset``, a multiple of SECTOR."""
-        index, low = divmod(offset, self._unit)
-        if low == 0 and self._unit == SECTOR:
-            return self.ask_sector(index, classify)
-        return self.ask_sector(index, lambda value: classify(value[low : low + SECTOR]))
+    def observe(self, start: int, stop: int, stride: int, classify: Callable[[bytes], T]) -> Iterator[T]:
+        """The class of the SECTOR bytes at ``start``, ``start + stride``, ...; all multiples of SECTOR."""
+        end = self.bounded(stop)
+        undecided = set(self.undecided(start, end))
+        for at in range(start, end, stride):
+            index, low = divmod(at, self._unit)
+            if index not in undecided or at + SECTOR > end:
+                yield classify(self.read(at, SECTOR))
+            elif self._unit == SECTOR:
+                yield self.ask_sector(index, classify)
+            else:
+                yield self.ask_sector(index, lambda value, low=low: classify(value[low : low + SECTOR]))  # type: ignore[misc]
 
     def read(self, offset: int, length: int) -> bytes:
         end = self.bounded(offset + length)

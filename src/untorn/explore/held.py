@@ -48,13 +48,16 @@ class Held:
         return self._values(self._top, Variable("name", 0, path))
 
     def _values(self, top: int, variable: Variable) -> set[Any]:
-        for level in range(top, -1, -1):
-            found = self._legal(level, variable)
-            if found is not None:
-                return found if BELOW not in found else found - {BELOW} | self._values(level - 1, variable)
-            if variable.inode in self._state.levels[level].births:
-                return {newborn(variable, self._state.levels[level].births[variable.inode], self._unit)}
-        return set(self._at_start(variable))
+        if top < 0:
+            return set(self._at_start(variable))
+        found, births = self._legal(top, variable), self._state.levels[top].births
+        if found is not None and BELOW not in found:
+            return found
+        if variable.inode in births:
+            below = {newborn(variable, births[variable.inode], self._unit)}
+        else:
+            below = self._values(top - 1, variable)
+        return (found or set()) - {BELOW} | below
 
     def _at_start(self, variable: Variable) -> Collection[Any]:
         if variable.kind == "name":

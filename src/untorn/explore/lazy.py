@@ -168,12 +168,7 @@ class LazyFile(SimulatedFile):
         if not isinstance(content, LazyContent) or start % SECTOR or stride % SECTOR:
             yield from super().observe(start, stop, stride, classify)
             return
-        end = content.bounded(stop)
-        for at in range(start, end, stride):
-            if at + SECTOR <= end and content.undecided(at, at + SECTOR):
-                yield content.observe(at, classify)
-            else:
-                yield classify(self.read(SECTOR, at))
+        yield from content.observe(start, stop, stride, classify)
 
 
 class LazyStorage(SimulatedStorage):

@@ -82,10 +82,16 @@ def _cell(variable: Variable, legal: Iterable[Legal], starts: Sequence[int], las
     masks: dict[Any, int] = {}
     written = []
     inherits = nested and variable.level == 0 and variable.kind not in ("name", "names", "sectors")
-    for value, since, until in legal:
+    base: Legal | None = None
+    for entry in legal:
+        value, since, until = entry
         low = bisect.bisect_left(starts, max(since, starts[0]))
         high = bisect.bisect_left(starts, until)
-        key = BELOW if inherits and since == 0 else value
+        # One that just goes on is the base again, which no atomic write over it ends.
+        goes_on = base is not None and (value, since) == (base.value, base.until)
+        if since == 0:
+            base = entry
+        key = BELOW if inherits and (since == 0 or goes_on) else value
         mask = (1 << high) - (1 << low) if since <= last and high > low else 0
         masks[key] = masks.get(key, 0) | mask
         written.append((since, key))
