@@ -112,23 +112,28 @@ def disks(trace: Trace, *, profile: str, sector: int, trash: bool) -> Iterator[t
     start = ImageStart(trace.image, sector)
     sweep = Sweep(trace.operations, start, trace.now, profile=profile, sector=sector, trash=trash)
     spans = sweep.spans()
+    births = {number: _newborn(number, found, trace) for number, found in sweep.births.items()}
     told = {o.completed for o in trace.operations if o.name == "acknowledge"}
     before: dict[Variable, list[Any]] | None = None
     for time in range(trace.now + 1):
         legal = {variable: _legal(values, time) for variable, values in spans.items()}
         if legal != before or time in told:
             before = legal
-            for image in _images(trace.image, sweep.births, legal, sector):
+            for image in _images(trace.image, births, legal, sector):
                 yield time, image
+
+
+def _newborn(number: int, found: FileStat, trace: Trace) -> Inode:
+    inode = Inode(number, found.mode, found.uid, found.gid, found.mtime_ns, found.birth_ns)
+    inode.target = next((o.arguments[0] for o in trace.operations if (o.name, o.inode) == ("symlink", number)), "")
+    return inode
 
 
 def _legal(spans: Sequence[Span], time: int) -> list[Any]:
     return list(dict.fromkeys(span.value for span in spans if span.since <= time < span.until))
 
 
-def _images(
-    start: Image, births: dict[int, FileStat], legal: dict[Variable, list[Any]], sector: int
-) -> Iterator[Image]:
+def _images(start: Image, births: dict[int, Inode], legal: dict[Variable, list[Any]], sector: int) -> Iterator[Image]:
     choices = [v for v in legal if v.kind in ("name", "names")]
     for row in itertools.product(*(legal[variable] for variable in choices)):
         names: dict[str, int | None] = dict(start.names)
@@ -143,7 +148,7 @@ def _images(
             yield Image({inode.number: inode.copy() for inode in inodes}, dict(present))
 
 
-def _reachable(names: dict[str, int], start: Image, births: dict[int, FileStat]) -> dict[str, int]:
+def _reachable(names: dict[str, int], start: Image, births: dict[int, Inode]) -> dict[str, int]:
     """A name goes with its directory."""
     directories = {
         path
@@ -159,12 +164,9 @@ def _reachable(names: dict[str, int], start: Image, births: dict[int, FileStat])
 
 
 def _inodes(
-    number: int, start: Image, births: dict[int, FileStat], legal: dict[Variable, list[Any]], sector: int
+    number: int, start: Image, births: dict[int, Inode], legal: dict[Variable, list[Any]], sector: int
 ) -> list[Inode]:
-    found = births.get(number)
-    base = start.inodes[number] if found is None else Inode(
-        number, found.mode, found.uid, found.gid, found.mtime_ns, found.birth_ns
-    )  # fmt: skip
+    base = births.get(number) or start.inodes[number]
     own = {v: values for v, values in legal.items() if v.inode == number}
     plain = [v for v in own if v.kind not in ("sector", "sectors", "size")]
     result = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Hashable
 from typing import Any, Final
 
@@ -38,6 +39,11 @@ _change = st.one_of(
     st.tuples(st.just("rename"), _names, _names),
     st.tuples(st.just("link"), _names, _names),
     st.tuples(st.just("unlink"), _names),
+    st.tuples(st.just("mkdir"), st.just("/e")),
+    st.tuples(st.just("rmdir"), st.just("/e")),
+    st.tuples(st.just("symlink"), st.sampled_from(["/a", "/d"]), st.just("/e/link")),
+    st.tuples(st.just("write"), st.just("/e/f"), st.just(0), st.just(10), _fills, st.just(0)),
+    st.tuples(st.just("rename"), st.sampled_from(["/a", "/e"]), st.sampled_from(["/e", "/e/f", "/g"])),
     st.tuples(st.just("setxattr"), _names, st.sampled_from([b"1", b"2"])),
     st.tuples(st.just("removexattr"), _names),
     st.tuples(st.just("owner"), _names, st.sampled_from([0o600, 0o644])),
@@ -45,7 +51,7 @@ _change = st.one_of(
 _sync = st.one_of(
     st.tuples(st.just("fsync"), _names),
     st.tuples(st.just("fdatasync"), _names),
-    st.tuples(st.just("directory"), st.sampled_from(["/", "/d"])),
+    st.tuples(st.just("directory"), st.sampled_from(["/", "/d", "/e"])),
 )
 _failure = st.one_of(
     st.tuples(st.just("fail"), _names, st.booleans()),
@@ -114,8 +120,8 @@ def _play(machine: SimulatedStorage, step: Step, see: See, digests: list[Digest]
             file.close()
         case "rename" | "link":
             getattr(machine, name)(*rest)
-        case "unlink":
-            machine.unlink(rest[0])
+        case "unlink" | "mkdir" | "rmdir" | "symlink":
+            getattr(machine, name)(*rest)
         case "directory":
             machine.sync_directory(rest[0])
         case "fail directory":
@@ -191,11 +197,18 @@ def case(work: list[Step], reader: list[Step], look: str, **options: Any) -> Cas
 
 def look_at_all(storage: SimulatedStorage) -> Hashable:
     result: list[Hashable] = []
-    for directory in ("/", "/d"):
+    waiting = ["/"]
+    while waiting:
+        directory = waiting.pop()
         for name in storage.listdir(directory):
             path = os.path.join(directory, name)
-            if path != "/d":
-                found = storage.stat(path)
+            found = storage.stat(path)
+            if stat.S_ISDIR(found.mode):
+                result.append((path, found.mode))
+                waiting.append(path)
+            elif stat.S_ISLNK(found.mode):
+                result.append((path, storage.readlink(path)))
+            else:
                 attributes = tuple(sorted(storage.attributes(path).items()))
                 result.append((path, found.size, found.mode, found.links, storage.read_file(path), attributes))
     return tuple(result)

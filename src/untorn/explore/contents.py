@@ -73,10 +73,10 @@ class LazyContent(Content):
 
     def undecided(self, start: int, end: int) -> list[int]:
         """Sectors of bytes [start, end) that a layer has and nobody closed."""
-        sectors, closed = self._sectors, self._closed
-        low = bisect_left(sectors, start // self._unit)
-        high = bisect_left(sectors, -(-end // self._unit))
-        return [index for index in sectors[low:high] if index not in closed]
+        sectors, closed, unit = self._sectors, self._closed, self._unit
+        low = bisect_left(sectors, start // unit)
+        high = bisect_left(sectors, -(-end // unit), low)
+        return [index for index in sectors[low:high] if index not in closed] if low < high else []
 
     def ask_sector(self, index: int, classify: Callable[[bytes], T]) -> T:
         """The class of a sector's bytes."""

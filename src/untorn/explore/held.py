@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -45,7 +46,17 @@ class Held:
         return self._values(self._top, variable)
 
     def name(self, path: str) -> Collection[int | None]:
-        return self._values(self._top, Variable("name", 0, path))
+        return self._name(self._top, path)
+
+    def _name(self, top: int, path: str) -> set[int | None]:
+        """What a name stands for; nothing after a crash that left no directory for it."""
+        if top < 0:
+            found = set(self._ground.name(path))
+        else:
+            legal = self._legal(top, Variable("name", 0, path))
+            found = self._name(top - 1, path) if legal is None else legal
+        directory = os.path.dirname(path)
+        return {None} if directory != "/" and self._name(top, directory) == {None} else found
 
     def _values(self, top: int, variable: Variable) -> set[Any]:
         if top < 0:
@@ -60,8 +71,6 @@ class Held:
         return (found or set()) - {BELOW} | below
 
     def _at_start(self, variable: Variable) -> Collection[Any]:
-        if variable.kind == "name":
-            return self._ground.name(str(variable.key))
         if variable.kind == "size":
             return self._ground.sizes(variable.inode)
         if variable.kind == "sector":

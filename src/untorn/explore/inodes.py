@@ -47,7 +47,7 @@ class LazyAttributes(dict[str, bytes]):
         self._decided[name] = None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(name for name in {*self._base, *self._names, *self._decided} if name in self))
+        return iter([name for name in sorted({*self._base, *self._names, *self._decided}) if name in self])
 
     def copy(self) -> dict[str, bytes]:
         return {name: self[name] for name in self}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import TypeVar
 
 from untorn.explore.contents import LazyContent, same
@@ -17,7 +16,7 @@ from untorn.explore.space import Layer, births, rules
 from untorn.explore.world import World
 from untorn.geometry import SECTOR
 from untorn.storage.api import FileStat, Piece
-from untorn.storage.disk import Disk, Options
+from untorn.storage.disk import NAME_MAX, Disk, Options, Place
 from untorn.storage.image import Image, Inode
 from untorn.storage.recording import Trace
 from untorn.storage.simulated import SimulatedStorage
@@ -65,6 +64,15 @@ class LazyDisk(Disk):
             inode = self.live.inodes[number] = self.decided[number] = LazyInode(world, base, content, attributes)
         return inode
 
+    def walk(self, path: str, *, follow: bool) -> Place:
+        """As of any disk; in a file of the root directory, which every run looks at often, there is little to walk."""
+        name = path[1:]
+        if path[:1] == "/" and name not in ("", ".", "..") and "/" not in name and len(name) < NAME_MAX // 4:
+            inode = self.found(path)
+            if inode is None or not inode.is_link:
+                return Place("/", name, inode)
+        return super().walk(path, follow=follow)
+
     def found(self, path: str) -> Inode | None:
         number = self.number(path)
         return None if number is None else self.inode(number)
@@ -79,26 +87,35 @@ class LazyDisk(Disk):
     def names(self, directory: str) -> list[str]:
         paths = {path for path in self._bound if os.path.dirname(path) == directory}
         paths.update(self.ground.children.get(directory, ()))
-        return sorted(os.path.basename(path) for path in paths if path != "/" and self.number(path) is not None)
+        there = [path for path in sorted(paths) if path != "/" and self.number(path) is not None]
+        return sorted(map(os.path.basename, there))
 
     def links(self, inode: Inode) -> int:
-        count = 0
-        for path in {*self.ground.paths, *self._bound}:
-            if path in self._bound:
-                count += self._bound[path] == inode.number
-                continue
-            possible = self.world.possible(
-                Variable("name", 0, path),
-                lambda v: v == inode.number,
-                partial(self.ground.names.get, path),
-            )
-            if True in possible:
-                count += len(possible) == 1 or self.number(path) == inode.number
-        return count
+        """How many names it has; asked in one order in every process, as all questions."""
+        paths = sorted({*self.ground.paths, *self._bound})
+        return sum(self._names(path, inode) and self._reached(path) for path in paths)
+
+    def _names(self, path: str, inode: Inode) -> bool:
+        """Whether a path is a name of the inode, wherever its directory is."""
+        if path in self._bound:
+            return self._bound[path] == inode.number
+        possible = self.world.possible(
+            Variable("name", 0, path), lambda v: v == inode.number, lambda: self.ground.names.get(path)
+        )
+        return True in possible and (len(possible) == 1 or self.number(path) == inode.number)
+
+    def _reached(self, path: str) -> bool:
+        """Whether the directories above a path are there."""
+        directory = os.path.dirname(path)
+        return directory == "/" or (self.number(directory) is not None and self._reached(directory))
 
     def bind(self, path: str, inode: Inode) -> None:
         self.live.inodes[inode.number] = inode
         self._bound[path] = inode.number
+        if inode.is_directory:  # new and so empty: only files are renamed
+            for below in self.ground.paths:
+                if below.startswith(f"{path}/"):
+                    self._bound.setdefault(below, None)
 
     def unbind(self, path: str) -> None:
         self._bound[path] = None

@@ -26,18 +26,21 @@ from untorn.storage.simulated_file import SimulatedFile
 Patch = Callable[[object, str, object], object]
 Plant = Callable[[Patch], None]
 
-_APART: Final = (os.path.dirname(os.path.abspath(api.__file__)), os.path.dirname(os.path.abspath(__file__)))
+_HERE: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_STORAGE: Final = os.path.dirname(os.path.abspath(api.__file__)) + os.sep
+_UNTORN: Final = os.path.dirname(os.path.dirname(_STORAGE)) + os.sep
 
 
 def callers() -> list[str]:
-    """Names of the functions that are running, innermost first, without those of the storage layer and from here."""
+    """Names of the library's functions that are running above the storage layer, innermost first."""
     names = []
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if not frame.f_code.co_filename.startswith(_APART):
+        file = frame.f_code.co_filename
+        if file.startswith(_UNTORN) and not file.startswith((_HERE, _STORAGE)):
             names.append(frame.f_code.co_name)
         frame = frame.f_back
-    return names
+    return names or [""]
 
 
 # Syncs

@@ -62,7 +62,7 @@ def truncates(script: Script) -> None:
 def spills(script: Script) -> None:
     """More dirty data than memory, savepoints, and rollbacks of what has reached the log already."""
     script.open(cache_bytes=8 * BLOCK, log_bytes=24 * BLOCK)
-    for serial in range(3):
+    for serial in range(2):
         with script.transaction():
             for folio in range(5):
                 script.write(folio * BLOCK + 10 * serial, 300)
@@ -202,7 +202,7 @@ def fails_cut(script: Script) -> None:
 
 def fails_again(script: Script) -> None:
     """Syncs that fail in the recovery of what an earlier failure has left, or soon after."""
-    for nth in (3, 2, 0, 1, 4, 5, 6, 7, 8):
+    for nth in (3, 2, 0, 1, 4, 5, 6):
         _failing(script, nth, grow=True)
     script.open()
     script.write(0, 10)
