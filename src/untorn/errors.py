@@ -8,6 +8,9 @@ Each message says what is on disk now and what to do.
 from __future__ import annotations
 
 import errno
+import sys
+import warnings
+from typing import Any
 
 
 class UntornError(Exception):
@@ -33,6 +36,18 @@ class _OSError(UntornError, OSError):
 
     def __init__(self, message: str, path: str | None = None) -> None:
         OSError.__init__(self, self.code, message, path)
+
+    def __reduce__(self) -> Any:
+        # OSError's own would call ``__init__`` with its three arguments, which are not those of ours.
+        return _again, (type(self), (self.errno, self.strerror, self.filename), self.__dict__)
+
+
+def _again(kind: type[_OSError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> _OSError:
+    """An error as it was before it was pickled: a process pool sends them."""
+    error = kind.__new__(kind)
+    OSError.__init__(error, *arguments)
+    error.__dict__.update(attributes)
+    return error
 
 
 class FailedError(_OSError):
@@ -82,3 +97,11 @@ class MissingLogError(LogError):
 
 class UntrustedLogError(LogError):
     """What stands in the log's place is not a regular file of an owner that we trust."""
+
+
+def warn(message: str, category: type[Warning] = UntornWarning) -> None:
+    """Warns of ``message`` at the line outside of this package that led here."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "untorn":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -45,6 +45,11 @@ class Design(ABC):
     dense: int
     """Below this offset the file has its blocks: overwriting needs no new space."""
 
+    @property
+    @abstractmethod
+    def at_home(self) -> bool:
+        """Whether home holds all that is committed, so that its own descriptor shows it."""
+
     @abstractmethod
     def read_folio(self, index: int) -> bytes:
         """The folio as last written, uncommitted spills and cuts included; may end early, the rest is zeros."""

@@ -21,7 +21,7 @@ from untorn.designs.home import AtomicHome
 from untorn.errors import CheckpointError, ForeignEditError
 from untorn.geometry import BLOCK, SECTOR, round_up
 from untorn.log.install import cut_home, install, read_extent
-from untorn.log.log import NO_SPACE, Log
+from untorn.log.log import NO_SPACE, Log, differences
 from untorn.log.mapping import Mapping
 from untorn.log.ondisk import EXTENT_BYTES, SIZE_MAX, Extent, RecordKind
 from untorn.log.recovery import Found
@@ -58,7 +58,8 @@ class CopyOnWrite(Design):
         self._log_bytes = log_bytes
         self._home_synced = False
         self._atomic = AtomicHome(storage, home)
-        self._log = Log(storage, home, folio_size)
+        self._directory = None if found else storage.directory(os.path.dirname(home.path))
+        self._log = Log(storage, home, folio_size, self._directory)
         self._mapping = Mapping(folio_size, self._info.size)
         self._grown: set[int] = set()
         self._salt = 0
@@ -69,6 +70,7 @@ class CopyOnWrite(Design):
         self._home_syncs = 0
         self.committed_size = self._info.size
         self.dense = home.first_hole()
+        self._reads_found = found is not None
         if found is not None:
             assert found.replay is not None
             assert found.slot is not None
@@ -82,6 +84,10 @@ class CopyOnWrite(Design):
         self._atomic.observer = observer
 
     # Reading
+
+    @property
+    def at_home(self) -> bool:
+        return self._log.sequence == 0 and not self._reads_found
 
     def read_folio(self, index: int) -> bytes:
         start = index * self._folio_size
@@ -214,7 +220,8 @@ class CopyOnWrite(Design):
         """Nothing was committed here, but what is acknowledged may be another's, which was killed before its sync."""
         if not self._home_synced:
             self._home.fsync()
-            self._storage.sync_directory(os.path.dirname(self._home.path))
+            assert self._directory is not None, "a reader commits nothing"
+            self._directory.sync()
             self._home_syncs += 2
             self._home_synced = True
 
@@ -275,7 +282,7 @@ class CopyOnWrite(Design):
                 f"no space to move committed data home ({os.strerror(error.errno)}). Nothing is lost: it is in "
                 f"the log {log.path!r}, and opening the file through untorn reads it. Free space, then reopen "
                 "the file or run 'untorn recover'",
-                self._home.path,
+                self._home.shown,
                 error.errno,
             ) from error
         self._home_bytes += written
@@ -296,22 +303,38 @@ class CopyOnWrite(Design):
         self._grown = {index for index in self._grown if (index + 1) * self._folio_size > self.dense}
 
     def _check_unchanged(self) -> FileStat:
-        """Home as untorn left it; ForeignEditError if another program changed or replaced it."""
+        """Home as untorn left it, whatever its name is now; ForeignEditError if another program changed or removed it.
+
+        Only the descriptor counts: a file that was renamed while it is open here is the same file.
+        """
         home = self._home.stat()
+        known = self._info
+        if not home.links:
+            raise ForeignEditError(self._removed(), self._home.shown)
+        if (home.size, home.mtime_ns) != (known.size, known.mtime_ns):
+            raise ForeignEditError(
+                f"another program changed the file while it was open here ({differences(known, home)}); it was not "
+                f"overwritten, and the commits to it are kept in {self._log.path!r}. If it was only touched, or if you "
+                "want them rather than what that program wrote, run 'untorn recover --force'; '--discard' keeps the "
+                "file as it is, and the log under another name",
+                self._home.shown,
+            )
+        return home
+
+    def _removed(self) -> str:
+        """What to say of a file that has no name any more."""
         try:
-            named = self._storage.stat(self._home.path)
-        except FileNotFoundError:
-            named = None
-        if named is None or named.inode != home.inode:
-            what = "was renamed, removed or replaced"
-        elif (home.size, home.mtime_ns) != (self._info.size, self._info.mtime_ns):
-            what = "was changed by another program"
+            self._storage.stat(self._home.path)
+        except OSError:
+            what = "the file was removed while it was open here"
         else:
-            return home
-        raise ForeignEditError(
-            f"the file {what} while it was open here; it was not overwritten, and the commits to it are kept in "
-            f"{self._log.path!r}. 'untorn recover --force' applies them, '--discard' puts them aside",
-            self._home.path,
+            what = "another file was put in the place of this one while it was open here; that one was not touched"
+        log = self._log.file
+        if log is None or not log.stat().links:
+            return f"{what}. The commits to it went with it"
+        return (
+            f"{what}. The commits to it are kept in {self._log.path!r}, which is of use only together with the file: "
+            "remove it if you do not want the file back"
         )
 
     def _hand_over_space(self) -> None:
@@ -335,6 +358,8 @@ class CopyOnWrite(Design):
     def release(self) -> None:
         self._log.close()
         self._atomic.close()
+        if self._directory is not None:
+            self._directory.close()
 
     def stats(self) -> dict[str, int]:
         return {

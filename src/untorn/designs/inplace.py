@@ -92,6 +92,10 @@ class InPlace(Design):
 
     # Reading
 
+    @property
+    def at_home(self) -> bool:
+        return True
+
     def read_folio(self, index: int) -> bytes:
         start = index * self._folio_size
         if self._direct is not None:

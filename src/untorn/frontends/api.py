@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from untorn.errors import UntornError
 from untorn.frontends.file import File
-from untorn.frontends.modes import CommitMode, DesignName, Mode, Options, parse_mode
+from untorn.frontends.modes import TIMEOUT, CommitMode, DesignName, Mode, Options, parse_mode
 from untorn.frontends.opening import open_inode, open_locked
 from untorn.frontends.text import TextFile
 from untorn.geometry import FOLIO_SIZE
@@ -22,7 +22,7 @@ _READ: Final = Mode("r", text=False, readable=True, writable=False)
 _UPDATE: Final = Mode("r", text=False, readable=True, writable=True)
 
 
-def open(
+def open(  # noqa: PLR0913 - builtins.open alone has eight
     path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     mode: str = "r",
     buffering: int = -1,
@@ -35,6 +35,7 @@ def open(
     folio_size: int = FOLIO_SIZE,
     cache_bytes: int = 1 << 26,
     log_bytes: int = 1 << 26,
+    timeout: float | None = TIMEOUT,
     storage: Storage | None = None,
 ) -> Any:
     """Opens a file as ``builtins.open`` does, such that a crash cannot tear what is written to it.
@@ -48,6 +49,9 @@ def open(
     ``"writethrough"`` (these keep whole only what is written with RWF_ATOMIC, within ``statx()``'s limits) and
     ``"plain"`` (nothing: today's buffered write). With them ``commit`` is ``"flush"``, when writeback happens at
     the latest.
+
+    ``timeout`` is how many seconds to wait for another handle that has the file, and later, when another thread has
+    a transaction open, for its end; 0 not to wait, None for ever.
 
     ``folio_size`` is the page cache's unit, ``cache_bytes`` bounds its committed folios (as much again may be
     dirty or on its way), ``log_bytes`` is when the log is moved home; all in bytes. ``buffering`` is accepted
@@ -67,7 +71,10 @@ def open(
         raise ValueError(f"illegal newline value: {newline!r}")
     if operator.index(buffering) == 0:
         raise ValueError("can't have unbuffered I/O: untorn is a buffer")
-    options = Options(commit=commit, design=design, folio_size=folio_size, cache_bytes=cache_bytes, log_bytes=log_bytes)
+    options = Options(
+        commit=commit, design=design, folio_size=folio_size, cache_bytes=cache_bytes, log_bytes=log_bytes,
+        timeout=timeout,
+    )  # fmt: skip
     inode = open_inode(storage or LinuxStorage(), _name(path), parsed, options)
     file = File(inode, os.fspath(path), parsed, commit)
     if not parsed.text:

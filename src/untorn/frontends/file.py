@@ -8,14 +8,17 @@ from __future__ import annotations
 import atexit
 import errno
 import io
+import itertools
 import operator
 import os
+import sys
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
+from untorn.errors import warn
 from untorn.frontends.modes import CommitMode, Mode
 from untorn.inode import SIZE_MAX, Inode, State
 from untorn.pagecache.address_space import Data
@@ -31,6 +34,26 @@ _FLAGS: Final = RWF_DSYNC | RWF_SYNC | RWF_APPEND | RWF_ATOMIC
 _live: dict[int, weakref.ref[File]] = {}
 """Every file that is not closed: what interpreter exit rolls back and a forked child lets go of."""
 
+_SEEN: Final = "_untorn_seen"
+"""Attribute of an exception that was being handled when a file was opened. To keep the exception itself would keep
+all that its frames hold, and to keep its ``id`` would take a later one for it."""
+_seen = itertools.count(1)
+
+
+def ended_well(error: BaseException | None) -> bool:
+    """Whether a block that was left so did what it was to do: no exception, or ``sys.exit()`` with a good status."""
+    return error is None or (isinstance(error, SystemExit) and error.code in (None, 0))
+
+
+def _handled() -> set[int]:
+    """Marks of all the exceptions that are being handled in this thread."""
+    marks = set()
+    error = sys.exception()
+    while error is not None and (mark := error.__dict__.setdefault(_SEEN, next(_seen))) not in marks:
+        marks.add(mark)
+        error = error.__context__
+    return marks
+
 
 class Transaction:
     """A block of writes that is applied whole or not at all; inside another one, a savepoint."""
@@ -45,7 +68,7 @@ class Transaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.end(self._depth, keep=error is None)
+        self._file.end(self._depth, keep=ended_well(error))
 
 
 class File(io.BufferedIOBase):
@@ -60,6 +83,12 @@ class File(io.BufferedIOBase):
         self._mode = mode
         self._commit_mode = commit
         self.name = name
+        self._handled_at_open = _handled() if mode.writable else set()
+        self._collected = False
+        self._put_off = False
+        """Whether a flush left its commit to the end of the block."""
+        self._text: Callable[[], Any] = lambda: None
+        """Gives the text file over this one, if there is one: it may hold text that was not handed down yet."""
         # Bound once: a write is one call away from the inode.
         self._write = inode.write if mode.writable else _refuse_write
         _live[id(self)] = weakref.ref(self)
@@ -73,8 +102,8 @@ class File(io.BufferedIOBase):
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed."""
-        return self._inode.state is State.CLOSED
+        """Whether it was closed; within a block also if the block has still to decide what becomes of it."""
+        return self._inode.state in (State.CLOSED, State.ENDED)
 
     def readable(self) -> bool:
         """Whether it was opened for reading."""
@@ -92,8 +121,13 @@ class File(io.BufferedIOBase):
         return True
 
     def fileno(self) -> int:
-        """io.UnsupportedOperation: a descriptor would let numpy or mmap write beneath the cache."""
-        raise io.UnsupportedOperation("fileno: a descriptor would bypass untorn")
+        """A descriptor to read the file with as of the last commit: for os.fsync, os.fstat, mmap or numpy.fromfile.
+
+        From now on each commit also moves what was written into the file itself, which costs some more syncs. Writing
+        to the descriptor fails with EBADF. It is closed with the file. io.UnsupportedOperation for a reader of a file
+        to which commits wait in its log. flock(2) on it would wait for this very handle.
+        """
+        return self._inode.descriptor()
 
     def __repr__(self) -> str:
         return f"<untorn.File name={self.name!r} mode={self.mode!r} {self._inode.state.value}>"
@@ -146,22 +180,12 @@ class File(io.BufferedIOBase):
     def peek(self, size: int = 0, /) -> bytes:
         """Bytes at the position, which does not move; at least one but at the end."""
         self._check_readable()
-        inode = self._inode
-        position, folio_size = inode.position, inode.pages.folio_size
-        return inode.read(max(size, folio_size - position % folio_size), position)
+        return self._inode.peek(size)
 
     def readline(self, size: int | None = -1, /) -> bytes:
-        """Up to and with the next newline, at most ``size`` bytes; the one of IOBase may give more, by peek."""
+        """Up to and with the next newline, at most ``size`` bytes; whole also where several threads read lines."""
         self._check_readable()
-        limit = SIZE_MAX if size is None or size < 0 else operator.index(size)
-        parts = []
-        while limit and (ahead := self.peek()):
-            stop = ahead.find(b"\n", 0, limit) + 1 or min(len(ahead), limit)
-            parts.append(self._inode.read(stop))
-            limit -= stop
-            if parts[-1].endswith(b"\n"):
-                break
-        return b"".join(parts)
+        return self._inode.read_line(SIZE_MAX if size is None or size < 0 else operator.index(size))
 
     def pread(self, length: int, offset: int) -> bytes:
         """``length`` bytes from ``offset``, fewer only at the end; the position stays."""
@@ -227,19 +251,41 @@ class File(io.BufferedIOBase):
     # Commits and transactions
 
     def flush(self) -> None:
-        """Commits durably if the mode is ``flush`` or ``write`` and no transaction is open; else does nothing."""
+        """Commits durably if the mode is ``flush`` or ``write``; in the others, and within a transaction, does nothing.
+
+        Another thread's transaction is waited for. Within a ``with`` around the file, while an exception is being
+        handled, the commit is left to the end of the block, for this may be a library that flushes because that
+        exception ends it; if the block goes on, an UntornWarning says so. ``commit()`` always commits.
+        """
         self._check_open()
-        if self._mode.writable and self._commit_mode in ("flush", "write"):
-            self._inode.flush()
+        if not self._mode.writable or self._commit_mode not in ("flush", "write") or self._collected:
+            return
+        if self._inode.in_block and self._unwinding() is not None:
+            self._put_off = True
+            return
+        self._inode.flush()
+        self._tell_put_off()
+
+    def _tell_put_off(self) -> None:
+        if self._put_off:
+            self._put_off = False
+            warn(f"an earlier flush() of {self.name!r}, while an exception was being handled, took effect only now")
+
+    def _unwinding(self) -> BaseException | None:
+        """The exception that is being handled, if it was not when the file was opened and is not a good end."""
+        error = sys.exception()
+        seen = error is None or error.__dict__.get(_SEEN) in self._handled_at_open
+        return None if seen or ended_well(error) else error
 
     def commit(self, durable: bool = True) -> None:
-        """Makes what was written so far the state that a crash returns to.
+        """Makes what was written so far the state that a crash returns to; also after a ``close`` within a block.
 
         Durable, a crash from now on yields this commit or a later one; not durable, it may yield an earlier one,
         but never a mix, and never this one without those before it.
         """
         self._check_writable()
         self._inode.commit(durable=durable)
+        self._put_off = False
 
     def rollback(self) -> None:
         """Takes back everything since the last commit, position and size too."""
@@ -250,7 +296,9 @@ class File(io.BufferedIOBase):
         """A block that is applied whole, or, if it raises, not at all; nested, a savepoint.
 
         Leaving the outermost block commits durably in the modes ``flush`` and ``write``; in the others the block
-        waits for their commit. All threads write into it; only the thread that opened it ends it.
+        waits for their commit. It belongs to the thread that opens it: what other threads want to write, cut, commit
+        or roll back waits for its end, TransactionError if that takes longer than the file's ``timeout``. If the file
+        is closed within it the block decides, and closes it.
         """
         self._check_writable()
         return Transaction(self)
@@ -261,15 +309,37 @@ class File(io.BufferedIOBase):
 
     def end(self, depth: int, *, keep: bool) -> None:
         """Ends the transaction of this depth; ``with transaction()`` calls it."""
-        outermost = self._inode.end(depth, keep=keep)
-        if keep and outermost and self._commit_mode in ("flush", "write"):
-            self._inode.commit(durable=True)
+        inode = self._inode
+        # Closed within it, the file has no later moment for another commit.
+        commit = self._commit_mode in ("flush", "write") or inode.state is State.ENDED
+        try:
+            inode.end(depth, keep=keep, commit=commit)
+        finally:
+            if inode.ended:
+                self._close(commit=keep)
 
     # The end
 
     def close(self) -> None:
-        """Commits, unless the mode is ``explicit``, and leaves one ordinary file and nothing beside it."""
-        self._close(commit=True)
+        """Commits, unless the mode is ``explicit``, and leaves one ordinary file and nothing beside it.
+
+        Within a ``with`` around the file or a transaction it only ends reading and writing: the end of the block
+        decides. Outside of one it rolls back, with an UntornWarning, if an exception is being handled that was not
+        when the file was opened; ``commit()`` before it keeps the work.
+        """
+        inode = self._inode
+        if self._collected:
+            self.abandon()
+            return
+        if self.closed or (self._mode.writable and inode.state is State.OPEN and inode.end_io()):
+            return
+        error = self._unwinding() if self._mode.writable else None
+        if error is None:
+            self._close(commit=True)
+            return
+        lost = inode.uncommitted if self._commit_mode != "explicit" else None
+        self._close(commit=False)
+        self._tell(lost, f"closed while {type(error).__name__} was being handled")
 
     def _close(self, *, commit: bool) -> None:
         inode = self._inode
@@ -282,45 +352,75 @@ class File(io.BufferedIOBase):
             if inode.state in (State.CLOSED, State.FORKED):
                 _live.pop(id(self), None)
 
-    def abandon(self) -> None:
-        """Rolls back what is not committed and closes; what fails is left to the next open's recovery."""
+    def _tell(self, lost: int | None, why: str) -> None:
+        """Says what was rolled back where no exception says so; ``lost`` as Inode.uncommitted."""
+        if lost is not None:
+            warn(
+                f"{self.name!r} was {why}: {lost} bytes that were written since its last commit were rolled back. "
+                "Use 'with', or commit() first, to keep them"
+            )
+
+    def abandon(self, why: str = "abandoned") -> None:
+        """Rolls back what is not committed and closes; what fails is left to the next open's recovery.
+
+        What was rolled back is told by an UntornWarning, with ``why``.
+        """
         inode = self._inode
-        if inode.state is State.CLOSED or inode.busy:
+        if inode.state in (State.CLOSED, State.FORKED) or inode.busy:
             return
+        lost = inode.uncommitted if inode.state is not State.FAILED else None
         try:
             self._close(commit=False)
         except Exception as error:
-            warnings.warn(f"untorn: closing {self.name!r}: {error}", RuntimeWarning, stacklevel=2)
+            warn(f"closing {self.name!r}: {error}")
+        self._tell(lost, why)
+
+    def _dealloc_warn(self, source: Any) -> None:
+        """Called by a wrapper of io that is being collected, before it flushes and closes what it wraps."""
+        self._collected = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
+        inode = self._inode
+        if not self._mode.writable or inode.state is State.CLOSED:
             self.close()
             return
+        if not inode.leave_block():
+            return
+        if ended_well(error):
+            self._close(commit=True)
+            self._tell_put_off()
+            return
+        assert error is not None
+        lost = inode.uncommitted if isinstance(error, GeneratorExit) else None
         try:
             self._close(commit=False)
         except Exception as second:
             error.add_note(f"untorn: while rolling back {self.name!r}: {second}")
+        self._tell(lost, "open in a generator that was not run to its end")
 
     def __del__(self) -> None:
         inode = getattr(self, "_inode", None)
-        if inode is None or inode.state is not State.OPEN:
+        if inode is None or inode.state in (State.CLOSED, State.FORKED):
             return
-        message = f"unclosed file {self!r} was rolled back to its last commit"
-        self.abandon()
-        if self._mode.writable:
+        clean = self._mode.writable and inode.state is State.OPEN and inode.uncommitted is None
+        message = f"unclosed file {self!r}"
+        self.abandon("never closed")
+        if clean:
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
 
     def __enter__(self) -> Self:
         self._check_open()
+        if self._mode.writable:
+            self._inode.enter_block()
         return self
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
     def _check_open(self) -> None:
-        if self._inode.state is State.CLOSED:
+        if self.closed:
             raise ValueError("I/O operation on closed file.")
 
     def _check_readable(self) -> None:
@@ -363,7 +463,7 @@ def _let_go_in_child() -> None:
 
 def _roll_back_at_exit() -> None:
     for file in live_files():
-        file.abandon()
+        (file._text() or file).abandon("still open when the program ended")
 
 
 os.register_at_fork(after_in_child=_let_go_in_child)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, get_args
 
@@ -9,6 +10,10 @@ from untorn.geometry import BLOCK, FOLIO_SIZE, is_folio_size
 
 CommitMode = Literal["flush", "close", "write", "explicit"]
 DesignName = Literal["cow", "folio-flag", "mapping-flag", "writethrough", "plain"]
+
+
+TIMEOUT: Final = 5.0
+"""Seconds that one waits for another handle, or for another thread's transaction, unless told otherwise; as sqlite3."""
 
 
 class Mode(NamedTuple):
@@ -52,6 +57,7 @@ class Options:
     folio_size: int = FOLIO_SIZE
     cache_bytes: int = 1 << 26
     log_bytes: int = 1 << 26
+    timeout: float | None = TIMEOUT
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
@@ -67,6 +73,8 @@ class Options:
         for name, size in (("cache_bytes", self.cache_bytes), ("log_bytes", self.log_bytes)):
             if size < BLOCK:
                 raise ValueError(f"{name} must be at least {BLOCK}, not {size}")
+        if self.timeout is not None and not 0 <= self.timeout <= threading.TIMEOUT_MAX:
+            raise ValueError(f"timeout must be None or a number of seconds from 0 on, not {self.timeout!r}")
 
 
 DEFAULTS: Final = Options()

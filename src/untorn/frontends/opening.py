@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
+import time
 from typing import Final
 
 from untorn.designs.base import Design
@@ -23,6 +25,9 @@ from untorn.storage.api import Storage, StorageFile
 
 _ATTEMPTS = 100
 _NAME_MAX = 255
+_PAUSE_FIRST: Final = 0.001
+_PAUSE_MAX: Final = 0.1
+"""Seconds between two tries to lock a file."""
 
 IN_PLACE: Final[dict[str, type[InPlace]]] = {
     design.name: design for design in (FolioFlag, MappingFlag, WriteThrough, Plain)
@@ -32,7 +37,7 @@ IN_PLACE: Final[dict[str, type[InPlace]]] = {
 
 def open_inode(storage: Storage, path: str, mode: Mode, options: Options) -> Inode:
     """Opens, locks and recovers the file; OSError as builtins.open, UntornError for what untorn adds."""
-    home = open_locked(storage, path, mode)
+    home = open_locked(storage, path, mode, options.timeout)
     try:
         found = examine(storage, home, writable=mode.writable)
         try:
@@ -64,6 +69,7 @@ def _writer(storage: Storage, home: StorageFile, mode: Mode, options: Options) -
     inode = kind(
         home, design, folio_size=size, cache_bytes=options.cache_bytes, dirty_bytes=options.cache_bytes // 2,
         append=mode.action == "a", commit_writes=options.commit == "write" or kind is not Inode,
+        timeout=options.timeout,
     )  # fmt: skip
     try:
         if mode.action == "w":
@@ -92,8 +98,8 @@ def _reader(storage: Storage, home: StorageFile, found: Found, options: Options)
     return Inode(home, design, folio_size=size, cache_bytes=options.cache_bytes, dirty_bytes=size, readonly=True)
 
 
-def open_locked(storage: Storage, path: str, mode: Mode) -> StorageFile:
-    """The file at ``path`` under its flock."""
+def open_locked(storage: Storage, path: str, mode: Mode, timeout: float | None = 0) -> StorageFile:
+    """The file at ``path`` under its flock, for which it waits at most ``timeout`` seconds, None for ever."""
     # As open(2) says; resolving the path would lose both.
     if not path:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -102,10 +108,14 @@ def open_locked(storage: Storage, path: str, mode: Mode) -> StorageFile:
     if mode.action == "x" and _exists(storage, path):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
     target = storage.resolve(path)
+    patience = _Patience(timeout)
     for _ in range(_ATTEMPTS):
         home = _open(storage, target, path, mode)
+        if home is None:
+            continue
+        home.given_name = path
         try:
-            _lock(home, path, exclusive=mode.writable)
+            _lock(home, path, patience, exclusive=mode.writable)
             # Between open and lock the name may have come to mean another file.
             if _exists(storage, target) and storage.stat(target).inode == home.stat().inode:
                 return home
@@ -116,7 +126,26 @@ def open_locked(storage: Storage, path: str, mode: Mode) -> StorageFile:
     raise LockedError("the name keeps changing from one file to another", path)
 
 
-def _open(storage: Storage, target: str, path: str, mode: Mode) -> StorageFile:
+class _Patience:
+    """How long is still to be waited, in pieces that grow: flock(2) itself knows no timeout."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+        self._until = time.monotonic() + (timeout or 0)
+        self._pause = _PAUSE_FIRST
+
+    def sleep(self) -> bool:
+        """False if there is nothing left of it."""
+        left = self._pause if self._timeout is None else min(self._pause, self._until - time.monotonic())
+        if left <= 0:
+            return False
+        time.sleep(left)
+        self._pause = min(2 * self._pause, _PAUSE_MAX)
+        return True
+
+
+def _open(storage: Storage, target: str, path: str, mode: Mode) -> StorageFile | None:
+    """None if another program made or removed the file just now, so that it has to be tried again."""
     if mode.writable and len(os.fsencode(os.path.basename(target) + SUFFIX)) > _NAME_MAX:
         message = f"the name leaves no room for that of its log, which has {len(SUFFIX)} bytes more"
         raise OSError(errno.ENAMETOOLONG, message, path)
@@ -126,23 +155,40 @@ def _open(storage: Storage, target: str, path: str, mode: Mode) -> StorageFile:
     except FileNotFoundError:
         if mode.action == "r":
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
-        return storage.open(target, access | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
+        try:
+            return storage.open(target, access | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
+        except FileExistsError:
+            if mode.action == "x":
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from None
+            return None
     if stat.S_ISDIR(kind):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if path.endswith("/"):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
     if not stat.S_ISREG(kind):
         raise OSError(errno.EINVAL, "untorn opens regular files only", path)
-    return storage.open(target, access | os.O_NOFOLLOW | os.O_NONBLOCK)
-
-
-def _lock(home: StorageFile, path: str, *, exclusive: bool) -> None:
     try:
-        home.lock(exclusive=exclusive)
-    except BlockingIOError:
-        pid = home.lock_holder()
-        who = f"process {pid}" if pid is not None else "another process"
-        raise LockedError(f"{who} has this file open; nothing was done", path, pid) from None
+        return storage.open(target, access | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        if mode.action == "r":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
+        return None
+
+
+def _lock(home: StorageFile, path: str, patience: _Patience, *, exclusive: bool) -> None:
+    while True:
+        try:
+            home.lock(exclusive=exclusive)
+            return
+        except BlockingIOError:
+            pid = home.lock_holder()
+        if pid == os.getpid() and threading.active_count() == 1:
+            who = "this very program"  # there is nobody who could close it while we wait
+        elif patience.sleep():
+            continue
+        else:
+            who = f"process {pid}" if pid is not None else "another process"
+        raise LockedError(f"{who} has this file open; nothing was done", path, pid)
 
 
 def _exists(storage: Storage, path: str) -> bool:

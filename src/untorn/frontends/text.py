@@ -5,12 +5,13 @@ on garbage collection, and at every ``seek`` and ``tell``, for it flushes there.
 from __future__ import annotations
 
 import io
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
-from untorn.frontends.file import File, Transaction
+from untorn.frontends.file import File, Transaction, ended_well
 from untorn.storage.api import AtomicLimits
 
 
@@ -39,6 +40,7 @@ class TextFile(io.TextIOWrapper):
         quiet: Any = _Quiet(file)
         super().__init__(quiet, encoding, errors, newline, line_buffering)
         self.mode = mode  # type: ignore[misc]
+        file._text = weakref.ref(self)
 
     @property
     def buffer(self) -> Any:
@@ -86,11 +88,15 @@ class TextFile(io.TextIOWrapper):
 
     def commit(self, durable: bool = True) -> None:
         """As File.commit, of all text written so far."""
-        self._push()
+        if not self.closed:
+            self._push()
         self._file.commit(durable)
 
     def rollback(self) -> None:
         """As File.rollback; text that was not yet handed down goes too."""
+        if self.closed:
+            self._file.rollback()
+            return
         self._push()
         self._file.rollback()
         self._reset()
@@ -107,9 +113,10 @@ class TextFile(io.TextIOWrapper):
 
     def end(self, depth: int, *, keep: bool) -> None:
         """Ends the transaction of this depth; ``with transaction()`` calls it."""
-        self._push()
+        if not self.closed:
+            self._push()
         self._file.end(depth, keep=keep)
-        if not keep:
+        if not keep and not self.closed:
             self._reset()
 
     def stats(self) -> dict[str, int]:
@@ -121,37 +128,48 @@ class TextFile(io.TextIOWrapper):
         return self._file.statx()
 
     def close(self) -> None:
-        """Hands the text down and closes the binary file, which commits; rolled back if the text cannot go down."""
+        """Hands the text down and closes the binary file, whose rules hold; rolled back if the text cannot go down."""
         if self.closed:
             return
-        try:
-            self._push()
-        except BaseException:
-            self.abandon()
-            raise
+        self._push_or_abandon()
         self._file.close()
 
-    def abandon(self) -> None:
+    def abandon(self, why: str = "abandoned") -> None:
         """As File.abandon; text that was not yet handed down goes too."""
-        self._file.abandon()
+        with suppress(Exception):
+            self._push()  # so that it is counted among what is lost
+        self._file.abandon(why)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self._file.__exit__(kind, error, trace)
+        if ended_well(error) and not self.closed:
+            self._push_or_abandon()
+        self._file.__exit__(kind, error, trace)
+
+    def __enter__(self) -> Self:
+        self._file.__enter__()
+        return self
 
     def __del__(self) -> None:
         # The wrapper's own would write what is pending and close, which commits.
         file = getattr(self, "_file", None)
         if file is not None:
+            if not file.closed:
+                with suppress(Exception):
+                    self._push()
             file.__del__()
 
     def _push(self) -> None:
         """Pending text to the binary file, and no further."""
         super().flush()
+
+    def _push_or_abandon(self) -> None:
+        try:
+            self._push()
+        except BaseException:
+            self._file.abandon("closed with text that could not be written")
+            raise
 
     def _reset(self) -> None:
         """Forgets what the decoder read ahead of a position that was rolled back."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from abc import ABC, abstractmethod
+from threading import get_ident
 from typing import Final
 
 from untorn.designs.base import Design
@@ -21,6 +22,9 @@ _AHEAD: Final = 63
 
 NOTHING: Final = (0, -1)
 
+_SURE_MEMORY: Final = 1 << 26
+"""Bytes for which a read does not ask first whether there is so much memory."""
+
 _DIRTY_MIN: Final = 4
 """Folios that may always be dirty, so that any small write fits."""
 
@@ -35,9 +39,10 @@ class CachedFile(Guarded, ABC):
     """Reads and writes through the page cache, whole and isolated; space is reserved before it changes."""
 
     def __init__(
-        self, home: StorageFile, design: Design, *, folio_size: int, cache_bytes: int, dirty_bytes: int, append: bool
-    ) -> None:
-        super().__init__(home.path, design.after_error)
+        self, home: StorageFile, design: Design, *, folio_size: int, cache_bytes: int, dirty_bytes: int, append: bool,
+        timeout: float | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(home.shown, design.after_error, timeout)
         self.home = home
         self.design = design
         self.size = design.committed_size
@@ -72,7 +77,7 @@ class CachedFile(Guarded, ABC):
             self._check()
             base = (0, self.position, self.size)[whence]
             if base + offset < 0:
-                raise OSError(errno.EINVAL, "the position would be before the start", self.home.path)
+                raise OSError(errno.EINVAL, "the position would be before the start", self.home.shown)
             self.position = base + offset
             return self.position
 
@@ -100,10 +105,42 @@ class CachedFile(Guarded, ABC):
                     if len(data) < stop - start:
                         data = data.ljust(stop - start, b"\0")
             else:
+                if stop - start > _SURE_MEMORY:
+                    # A sparse file may be larger than memory. Zeroed memory is not touched, so asking costs nothing.
+                    bytes(stop - start)
                 data = pages.read(start, stop)
             if offset is None:
                 self.position = stop
             return data
+
+    def read_line(self, limit: int) -> bytes:
+        """From the position up to and with the next newline, at most ``limit`` bytes; the position moves."""
+        with self._short():
+            self._check()
+            parts = []
+            start = self.position
+            end = min(start + limit, self.size)
+            while start < end:
+                stop = min(end, ((start >> self._shift) + 1) << self._shift)
+                part = self.pages.read(start, stop)
+                newline = part.find(b"\n") + 1
+                parts.append(part[:newline] if newline else part)
+                start += len(parts[-1])
+                if newline:
+                    break
+            self.position = max(start, self.position)
+            return b"".join(parts)
+
+    def peek(self, size: int) -> bytes:
+        """At least ``size`` bytes at the position, which does not move, or what is left of the folio; fewer at the end.
+
+        As io.BufferedReader has it, at least one but at the end.
+        """
+        with self._short():
+            self._check()
+            start = self.position
+            stop = min(max(start + size, ((start >> self._shift) + 1) << self._shift), self.size)
+            return self.pages.read(start, stop)
 
     # Writing
 
@@ -120,6 +157,8 @@ class CachedFile(Guarded, ABC):
             with lock:
                 if self.state is not _OPEN:
                     raise self._refusal()
+                if self._owner is not None and self._owner != get_ident():
+                    break
                 start = self._start(offset) if offset is None or offset < 0 else offset
                 stop = start + len(data)
                 first, last = start >> self._shift, (stop - 1) >> self._shift
@@ -150,6 +189,15 @@ class CachedFile(Guarded, ABC):
             if last - first >= self._dirty_max:
                 return self._write_huge(data, offset)
             self._relieve()
+        return self._write_in_turn(data, offset)
+
+    def _write_in_turn(self, data: Data, offset: int | None) -> int:
+        """A write that found another thread's transaction open: it comes after that."""
+        try:
+            self._await_turn()
+            return self.write(data, offset)
+        finally:
+            self._end_turn()
 
     def _start(self, offset: int | None) -> int:
         if offset is None:
@@ -188,7 +236,7 @@ class CachedFile(Guarded, ABC):
     def _admit(self, first: int, last: int, stop: int) -> bool:
         """Reserves space for folios ``first`` to ``last`` to become dirty; False if others must go first."""
         if stop > SIZE_MAX:
-            raise OSError(errno.EFBIG, "the file would be too large", self.home.path)
+            raise OSError(errno.EFBIG, "the file would be too large", self.home.shown)
         wanted = len(self.pages.dirty) + last - first + 1
         if wanted > self._dirty_max:
             return False

@@ -1,43 +1,61 @@
-"""Whether a handle may still be used, and by whom just now: its state and its two locks.
+"""Whether a handle may still be used, and by whom just now: its state, its locks, and whose turn it is.
 
 States, and the one method for each transition::
 
-    OPEN --fail--> FAILED --closed--> CLOSED          OPEN --forked--> FORKED (the same object in a forked child)
-    OPEN --closed--> CLOSED
+    OPEN --end_io--> ENDED (closed by its user within a block, whose end decides what becomes of it)
+    OPEN, ENDED --_fail--> FAILED          OPEN, ENDED, FAILED --_release--> CLOSED
+    OPEN, ENDED, FAILED --forked--> FORKED (the same object in a forked child)
 
-Locks, in the order in which they are taken: ``_committing`` (one spill, commit, cut, rollback or checkpoint at
-a time) and ``_lock`` (what readers and writers see; short). Storage is written and synced under the first alone,
-so that readers and writers go on meanwhile. Neither is re-entered from outside: a finaliser or signal handler
-that comes back in gets ReentrantError instead of a deadlock.
+Locks, in the order in which they are taken:
+
+- the **turn**: a thread has it for as long as its transaction is open, or its write of more than fits in memory.
+  Meanwhile what other threads want to write, commit, cut or roll back waits. It goes from hand to hand, first come,
+  first served, and is waited for under no other lock.
+- ``_committing``: one spill, commit, cut, rollback or checkpoint at a time. Dirty data are written and synced under it.
+- ``_lock``: what readers and writers see. Under it a folio may be read in and space reserved, but nothing is written
+  and nothing synced.
+
+None is re-entered from outside: a finaliser or signal handler that comes back in gets ReentrantError instead of a
+deadlock.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
-from untorn.errors import FailedError, ReentrantError
+from untorn.errors import FailedError, ReentrantError, TransactionError
 
 
 class State(Enum):
     OPEN = "open"
+    ENDED = "ended"
     FAILED = "failed"
     FORKED = "forked"
     CLOSED = "closed"
 
 
 class Guarded:
-    """Base of an inode: locks, and the sticky error state."""
+    """Base of an inode: state, locks and turns."""
 
-    def __init__(self, path: str, after_error: str) -> None:
-        """``after_error``: what an error in writeback leaves: "the file ..."."""
+    def __init__(self, path: str, after_error: str, timeout: float | None) -> None:
+        """``after_error``: what an error in writeback leaves: "the file ...". ``timeout``: seconds, None for ever."""
         self.state = State.OPEN
         self._path = path
         self._after_error = after_error
         self._cause = ""
         self._committing = threading.RLock()
         self._lock = threading.RLock()
+        self._timeout = timeout
+        self._owner: int | None = None
+        """The thread whose turn it is. From None it is set under ``_committing`` and ``_lock`` only: then no write is
+        half done, and whoever has one of the two and finds None knows that it stays so."""
+        self._queue: deque[int] = deque()
+        self._turns = threading.Condition()
 
     @property
     def busy(self) -> bool:
@@ -50,6 +68,9 @@ class Guarded:
         # A thread that the child does not have may hold them for ever.
         self._lock = threading.RLock()
         self._committing = threading.RLock()
+        self._turns = threading.Condition()
+        self._queue.clear()
+        self._owner = None
 
     def _short(self) -> Any:
         """The short lock, for a ``with``; ReentrantError if this thread has it already."""
@@ -63,13 +84,87 @@ class Guarded:
             raise reentrant()
         return self._committing
 
+    # Turns
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open, so that the turn stays with its thread from call to call."""
+        return False
+
+    @property
+    def _turn_is_mine(self) -> bool:
+        return self._owner == threading.get_ident()
+
+    @contextmanager
+    def _turn(self, *, claim: bool = False) -> Iterator[None]:
+        """The commit mutex, at a moment when no other thread has the turn; with ``claim`` the turn as well."""
+        try:
+            while True:
+                with self._exclusive():
+                    if claim and self._owner is None:
+                        with self._lock:
+                            self._owner = threading.get_ident()
+                    if self._owner is None or self._turn_is_mine:
+                        yield
+                        return
+                self._await_turn()
+        finally:
+            self._end_turn()
+
+    def _await_turn(self) -> None:
+        """Returns when nobody else has the turn; TransactionError if that takes longer than the timeout.
+
+        Whoever had to wait is handed the turn, or threads that begin one transaction after the other would starve it.
+        """
+        me = threading.get_ident()
+        with self._turns:
+            if self._owner is None or self._owner == me:
+                return
+            self._queue.append(me)
+            try:
+                self._turns.wait_for(lambda: self._owner == me, self._timeout)
+            except BaseException:
+                self._leave_queue(me)
+                raise
+            if self._owner == me:
+                return
+            self._leave_queue(me)
+        raise TransactionError(
+            f"another thread has a transaction open on {self._path!r}, which did not end within {self._timeout} "
+            "seconds; nothing was done. A longer timeout= can be given to untorn.open"
+        )
+
+    def _leave_queue(self, me: int) -> None:
+        if self._owner == me:
+            self._hand_turn_on()
+        else:
+            self._queue.remove(me)
+
+    def _hand_turn_on(self) -> None:
+        self._owner = self._queue.popleft() if self._queue else None
+        self._turns.notify_all()
+
+    def _end_turn(self) -> None:
+        """Hands the turn to whoever waits longest, unless it is not ours or our transaction keeps it."""
+        if self._turn_is_mine and not self.in_transaction:
+            with self._turns:
+                self._hand_turn_on()
+
+    # State
+
     def _check(self) -> None:
+        """Whether it may be read and written."""
         if self.state is not State.OPEN:
+            raise self._refusal()
+
+    def _check_alive(self) -> None:
+        """Whether what was written may still be committed or rolled back."""
+        if self.state is not State.OPEN and self.state is not State.ENDED:
             raise self._refusal()
 
     def _fail(self, error: BaseException) -> None:
         """Puts the handle out of work: what reached the disk is not known."""
-        if self.state is State.OPEN:
+        if self.state in (State.OPEN, State.ENDED):
             self.state = State.FAILED
             self._cause = repr(error)
             error.add_note(
@@ -77,7 +172,7 @@ class Guarded:
             )
 
     def _refusal(self) -> Exception:
-        if self.state is State.CLOSED:
+        if self.state in (State.CLOSED, State.ENDED):
             return ValueError("I/O operation on closed file.")
         if self.state is State.FORKED:
             return ValueError("this file belongs to the parent process; open it anew")

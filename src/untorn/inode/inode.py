@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import threading
+import io
+import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
 
 from untorn.designs.base import Design, Savepoint
 from untorn.errors import CheckpointError, TransactionError
@@ -16,6 +18,8 @@ from untorn.pagecache.folio import Folio
 from untorn.pagecache.observer import Observer, Step
 from untorn.storage.api import RWF_APPEND, RWF_DSYNC, RWF_SYNC, StorageFile
 
+_logger: Final = logging.getLogger("untorn")
+
 
 class _Level(NamedTuple):
     """What a rollback goes back to."""
@@ -23,7 +27,7 @@ class _Level(NamedTuple):
     savepoint: Savepoint
     size: int
     position: int
-    opener: int
+    spilled_bytes: int
     changed: bool
     """Whether it differs from the last commit."""
 
@@ -34,14 +38,24 @@ class Inode(CachedFile):
     def __init__(
         self, home: StorageFile, design: Design, *, folio_size: int, cache_bytes: int,
         dirty_bytes: int, append: bool = False, commit_writes: bool = False, readonly: bool = False,
+        timeout: float | None = None,
     ) -> None:  # fmt: skip
         """``commit_writes``: any prefix of the writes is a legal commit, so a spill may commit."""
         super().__init__(
-            home, design, folio_size=folio_size, cache_bytes=cache_bytes, dirty_bytes=dirty_bytes, append=append
-        )
+            home, design, folio_size=folio_size, cache_bytes=cache_bytes, dirty_bytes=dirty_bytes, append=append,
+            timeout=timeout,
+        )  # fmt: skip
         self.levels: list[_Level] = []
+        """Of the transaction that is open; it belongs to the thread whose turn it is."""
         self.commits = 0
+        self.checkpoints_failed = 0
         self.readonly = readonly
+        self._blocks: list[int] = []
+        """For each ``with`` around the file, how many levels were open when it began."""
+        self._home_follows = False
+        """Whether each commit moves home at once, for somebody has a descriptor of it."""
+        self._spilled_bytes = 0
+        """Uncommitted bytes that went to storage already."""
         self._commit_writes = commit_writes
         self._size_min = self.size
         self._recorded_size = self.size
@@ -52,7 +66,7 @@ class Inode(CachedFile):
     def write_flagged(self, buffers: Sequence[Data], offset: int | None, flags: int) -> int:
         """A write with RWF flags, which are known ones. RWF_ATOMIC is what every write is."""
         durable = flags & (RWF_DSYNC | RWF_SYNC)
-        if durable and self.levels:
+        if durable and self.levels and self._turn_is_mine:
             raise TransactionError("a write cannot be durable before the transaction around it ends")
         write = self.write if self._observer is None else self.write_observed
         written = write(joined(buffers), APPEND if flags & RWF_APPEND else offset)
@@ -100,30 +114,65 @@ class Inode(CachedFile):
                 self._spill()
 
     def _write_huge(self, data: Data, offset: int | None) -> int:
-        """A write of more than may be dirty: spilled piece by piece, rolled back as a whole if one fails."""
+        """A write of more than may be dirty: piece by piece to storage, and then into the cache as a whole.
+
+        Readers go on meanwhile and see the file as it was; other writers wait for their turn.
+        """
         step = self._dirty_max // 2 << self._shift
         view = memoryview(data)
-        with self._exclusive(), self._lock:
+        with self._turn(claim=True):
             self._check()
             start = self._start(offset)
             level = self._mark()
+            landings = []
             try:
-                for at in range(0, len(view), step):
-                    piece = view[at : at + step]
-                    stop = start + at + len(piece)
-                    if not self._admit((start + at) >> self._shift, (stop - 1) >> self._shift, stop):
-                        self._spill()
-                        self._admit((start + at) >> self._shift, (stop - 1) >> self._shift, stop)
-                    self._apply(self._build(start + at, piece), start + at, stop, offset)
-                return len(view)
+                at = 0
+                while at < len(view):
+                    # Whole folios but at the ends: no two pieces share one.
+                    end = ((start + at + step) >> self._shift << self._shift) - start
+                    landings.append(self._spill_piece(view[at:end], start + at))
+                    at = end
+                return self._land_pieces(landings, start, start + len(view), offset)
             except BaseException:
                 if self.state is State.OPEN:
-                    self._roll_back(level)
+                    with self._lock:
+                        self._roll_back(level)
                 raise
+
+    def _spill_piece(self, piece: memoryview, start: int) -> Any:
+        """Writes a piece of a huge write to storage; it is not seen before it lands."""
+        stop = start + len(piece)
+        first, last = start >> self._shift, (stop - 1) >> self._shift
+        with self._lock:
+            admitted = self._admit(first, last, stop)
+            assert admitted, "nothing else is dirty"
+            folios = self._build(start, piece)
+            size, size_min = max(self.size, stop), self._size_min
+            self._room = 0
+        try:
+            self._report("writeback", folios, folios)
+            return self.design.write(folios, size, size_min, commit=False, durable=False)
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    def _land_pieces(self, landings: Sequence[Any], start: int, stop: int, offset: int | None) -> int:
+        """Makes a huge write of ``[start, stop)`` seen, all of it at once."""
+        with self._lock:
+            size = max(self.size, stop)
+            for landing in landings:
+                self.design.land(landing, size, commit=False)
+            self.pages.forget(start >> self._shift, (stop - 1) >> self._shift)
+            self.size = self._size_min = self._recorded_size = size
+            self._changed = True
+            self._spilled_bytes += stop - start
+            if offset is None:
+                self.position = stop
+            return stop - start
 
     def truncate(self, size: int) -> int:
         """Cuts the file to ``size`` bytes, or extends it with zeros; returns the size."""
-        with self._exclusive(), self._lock:
+        with self._turn(), self._lock:
             self._check()
             if size == self.size:
                 return size
@@ -149,15 +198,15 @@ class Inode(CachedFile):
 
     def commit(self, *, durable: bool) -> None:
         """What was written so far is the state that a crash returns to; if ``durable``, from now on for sure."""
-        with self._exclusive():
-            self._check()
+        with self._turn():
+            self._check_alive()
             if self.levels:
                 raise TransactionError("a transaction is open; it commits when its block ends")
             self._commit(durable=durable)
 
     def flush(self) -> None:
-        """A durable commit, unless a transaction is open: then nothing."""
-        with self._exclusive():
+        """A durable commit; within this thread's own transaction nothing."""
+        with self._turn():
             self._check()
             if not self.levels:
                 self._commit(durable=True)
@@ -171,12 +220,14 @@ class Inode(CachedFile):
         except BaseException as error:
             self._fail(error)
             raise
-        if self.design.checkpoint_due():
+        if self.design.checkpoint_due() or (self._home_follows and not self.design.at_home):
             try:
                 self._checkpoint()
-            except CheckpointError:
+            except CheckpointError as error:
                 # The commit stands and the log is kept; it grows until there is space or a write says ENOSPC.
-                pass
+                self.checkpoints_failed += 1
+                size = self.design.stats().get("log_bytes", 0)
+                _logger.warning("%s: the log of %d bytes stays: %s", self.home.shown, size, error.strerror)
 
     def _spill(self) -> None:
         """Dirty data to the log, uncommitted. On any failure, an interrupt too, the handle is out of work."""
@@ -198,6 +249,7 @@ class Inode(CachedFile):
         self._report("writeback", folios, folios)
         written = self.design.write(folios, size, size_min, commit=commit, durable=durable)
         with self._lock:
+            self._spilled_bytes = 0 if commit else self._spilled_bytes + _dirty_bytes(folios)
             self.design.land(written, size, commit=commit)
             self.pages.end_writeback()
             self._report("end_writeback", folios, folios)
@@ -227,35 +279,46 @@ class Inode(CachedFile):
 
     # Transactions
 
+    @property
+    def in_transaction(self) -> bool:
+        return bool(self.levels)
+
     def begin(self) -> int:
-        """Opens a transaction, or a savepoint within one; returns its depth."""
-        with self._exclusive(), self._lock:
+        """Opens a transaction of this thread, or a savepoint within it; returns its depth."""
+        with self._turn(claim=True):
             self._check()
-            self.levels.append(self._mark())
+            level = self._mark()
+            with self._lock:
+                self.levels.append(level)
             return len(self.levels)
 
-    def end(self, depth: int, *, keep: bool) -> bool:
-        """Ends the transaction of this depth; returns whether it was the outermost one."""
-        with self._exclusive(), self._lock:
-            if self.state is not State.OPEN or len(self.levels) < depth:
+    def end(self, depth: int, *, keep: bool, commit: bool) -> bool:
+        """Ends the transaction of this depth; returns whether it was the outermost one, which ``commit`` commits."""
+        if self.levels and not self._turn_is_mine:
+            raise TransactionError("only the thread that opened a transaction ends it")
+        with self._turn():
+            alive = self.state in (State.OPEN, State.ENDED)
+            if not alive or len(self.levels) < depth:
+                if not alive:
+                    self.levels.clear()
                 if keep:
-                    raise self._refusal() if self.state is not State.OPEN else TransactionError(_OUTER_ENDED)
+                    raise TransactionError(_OUTER_ENDED) if alive else self._refusal()
                 return depth == 1
-            level = self.levels[depth - 1]
-            if level.opener != threading.get_ident():
-                raise TransactionError("only the thread that opened a transaction ends it")
             inner = len(self.levels) > depth
-            if inner or not keep:
-                self._roll_back(level)
-            del self.levels[depth - 1 :]
+            with self._lock:
+                if inner or not keep:
+                    self._roll_back(self.levels[depth - 1])
+                del self.levels[depth - 1 :]
             if inner and keep:
                 raise TransactionError("a transaction inside this one had not ended; both were rolled back")
+            if depth == 1 and keep and commit:
+                self._commit(durable=True)
             return depth == 1
 
     def rollback(self) -> None:
         """Back to the last commit."""
-        with self._exclusive(), self._lock:
-            self._check()
+        with self._turn(), self._lock:
+            self._check_alive()
             if self.levels:
                 raise TransactionError("a transaction is open; it rolls back when its block raises")
             self._roll_back(self._base)
@@ -274,15 +337,70 @@ class Inode(CachedFile):
         self.design.rollback(level.savepoint)
         self.size = self._size_min = self._recorded_size = level.size
         self.position = level.position
+        self._spilled_bytes = level.spilled_bytes
         self._room = 0
         self._admitted = NOTHING
         self._changed = level.changed
 
     def _level(self, size: int | None = None, *, changed: bool = False) -> _Level:
         size = self.size if size is None else size
-        return _Level(self.design.savepoint(), size, self.position, threading.get_ident(), changed)
+        return _Level(self.design.savepoint(), size, self.position, self._spilled_bytes if changed else 0, changed)
 
     # The end
+
+    def enter_block(self) -> None:
+        """A ``with`` begins around the file: from now on its end decides what becomes of the file, and no close."""
+        with self._short():
+            self._check()
+            self._blocks.append(len(self.levels))
+
+    def leave_block(self) -> bool:
+        """A ``with`` around the file ends; whether the decision is its own, and not that of a block around it."""
+        with self._short():
+            levels_before = self._blocks.pop() if self._blocks else 0
+            return not self._stop_io(bool(self._blocks or (levels_before and self.levels)))
+
+    def end_io(self) -> bool:
+        """A close: within a block no more is read or written, and the block decides; False if there is none."""
+        with self._short():
+            return self._stop_io(bool(self._blocks or self.levels))
+
+    def _stop_io(self, within_block: bool) -> bool:
+        if within_block and self.state is State.OPEN:
+            self.state = State.ENDED
+        return within_block
+
+    @property
+    def in_block(self) -> bool:
+        """Whether there is a ``with`` around the file."""
+        return bool(self._blocks)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was closed within a block that has ended since, so that only letting go is left to do."""
+        return self.state is State.ENDED and not self._blocks and not self.levels
+
+    @property
+    def uncommitted(self) -> int | None:
+        """Bytes written since the last commit, 0 after a truncate; None if nothing was changed."""
+        return self._spilled_bytes + _dirty_bytes(self.pages.dirty) if self._changed else None
+
+    def descriptor(self) -> int:
+        """A descriptor to read home with, good until the file is closed; from now on each commit moves home too.
+
+        io.UnsupportedOperation where home cannot show what readers of this handle see.
+        """
+        with self._turn():
+            self._check()
+            if self.readonly and not self.design.at_home:
+                raise io.UnsupportedOperation(
+                    "fileno: commits to this file wait in its log; open it to write, or run 'untorn recover'"
+                )
+            descriptor = self.home.reader()
+            self._home_follows = True
+            if not (self.levels or self._changed or self.design.at_home):
+                self._checkpoint()
+            return descriptor
 
     def close(self, *, commit: bool, speak: bool = True) -> None:
         """Commits or rolls back what is open, moves everything home, and leaves one ordinary file.
@@ -293,6 +411,14 @@ class Inode(CachedFile):
         if self.readonly or self.state in (State.CLOSED, State.FORKED):
             self._release()
             return
+        try:
+            with suppress(TransactionError):  # of another thread, and too long: it is rolled back, and that is said
+                self._await_turn()
+            self._close(commit=commit, speak=speak)
+        finally:
+            self._end_turn()
+
+    def _close(self, *, commit: bool, speak: bool) -> None:
         with self._exclusive():
             if self.state is State.FAILED:
                 refusal = self._refusal()
@@ -338,8 +464,13 @@ class Inode(CachedFile):
             "folios_clean": len(pages.clean),
             "folios_dirty": len(pages.dirty),
             "folios_loaded": pages.loads,
+            "checkpoints_failed": self.checkpoints_failed,
             **self.design.stats(),
         }
+
+
+def _dirty_bytes(folios: Mapping[int, Folio]) -> int:
+    return sum(stop - start for folio in folios.values() for start, stop in folio.ranges)
 
 
 def joined(buffers: Sequence[Data]) -> Data:

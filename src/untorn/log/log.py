@@ -40,7 +40,7 @@ from untorn.log.ondisk import (
     encode_table,
     payload_start,
 )
-from untorn.storage.api import IOV_MAX, READ_CHUNK, Buffer, FileStat, Storage, StorageFile
+from untorn.storage.api import IOV_MAX, READ_CHUNK, Buffer, Directory, FileStat, Storage, StorageFile
 
 MARK: Final = "user.untorn"
 """Extended attribute of a file whose log is hot; holds the log's file_id."""
@@ -59,10 +59,29 @@ def log_path(path: str) -> str:
     return path + SUFFIX
 
 
+def differences(known: FileStat, found: FileStat) -> str:
+    """In which of size and time a file differs from what was known of it, in words."""
+    words = []
+    if known.size != found.size:
+        words.append(f"its size was {known.size} bytes and is {found.size}")
+    if known.mtime_ns != found.mtime_ns:
+        alone = "" if words else ", its size is the same"
+        words.append(f"its modification time was {_time(known.mtime_ns)} and is {_time(found.mtime_ns)}{alone}")
+    return "; ".join(words)
+
+
+def _time(nanoseconds: int) -> str:
+    """Seconds since 1970, as ``stat -c %.Y`` shows them."""
+    return f"{nanoseconds // 10**9}.{nanoseconds % 10**9:09}"
+
+
 class Log:
     """Appends to the log of ``home``. One thread at a time; the inode's commit mutex sees to that."""
 
-    def __init__(self, storage: Storage, home: StorageFile, folio_size: int) -> None:
+    def __init__(
+        self, storage: Storage, home: StorageFile, folio_size: int, directory: Directory | None = None
+    ) -> None:
+        """``directory``: that of the file, if its owner has it open."""
         self.path = log_path(home.path)
         self.file: StorageFile | None = None
         self.slot: Slot | None = None
@@ -74,6 +93,8 @@ class Log:
         self.synced_through = 0
         self.bytes_written = 0
         self.syncs = 0
+        folder, self._name = os.path.split(self.path)
+        self._directory = directory or Directory(storage, folder)
         self._storage = storage
         self._home = home
         self._folio_size = folio_size
@@ -146,30 +167,31 @@ class Log:
         self._remove_unborn(home)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         try:
-            file = self._storage.open(self.path, flags, 0o600)
+            file = self._directory.open(self._name, flags, 0o600)
         except FileExistsError as error:
-            message = "something took the log's place after this file was opened; move it away and reopen"
-            raise UntrustedLogError(message, self.path) from error
+            message = f"something took the place of its log, {self.path!r}, meanwhile; move it away and reopen"
+            raise UntrustedLogError(message, self._home.shown) from error
         except OSError as error:
             message = f"{error.strerror}: the log cannot be made beside the file, which was not changed"
-            raise OSError(error.errno, message, self.path) from error
+            raise OSError(error.errno, message, self._home.shown) from error
+        file.given_name = self._home.shown  # errors show the name that the caller knows
         try:
             file.set_owner(home.mode, home.uid, home.gid)
         except BaseException:
             file.close()
             with suppress(OSError):  # an empty log harms nobody, but a clean close leaves nothing (I6)
-                self._storage.unlink(self.path)
+                self._directory.unlink(self._name)
             raise
         return file
 
     def _remove_unborn(self, home: FileStat) -> None:
         """Removes the empty log that an interrupt in the middle of ``_create`` left behind."""
         try:
-            log = self._storage.stat(self.path)
+            log = self._directory.stat(self._name)
         except OSError:
             return
         if stat.S_ISREG(log.mode) and not log.size and log.links == 1 and log.uid in (home.uid, self._storage.user()):
-            self._storage.unlink(self.path)
+            self._directory.unlink(self._name)
 
     def start(self, home: FileStat) -> None:
         """Makes the log findable and the file marked, before there is anything to find. Once is enough.
@@ -190,7 +212,7 @@ class Log:
         slot = self._new_slot(SlotKind.START, home, identity=identity, file_id=file_id, generation=1)
         self.file.write([encode_slot(slot).ljust(RECORDS_OFFSET, b"\0")], 0)
         self.file.fsync()
-        self._storage.sync_directory(os.path.dirname(self.path))
+        self._directory.sync()
         if identity is Identity.MARK and not self._mark(file_id):
             slot = slot._replace(identity=Identity.INODE)
             self.file.write([encode_slot(slot)], 0)
@@ -329,8 +351,10 @@ class Log:
             self._home.fsync()
             self.syncs += 1
         if self._in_its_place():
-            self._storage.unlink(self.path)
-        self._storage.sync_directory(os.path.dirname(self.path))
+            self._directory.unlink(self._name)
+        else:
+            self._unlink_where_it_is()
+        self._directory.sync()
         self.syncs += 1
         self.close()
 
@@ -347,7 +371,7 @@ class Log:
         if not marked:
             # Gone from the cache, but if the sync of an earlier removal failed, not from the disk. The log of a start
             # that was cut off may have no durable name yet, and without one a mark bars the file.
-            self._storage.sync_directory(os.path.dirname(self.path))
+            self._directory.sync()
             try:
                 self._home.setxattr(MARK, slot.file_id)
             except OSError as error:
@@ -360,9 +384,20 @@ class Log:
         """Whether the log's name still is that of our log: another program may have removed or replaced it."""
         assert self.file is not None
         try:
-            return self._storage.stat(self.path).inode == self.file.stat().inode
+            return self._directory.stat(self._name).inode == self.file.stat().inode
         except FileNotFoundError:
             return False
+
+    def _unlink_where_it_is(self) -> None:
+        """Removes the log under the name that it was given meanwhile: set aside, or moved with its directory."""
+        assert self.file is not None
+        name = self.file.where()
+        if name is None or name == self.path:
+            return
+        with suppress(OSError):
+            if self._storage.stat(name).inode == self.file.stat().inode:
+                self._storage.unlink(name)
+                self._storage.sync_directory(os.path.dirname(name))
 
     def close(self) -> None:
         """Lets go of the log as it is; the next opener recovers it."""

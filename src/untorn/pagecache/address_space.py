@@ -118,6 +118,11 @@ class AddressSpace:
             dirty[first] = self.dirty[first].cut(keep)
         self.dirty = dirty
 
+    def forget(self, first: int, last: int) -> None:
+        """Drops the clean folios from ``first`` to ``last``: storage has newer ones."""
+        for index in [index for index in self.clean if first <= index <= last]:
+            del self.clean[index]
+
     def start_writeback(self) -> dict[int, Folio]:
         """Everything dirty is on its way to storage now; returns it."""
         assert not self.writeback

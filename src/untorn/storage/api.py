@@ -11,6 +11,7 @@ No clock, thread, random number or environment variable is used above this seam 
 from __future__ import annotations
 
 import errno
+import io
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -73,6 +74,12 @@ class StorageFile(ABC):
     """One open file. Not thread-safe beyond what the kernel gives; callers hold locks."""
 
     path: str
+    given_name: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The name that errors show: as the caller gave it, where he did."""
+        return self.given_name or self.path
 
     @abstractmethod
     def pread(self, length: int, offset: int) -> bytes:
@@ -146,6 +153,14 @@ class StorageFile(ABC):
         """The largest of these writes that the device itself does whole; 0 if there is none, or nobody tells."""
         limits = self.atomic_limits()
         return limits.unit_max_opt or limits.unit_max
+
+    def where(self) -> str | None:
+        """The name that the open file has now, if the system tells: it may have been renamed. None if it has none."""
+        return self.path
+
+    def reader(self) -> int:
+        """A descriptor of the file that can be read and not written, closed with it; io.UnsupportedOperation if not."""
+        raise io.UnsupportedOperation("fileno: this storage has no descriptors")
 
     @abstractmethod
     def set_owner(self, mode: int, uid: int, gid: int) -> None:
@@ -268,6 +283,10 @@ class Storage(ABC):
     def sync_directory(self, path: str) -> None:
         """Makes the names in directory ``path`` durable."""
 
+    def directory(self, path: str) -> Directory:
+        """The directory at ``path``, to use names in it from now on until it is closed."""
+        return Directory(self, path)
+
     @abstractmethod
     def random_bytes(self, length: int) -> bytes:
         """Bytes that nobody can guess: salts and file ids."""
@@ -275,3 +294,30 @@ class Storage(ABC):
     @abstractmethod
     def user(self) -> int:
         """Our effective user id."""
+
+
+class Directory:
+    """Names in one directory. This one finds it by its path each time; Linux has it open, so that it stays the same."""
+
+    def __init__(self, storage: Storage, path: str) -> None:
+        self.path = path
+        self._storage = storage
+
+    def open(self, name: str, flags: int, mode: int = 0o666) -> StorageFile:
+        """As Storage.open."""
+        return self._storage.open(os.path.join(self.path, name), flags, mode)
+
+    def stat(self, name: str) -> FileStat:
+        """As Storage.stat."""
+        return self._storage.stat(os.path.join(self.path, name))
+
+    def unlink(self, name: str) -> None:
+        """As Storage.unlink."""
+        self._storage.unlink(os.path.join(self.path, name))
+
+    def sync(self) -> None:
+        """As Storage.sync_directory."""
+        self._storage.sync_directory(self.path)
+
+    def close(self) -> None:
+        """Lets go of it. Further calls do nothing."""

@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import io
 import mmap
 import os
 import resource
@@ -21,7 +22,7 @@ from itertools import accumulate
 from typing import Final
 
 from untorn.storage import statx
-from untorn.storage.api import IOV_MAX, RWF_ATOMIC, AtomicLimits, Buffer, FileStat, Storage, StorageFile
+from untorn.storage.api import IOV_MAX, RWF_ATOMIC, AtomicLimits, Buffer, Directory, FileStat, Storage, StorageFile
 from untorn.storage.statx import Alignment
 
 PREAD_MAX: Final = 64 << 20
@@ -67,13 +68,14 @@ class LinuxFile(StorageFile):
         self._descriptor = descriptor
         self._birth_ns: int | None = None
         self._birth_known = False
+        self._reader = CLOSED
 
     def pread(self, length: int, offset: int) -> bytes:
         return os.pread(self._descriptor, min(length, PREAD_MAX), offset)
 
     def pwritev(self, buffers: Sequence[Buffer], offset: int, flags: int = 0) -> int:
         if offset < 0:  # to pwritev2(2), which Python calls, -1 is the file position
-            raise _error(errno.EINVAL, self.path)
+            raise _error(errno.EINVAL, self.shown)
         return os.pwritev(self._descriptor, buffers, offset, flags)
 
     def truncate(self, size: int) -> None:
@@ -88,7 +90,7 @@ class LinuxFile(StorageFile):
                     self._write_zeros(offset + length)
                 return
             if code != errno.EINTR:
-                raise _error(code, self.path)
+                raise _error(code, self.shown)
 
     def _write_zeros(self, end: int) -> None:
         """Extends to ``end`` with blocks of its own; on error the size is as before."""
@@ -113,12 +115,12 @@ class LinuxFile(StorageFile):
     def check_size(self, size: int) -> None:
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
         if size > OFFSET_MAX or (limit != resource.RLIM_INFINITY and size > limit):
-            raise _error(errno.EFBIG, self.path)
+            raise _error(errno.EFBIG, self.shown)
         try:
             os.lseek(self._descriptor, size, os.SEEK_SET)
         except OSError as error:
             if error.errno == errno.EINVAL:  # vfs_setpos: beyond the file system's s_maxbytes
-                raise _error(errno.EFBIG, self.path) from None
+                raise _error(errno.EFBIG, self.shown) from None
             raise
 
     def fdatasync(self) -> None:
@@ -156,12 +158,12 @@ class LinuxFile(StorageFile):
     def stat(self) -> FileStat:
         result = os.fstat(self._descriptor)
         if not self._birth_known and statx.AVAILABLE:
-            self._birth_ns = statx.file_stat(self._descriptor, b"", statx.AT_EMPTY_PATH, self.path).birth_ns
+            self._birth_ns = statx.file_stat(self._descriptor, b"", statx.AT_EMPTY_PATH, self.shown).birth_ns
         self._birth_known = True
         return _stat_result(result, self._birth_ns)
 
     def atomic_limits(self) -> AtomicLimits:
-        return statx.io_limits(self._descriptor, self.path)[1]
+        return statx.io_limits(self._descriptor, self.shown)[1]
 
     def hardware_unit_max(self) -> int:
         """As the device's queue has it, for statx does not tell where the file system does it all by copying."""
@@ -181,7 +183,7 @@ class LinuxFile(StorageFile):
 
     def direct_alignment(self) -> Alignment:
         """What direct I/O on this file wants of memory, and of offset and length."""
-        return statx.io_limits(self._descriptor, self.path)[0]
+        return statx.io_limits(self._descriptor, self.shown)[0]
 
     def set_owner(self, mode: int, uid: int, gid: int) -> None:
         mode &= 0o777
@@ -198,8 +200,27 @@ class LinuxFile(StorageFile):
             return False
         return True
 
+    def where(self) -> str | None:
+        try:
+            name = os.readlink(f"/proc/self/fd/{self._descriptor}")
+        except OSError:  # no /proc: the system does not tell
+            return self.path
+        return None if name.endswith(" (deleted)") and not os.fstat(self._descriptor).st_nlink else name
+
+    def reader(self) -> int:
+        if self._reader == CLOSED:
+            # Opened anew, for a duplicate could be written. Its name may be another by now; /proc finds the inode.
+            try:
+                self._reader = os.open(f"/proc/self/fd/{self._descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                raise io.UnsupportedOperation("fileno: needs /proc, which is not mounted") from None
+        return self._reader
+
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, CLOSED
+        reader, self._reader = self._reader, CLOSED
+        if reader != CLOSED:
+            os.close(reader)
         if descriptor != CLOSED:
             os.close(descriptor)
 
@@ -231,7 +252,7 @@ class DirectFile(LinuxFile):
 
     def pread(self, length: int, offset: int) -> bytes:
         if length < 0 or offset < 0:
-            raise _error(errno.EINVAL, self.path)
+            raise _error(errno.EINVAL, self.shown)
         with self._aligned(min(length, PREAD_MAX)) as memory:
             return bytes(memory[: os.preadv(self._descriptor, [memory], offset)])
 
@@ -291,6 +312,37 @@ def _holder(locks: str, device: int, inode: int) -> int | None:
     return next(iter(others or holders), None)
 
 
+class LinuxDirectory(Directory):
+    """A directory that stays open: one that is renamed or swapped meanwhile redirects nothing, and what uses it later
+    needs no further descriptor."""
+
+    def __init__(self, storage: Storage, path: str) -> None:
+        super().__init__(storage, path)
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def open(self, name: str, flags: int, mode: int = 0o666) -> LinuxFile:
+        kind = DirectFile if flags & os.O_DIRECT else LinuxFile
+        path = os.path.join(self.path, name)
+        return kind(os.open(name, flags | os.O_CLOEXEC, mode, dir_fd=self._descriptor), path)
+
+    def stat(self, name: str) -> FileStat:
+        if not statx.AVAILABLE:
+            return _stat_result(os.stat(name, dir_fd=self._descriptor, follow_symlinks=False), None)
+        path = os.path.join(self.path, name)
+        return statx.file_stat(self._descriptor, os.fsencode(name), statx.AT_SYMLINK_NOFOLLOW, path)
+
+    def unlink(self, name: str) -> None:
+        os.unlink(name, dir_fd=self._descriptor)
+
+    def sync(self) -> None:
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, CLOSED
+        if descriptor != CLOSED:
+            os.close(descriptor)
+
+
 class LinuxStorage(Storage):
     """The file systems that this process sees."""
 
@@ -324,6 +376,9 @@ class LinuxStorage(Storage):
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def directory(self, path: str) -> Directory:
+        return LinuxDirectory(self, path)
 
     def random_bytes(self, length: int) -> bytes:
         return os.urandom(length)
