@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import threading
@@ -291,28 +292,47 @@ def test_a_second_commit_waits_for_the_first_and_takes_what_came_meanwhile(path:
 # Transactions
 
 
-def test_all_threads_join_a_transaction_and_go_with_it(path: Path) -> None:
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_another_thread_does_to_a_file_in_a_transaction_comes_after_it(path: Path, keep: bool) -> None:
     with untorn.open(path, "r+b", folio_size=PAGE) as file:
-        for keep in (True, False):
-            before = file.pread(len(OLD), 0)
-            try:
-                with file.transaction():
-                    file.pwrite(b"mine", 0)
-                    together(lambda: file.pwrite(b"yours", 3 * PAGE - 2))
-                    together(file.flush)
-                    if not keep:
-                        raise KeyError
-            except KeyError:
-                assert file.pread(len(OLD), 0) == before
-            together(lambda: file.pwrite(b"between", 6 * PAGE))
-            file.flush()
-    expected = bytearray(OLD)
-    expected[:4], expected[3 * PAGE - 2 : 3 * PAGE + 3], expected[6 * PAGE : 6 * PAGE + 7] = (
-        b"mine",
-        b"yours",
-        b"between",
-    )
+        others: list[Worker] = []
+        works = (lambda: file.pwrite(b"yours", 2), file.flush, file.commit, lambda: file.truncate(PAGE))
+        try:
+            with file.transaction():
+                file.pwrite(b"mine", 0)
+                for work in works:
+                    others.append(Worker(work))
+                    others[-1].join(0.05)
+                    assert others[-1].is_alive(), "another thread did not wait"
+                assert together(lambda: file.pread(6, 0)) == [b"mine" + OLD[4:6]], "readers go on"
+                if not keep:
+                    raise KeyError
+        except KeyError:
+            assert not keep
+        for other in others:
+            other.outcome()
+        expected = (b"mi" if keep else OLD[:2]) + b"yours" + OLD[7:PAGE]
+        assert file.pread(PAGE * 2, 0) == expected
     assert read(path) == expected
+
+
+def test_who_waits_for_a_transaction_longer_than_the_timeout_is_told_and_has_done_nothing(path: Path) -> None:
+    with untorn.open(path, "r+b", timeout=0.05) as file:
+        transaction = file.transaction()
+        with transaction:
+            file.pwrite(b"mine", 0)
+            for call in (
+                lambda: file.pwrite(b"yours", 0), file.flush, file.commit, file.rollback, file.begin,
+                lambda: file.truncate(1), lambda: file.pwrite(b"x", 0, untorn.RWF_DSYNC),
+                lambda: file.pwrite(bytes(1 << 27), 0),
+            ):  # fmt: skip
+                with pytest.raises(TransactionError, match=r"did not end within 0\.05 seconds; nothing was done"):
+                    together(call)
+            assert file.pread(4, 0) == b"mine"
+            assert file.stats()["commits"] == 0
+        assert file.stats()["commits"] == 1
+        together(lambda: file.pwrite(b"yours", 0))
+    assert read(path) == b"yours" + OLD[5:]
 
 
 def test_only_its_opener_ends_a_transaction(path: Path) -> None:
@@ -325,22 +345,53 @@ def test_only_its_opener_ends_a_transaction(path: Path) -> None:
                     together(partial(file.end, 1, keep=keep))
             with pytest.raises(TransactionError, match="only the thread"):
                 together(lambda: transaction.__exit__(None, None, None))
-            for call in (file.commit, file.rollback, lambda: file.pwrite(b"x", 0, untorn.RWF_DSYNC)):
-                with pytest.raises(TransactionError, match="transaction"):
-                    together(call)
-            together(file.flush)
             assert file.pread(4, 0) == b"mine"
-            assert file.stats()["commits"] == 0
-        assert file.stats()["commits"] == 1
     assert read(path)[:4] == b"mine"
 
 
-def test_a_savepoint_of_another_thread_that_has_not_ended_takes_the_transaction_with_it(path: Path) -> None:
-    with untorn.open(path, "r+b") as file:
-        with pytest.raises(TransactionError, match="both were rolled back"), file.transaction():
-            file.pwrite(b"mine", 0)
-            together(file.begin)
-        assert file.pread(4, 0) == OLD[:4]
-        with pytest.raises(TransactionError, match="ended already"):
-            together(lambda: file.end(2, keep=True))
-    assert read(path) == OLD
+def test_transactions_of_two_threads_come_one_after_the_other_and_none_is_starved(path: Path) -> None:
+    order: list[int] = []
+
+    def work(number: int) -> None:
+        for _ in range(20):
+            with file.transaction():
+                order.append(number)
+                file.pwrite(bytes([number]) * PAGE, 0)
+                assert file.pread(PAGE, 0) == bytes([number]) * PAGE
+                order.append(number)
+
+    with untorn.open(path, "r+b", folio_size=PAGE, commit="explicit") as file:
+        together(partial(work, 1), partial(work, 2))
+        assert len(order) == 80
+        assert order[::2] == order[1::2], "two transactions were open at once"
+        # Each is handed the turn as soon as it waits for it, so runs of one thread stay short.
+        assert max(len(list(run)) for _, run in itertools.groupby(order[::2])) <= 19
+
+
+def test_a_read_does_not_wait_for_a_write_of_more_than_memory(path: Path) -> None:
+    gate = Gate()
+    big = b"N" * (1 << 20)
+    with untorn.open(path, "r+b", folio_size=PAGE, cache_bytes=8 * PAGE, storage=gate.storage) as file:
+        assert file.pread(10, 0) == OLD[:10]
+        gate.plant("pwritev", os.path.realpath(path) + "-untorn")
+        writer = Worker(lambda: file.pwrite(big, 0))
+        try:
+            assert gate.reached.wait(PATIENCE_S)
+            assert Worker(lambda: file.pread(10, 0)).outcome() == OLD[:10]
+            assert Worker(lambda: file.pread(10, PAGE)).outcome() == OLD[PAGE : PAGE + 10]
+        finally:
+            gate.opened.set()
+        assert writer.outcome() == len(big)
+        assert file.pread(10, PAGE) == big[:10]
+    assert read(path) == big + OLD[len(big) :]
+
+
+@pytest.mark.usefixtures("nervous")
+@pytest.mark.parametrize("mode", ["r", "rb"])
+def test_lines_read_by_several_threads_are_whole(path: Path, mode: str) -> None:
+    lines = [b"%06d" % number * 7 + b"\n" for number in range(3000)]
+    path.write_bytes(b"".join(lines))
+    with untorn.open(path, mode, encoding="ascii" if mode == "r" else None, folio_size=PAGE) as file:
+        found = together(*[lambda: list(iter(file.readline, "" if mode == "r" else b"")) for _ in range(3)])
+    read_lines = [line.encode() if mode == "r" else line for part in found for line in part]
+    assert sorted(read_lines) == lines

@@ -102,8 +102,11 @@ def twins(mode: str) -> Iterator[tuple[Any, Any, Path]]:
                 (folder / who).write_bytes(CONTENT)
         ours: Any = untorn.open(folder / "ours", mode, folio_size=4096, cache_bytes=1 << 20)
         theirs: Any = open(folder / "theirs", mode)  # noqa: SIM115
-        with ours, theirs:
+        try:
             yield ours, theirs, folder
+        finally:  # not `with`: a close within a block leaves it to the block
+            for file in (ours, theirs):
+                file.close()
 
 
 @settings(max_examples=300)

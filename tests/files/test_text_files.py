@@ -8,6 +8,7 @@ import csv
 import gc
 import io
 import json
+import os
 import shutil
 import tempfile
 import warnings
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 import untorn
 from tests.files.real import sidecar
 from tests.files.twins import Outcome, outcome
+from untorn.errors import UntornWarning
 
 TEXT = "first line\nsecond\r\nthird\r\rfourth \u00e4\u00f6\u00fc\n" + "x" * 9000 + "\nno end"
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-32-le", "latin-1", "ascii", "shift_jis", "utf-7"]
@@ -88,8 +90,11 @@ def twins(mode: str, encoding: str, errors: str, newline: str | None) -> Iterato
                 (folder / who).write_bytes(TEXT.encode(encoding, "replace"))
         ours: Any = untorn.open(folder / "ours", mode, -1, encoding, errors, newline, folio_size=4096)
         theirs: Any = open(folder / "theirs", mode, -1, encoding, errors, newline)  # noqa: SIM115
-        with ours, theirs:
+        try:
             yield ours, theirs, folder
+        finally:  # not `with`: a close within a block leaves it to the block
+            for file in (ours, theirs):
+                file.close()
 
 
 @settings(max_examples=200)
@@ -126,8 +131,7 @@ def test_a_text_file_says_of_itself_what_builtin_says(mode: str, newline: str | 
             assert getattr(ours, name)() == getattr(theirs, name)(), name
         assert ours.name == str(folder / "ours")
         assert ours.buffer.mode == theirs.buffer.mode
-        with pytest.raises(io.UnsupportedOperation):
-            ours.fileno()
+        assert os.path.sameopenfile(ours.fileno(), ours.buffer.fileno())
         assert isinstance(ours, io.TextIOBase)
 
 
@@ -217,7 +221,7 @@ def test_a_forgotten_text_file_is_rolled_back(path: Path, commit: Any) -> None:
         del file
         gc.collect()
 
-    with pytest.warns(ResourceWarning, match="rolled back"):
+    with pytest.warns(UntornWarning, match="rolled back"):
         forget()
     assert path.read_text("utf-8") == "old"
     assert not sidecar(path).exists()

@@ -96,6 +96,11 @@ class File(io.BufferedIOBase):
     # What it is
 
     @property
+    def timeout(self) -> float | None:
+        """Seconds that a call waits for another thread's transaction to end; None for ever."""
+        return self._inode.timeout
+
+    @property
     def mode(self) -> str:
         """As binary files of io show it."""
         return self._mode.binary_name
@@ -355,9 +360,10 @@ class File(io.BufferedIOBase):
     def _tell(self, lost: int | None, why: str) -> None:
         """Says what was rolled back where no exception says so; ``lost`` as Inode.uncommitted."""
         if lost is not None:
+            what = f"{lost} bytes that were written" if lost else "what was cut"
             warn(
-                f"{self.name!r} was {why}: {lost} bytes that were written since its last commit were rolled back. "
-                "Use 'with', or commit() first, to keep them"
+                f"{self.name!r} was {why}: {what} since its last commit was rolled back. Use 'with', or commit() "
+                "first, to keep it"
             )
 
     def abandon(self, why: str = "abandoned") -> None:
@@ -459,6 +465,8 @@ def live_files() -> list[File]:
 def _let_go_in_child() -> None:
     for file in live_files():
         file._inode.forked()
+        if (text := file._text()) is not None:
+            text.forked()
 
 
 def _roll_back_at_exit() -> None:

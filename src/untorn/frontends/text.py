@@ -4,15 +4,35 @@ on garbage collection, and at every ``seek`` and ``tell``, for it flushes there.
 
 from __future__ import annotations
 
+import functools
 import io
+import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
+from untorn.errors import TransactionError
 from untorn.frontends.file import File, Transaction, ended_well
 from untorn.storage.api import AtomicLimits
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _alone(method: Callable[Concatenate[TextFile, P], R]) -> Callable[Concatenate[TextFile, P], R]:
+    """One thread at a time: io.TextIOWrapper keeps text and decoder state that two would mix up."""
+
+    def alone(self: TextFile, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        self._enter()
+        try:
+            return method(self, *args, **kwargs)
+        finally:
+            self._turn.release()
+
+    functools.update_wrapper(alone, method)
+    return alone
 
 
 class _Quiet:
@@ -37,16 +57,36 @@ class TextFile(io.TextIOWrapper):
     ) -> None:  # fmt: skip
         self._file = file
         self._silent = False
+        self._turn = threading.RLock()
+        """Held by each call, and by a thread for as long as its transaction is open."""
         quiet: Any = _Quiet(file)
         super().__init__(quiet, encoding, errors, newline, line_buffering)
         self.mode = mode  # type: ignore[misc]
         file._text = weakref.ref(self)
+
+    def _enter(self) -> None:
+        timeout = self._file.timeout
+        if not self._turn.acquire(timeout=-1 if timeout is None else timeout):
+            raise TransactionError(
+                f"another thread has {self.name!r} in a transaction, which did not end within {timeout} seconds; "
+                "nothing was done. A longer timeout= can be given to untorn.open"
+            )
+
+    def forked(self) -> None:
+        """In a forked child, which does not have the thread that may have had the turn."""
+        self._turn = threading.RLock()
+
+    # As of any text file, one thread at a time.
+    read = _alone(io.TextIOWrapper.read)
+    readline = _alone(io.TextIOWrapper.readline)
+    write = _alone(io.TextIOWrapper.write)
 
     @property
     def buffer(self) -> Any:
         """The binary file below. Write to it only after ``flush``, as with any text file."""
         return self._file
 
+    @_alone
     def flush(self) -> None:
         """Hands the text to the binary file, then flushes that, which may commit."""
         self._push()
@@ -62,22 +102,26 @@ class TextFile(io.TextIOWrapper):
         finally:
             self._silent = before
 
+    @_alone
     def seek(self, cookie: int, whence: int = 0, /) -> int:
         """As of any text file; commits nothing."""
         with self._silence():
             return super().seek(cookie, whence)
 
+    @_alone
     def tell(self) -> int:
         """As of any text file; commits nothing."""
         with self._silence():
             return super().tell()
 
+    @_alone
     def truncate(self, pos: int | None = None, /) -> int:
         """As of any text file; commits nothing."""
         with self._silence():
             return super().truncate(pos)
 
-    def reconfigure(self, **changes: Any) -> None:
+    @_alone
+    def reconfigure(self, /, **changes: Any) -> None:
         """As of any text file; commits nothing."""
         with self._silence():
             super().reconfigure(**changes)
@@ -86,12 +130,14 @@ class TextFile(io.TextIOWrapper):
         """io.UnsupportedOperation, as of File: text and file commit together."""
         raise io.UnsupportedOperation("detach")
 
+    @_alone
     def commit(self, durable: bool = True) -> None:
         """As File.commit, of all text written so far."""
         if not self.closed:
             self._push()
         self._file.commit(durable)
 
+    @_alone
     def rollback(self) -> None:
         """As File.rollback; text that was not yet handed down goes too."""
         if self.closed:
@@ -108,16 +154,24 @@ class TextFile(io.TextIOWrapper):
 
     def begin(self) -> int:
         """Opens a transaction; ``with transaction()`` calls it. Returns its depth."""
-        self._push()
-        return self._file.begin()
+        self._enter()
+        try:
+            self._push()
+            return self._file.begin()
+        except BaseException:
+            self._turn.release()
+            raise
 
     def end(self, depth: int, *, keep: bool) -> None:
         """Ends the transaction of this depth; ``with transaction()`` calls it."""
-        if not self.closed:
-            self._push()
-        self._file.end(depth, keep=keep)
-        if not keep and not self.closed:
-            self._reset()
+        try:
+            if not self.closed:
+                self._push()
+            self._file.end(depth, keep=keep)
+            if not keep and not self.closed:
+                self._reset()
+        finally:
+            self._turn.release()
 
     def stats(self) -> dict[str, int]:
         """As File.stats."""
@@ -127,6 +181,7 @@ class TextFile(io.TextIOWrapper):
         """As File.statx."""
         return self._file.statx()
 
+    @_alone
     def close(self) -> None:
         """Hands the text down and closes the binary file, whose rules hold; rolled back if the text cannot go down."""
         if self.closed:

@@ -50,7 +50,7 @@ class Guarded:
         self._cause = ""
         self._committing = threading.RLock()
         self._lock = threading.RLock()
-        self._timeout = timeout
+        self.timeout = timeout
         self._owner: int | None = None
         """The thread whose turn it is. From None it is set under ``_committing`` and ``_lock`` only: then no write is
         half done, and whoever has one of the two and finds None knows that it stays so."""
@@ -122,7 +122,7 @@ class Guarded:
                 return
             self._queue.append(me)
             try:
-                self._turns.wait_for(lambda: self._owner == me, self._timeout)
+                self._turns.wait_for(lambda: self._owner == me, self.timeout)
             except BaseException:
                 self._leave_queue(me)
                 raise
@@ -130,7 +130,7 @@ class Guarded:
                 return
             self._leave_queue(me)
         raise TransactionError(
-            f"another thread has a transaction open on {self._path!r}, which did not end within {self._timeout} "
+            f"another thread has a transaction open on {self._path!r}, which did not end within {self.timeout} "
             "seconds; nothing was done. A longer timeout= can be given to untorn.open"
         )
 

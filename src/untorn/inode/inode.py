@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from untorn.designs.base import Design, Savepoint
 from untorn.errors import CheckpointError, TransactionError
 from untorn.inode.cached import APPEND, NOTHING, CachedFile
-from untorn.inode.guarded import State
+from untorn.inode.guarded import State, reentrant
 from untorn.pagecache.address_space import Data
 from untorn.pagecache.atomic import block_states
 from untorn.pagecache.folio import Folio
@@ -124,13 +124,17 @@ class Inode(CachedFile):
             self._check()
             start = self._start(offset)
             level = self._mark()
+            size_min = self._size_min
             landings = []
             try:
                 at = 0
                 while at < len(view):
                     # Whole folios but at the ends: no two pieces share one.
                     end = ((start + at + step) >> self._shift << self._shift) - start
-                    landings.append(self._spill_piece(view[at:end], start + at))
+                    piece = view[at:end]
+                    landings.append(self._spill_piece(piece, start + at, size_min))
+                    # Of the next record: what this one wrote beyond the old size is not cut again.
+                    size_min = max(self.size, start + at + len(piece))
                     at = end
                 return self._land_pieces(landings, start, start + len(view), offset)
             except BaseException:
@@ -139,7 +143,7 @@ class Inode(CachedFile):
                         self._roll_back(level)
                 raise
 
-    def _spill_piece(self, piece: memoryview, start: int) -> Any:
+    def _spill_piece(self, piece: memoryview, start: int, size_min: int) -> Any:
         """Writes a piece of a huge write to storage; it is not seen before it lands."""
         stop = start + len(piece)
         first, last = start >> self._shift, (stop - 1) >> self._shift
@@ -147,7 +151,7 @@ class Inode(CachedFile):
             admitted = self._admit(first, last, stop)
             assert admitted, "nothing else is dirty"
             folios = self._build(start, piece)
-            size, size_min = max(self.size, stop), self._size_min
+            size = max(self.size, stop)
             self._room = 0
         try:
             self._report("writeback", folios, folios)
@@ -362,7 +366,9 @@ class Inode(CachedFile):
 
     def end_io(self) -> bool:
         """A close: within a block no more is read or written, and the block decides; False if there is none."""
-        with self._short():
+        if self.busy:
+            raise reentrant()
+        with self._lock:
             return self._stop_io(bool(self._blocks or self.levels))
 
     def _stop_io(self, within_block: bool) -> bool:
