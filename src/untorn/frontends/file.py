@@ -321,7 +321,8 @@ class File(io.BufferedIOBase):
             inode.end(depth, keep=keep, commit=commit)
         finally:
             if inode.ended:
-                self._close(commit=keep)
+                # What another thread wrote and closed is not this block's to take back.
+                self._close(commit=keep or inode.closed_beside)
 
     # The end
 

@@ -52,6 +52,8 @@ class Inode(CachedFile):
         self.readonly = readonly
         self._blocks: list[int] = []
         """For each ``with`` around the file, how many levels were open when it began."""
+        self.closed_beside = False
+        """Whether it was closed by another thread than the one whose transaction is open."""
         self._home_follows = False
         """Whether each commit moves home at once, for somebody has a descriptor of it."""
         self._spilled_bytes = 0
@@ -374,6 +376,7 @@ class Inode(CachedFile):
     def _stop_io(self, within_block: bool) -> bool:
         if within_block and self.state is State.OPEN:
             self.state = State.ENDED
+            self.closed_beside = bool(self.levels) and not self._turn_is_mine
         return within_block
 
     @property
@@ -426,6 +429,8 @@ class Inode(CachedFile):
 
     def _close(self, *, commit: bool, speak: bool) -> None:
         with self._exclusive():
+            if self.state in (State.CLOSED, State.FORKED):
+                return  # another thread was faster
             if self.state is State.FAILED:
                 refusal = self._refusal()
                 self._release()
@@ -434,9 +439,11 @@ class Inode(CachedFile):
                 return
             try:
                 unended = bool(self.levels)
-                self.levels.clear()
-                if unended or not commit:
-                    with self._lock:
+                with self._lock:
+                    # What another thread would write from here on would be lost.
+                    self.state = State.ENDED
+                    self.levels.clear()
+                    if unended or not commit:
                         self._roll_back(self._base)
                 if self._changed:
                     self._write_back(commit=True, durable=commit)
