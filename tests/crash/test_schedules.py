@@ -237,8 +237,7 @@ def test_longer_scripts_under_drawn_schedules(first: str, second: str, choices: 
 
 
 def no_turns(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Guarded, "_await_turn", lambda _: None)
-    patch.setattr(Guarded, "_turn", lambda inode, **_: inode._exclusive())
+    patch.setattr(Guarded, "_claim_turn", lambda _: None)
     patch.setattr(Inode, "flush", lambda inode: None if inode.levels else inode.commit(durable=True))
 
 
