@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 import untorn
 from tests.crash.history import Content, History
 from untorn.frontends import file as file_module
-from untorn.log.log import NO_SPACE
+from untorn.log.space import NO_SPACE
 from untorn.storage.faulty import Fault, FaultyStorage, ProcessDeath
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.variables import Choose

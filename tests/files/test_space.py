@@ -107,7 +107,7 @@ def test_random_work_at_the_brink_is_whole_or_refused(small: Path, seed: int) ->
     chance = random.Random(seed)
     path = small / "data"
     path.write_bytes(OLD)
-    leave(small, 2 * MIB)
+    leave(small, MIB)
     model, refused = bytearray(OLD), 0
     file = untorn.open(path, "r+b", folio_size=PAGE, cache_bytes=64 * PAGE, log_bytes=chance.choice([1, 4]) << 17)
     for _ in range(250):
@@ -129,6 +129,7 @@ def test_random_work_at_the_brink_is_whole_or_refused(small: Path, seed: int) ->
             if error.errno not in FULL:
                 raise
             refused += 1
+        file._inode.assert_space()
         assert file.pread(len(model) + 1, 0) == model
     assert refused > 5, "the file system was never full"
     try:

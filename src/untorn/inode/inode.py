@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from untorn.designs.base import Design, Savepoint
 from untorn.errors import CheckpointError, TransactionError
-from untorn.inode.cached import APPEND, NOTHING, CachedFile
+from untorn.inode.cached import APPEND, NOTHING, RECORDS, SIZE_MAX, CachedFile
 from untorn.inode.guarded import State
+from untorn.log.space import NO_SPACE
 from untorn.pagecache.address_space import Data
 from untorn.pagecache.atomic import block_states
 from untorn.pagecache.folio import Folio
@@ -43,9 +45,6 @@ class Inode(CachedFile):
         self.commits = 0
         self.readonly = readonly
         self._commit_writes = commit_writes
-        self._size_min = self.size
-        self._recorded_size = self.size
-        """The size that the last record left, from which the next one cuts."""
         self._observer: Observer | None = None
         self._base = self._level()
 
@@ -106,44 +105,77 @@ class Inode(CachedFile):
         with self._exclusive(), self._lock:
             self._check()
             start = self._start(offset)
+            stop = start + len(view)
             level = self._mark()
             try:
-                for at in range(0, len(view), step):
-                    piece = view[at : at + step]
-                    stop = start + at + len(piece)
-                    if not self._admit((start + at) >> self._shift, (stop - 1) >> self._shift, stop):
+                self._admit_huge(start, stop, step)
+                for at in range(start, stop, step):
+                    end = min(at + step, stop)
+                    last = (end - 1) >> self._shift
+                    if len(self.pages.dirty) + last - (at >> self._shift) >= self._dirty_max:
                         self._spill()
-                        self._admit((start + at) >> self._shift, (stop - 1) >> self._shift, stop)
-                    self._apply(self._build(start + at, piece), start + at, stop, offset)
+                    self._to_come = _pieces(last, (stop - 1) >> self._shift, end, stop, step)
+                    self._admit(at >> self._shift, last, end)
+                    self._apply(self._build(at, view[at - start : end - start]), at, end, offset)
                 return len(view)
             except BaseException:
+                self._to_come = 0, 0
                 if self.state is State.OPEN:
                     self._roll_back(level)
                 raise
 
+    def _admit_huge(self, start: int, stop: int, step: int) -> None:
+        """Reserves for all of it, so that ENOSPC comes before any of it takes space in the log."""
+        first, last = start >> self._shift, (stop - 1) >> self._shift
+        if stop > SIZE_MAX:
+            raise OSError(errno.EFBIG, "the file would be too large", self.home.path)
+        self._to_come = _pieces(first - 1, last, start, stop, step)
+        self._forget_ahead()
+        self._reserve(range(first, last + 1), stop, len(self.pages.dirty), grows=stop > self.design.dense)
+
     def truncate(self, size: int) -> int:
         """Cuts the file to ``size`` bytes, or extends it with zeros; returns the size."""
+        try:
+            return self._truncate(size)
+        except OSError as error:
+            if not self._reclaim(error):
+                raise
+        return self._truncate(size)
+
+    def _truncate(self, size: int) -> int:
         with self._exclusive(), self._lock:
             self._check()
             if size == self.size:
                 return size
             if size > self.size:
                 self.home.check_size(size)
-            self.design.reserve(max(len(self.pages.dirty), self._room))
+            self.design.reserve(max(len(self.pages.dirty), self._room), RECORDS)
             before = self.pages.dirty, self.size, self._size_min
             savepoint = self.design.savepoint()
             try:
                 self._changed = True
                 if size < self.size:
+                    self._forget_ahead()
                     self.design.cut(size)
                     self.pages.truncate(size)
                     self._size_min = min(self._size_min, size)
                 self.size = size
+                self._retain()
                 return size
-            except BaseException:
+            except BaseException as error:
                 self.pages.dirty, self.size, self._size_min = before
                 self.design.rollback(savepoint)
+                self._reserve_again(error)
                 raise
+
+    def _reserve_again(self, error: BaseException) -> None:
+        """For what is dirty again; if what was given back is gone, the handle is out of work."""
+        try:
+            for index in self.pages.dirty:
+                self.design.grow(index, index, 0)
+            self.design.reserve(*self._owed(self._room))
+        except OSError:
+            self._fail(error)
 
     # Commit
 
@@ -201,29 +233,43 @@ class Inode(CachedFile):
             self.design.land(written, size, commit=commit)
             self.pages.end_writeback()
             self._report("end_writeback", folios, folios)
-            if not self.pages.dirty and self.design.still_reserved(room):
+            if not self.pages.dirty and self.design.covers(room, RECORDS):
                 self._room = room
             if commit:
                 self.commits += 1
                 self._base = self._level(size)
             else:
                 self._changed = True
+            self._retain()
 
     def _checkpoint(self) -> None:
         try:
             with self._lock:
-                if not self.pages.dirty:
-                    self._room = 0
-                    self.design.unreserve()
+                self._room = len(self.pages.dirty)
+                self._retain()
             self.design.checkpoint(self.pages.peek_clean)
             with self._lock:
-                self.design.finish_checkpoint()
-                self._base = self._level(self.design.committed_size)
+                self.design.finish_checkpoint(self.pages.dirty)
+                self._admitted = NOTHING
+                self._base = self._level(self.design.committed_size)._replace(position=self._base.position)
+                self._retain()
         except CheckpointError:
             raise
         except BaseException as error:
             self._fail(error)
             raise
+
+    def _reclaim(self, error: OSError) -> bool:
+        if error.errno not in NO_SPACE:
+            return False
+        with self._exclusive():
+            if self.state is not State.OPEN or self.levels or not self.design.reclaimable():
+                return False
+            try:
+                self._checkpoint()
+            except CheckpointError:
+                return False
+            return True
 
     # Transactions
 
@@ -277,6 +323,7 @@ class Inode(CachedFile):
         self._room = 0
         self._admitted = NOTHING
         self._changed = level.changed
+        self._retain()
 
     def _level(self, size: int | None = None, *, changed: bool = False) -> _Level:
         size = self.size if size is None else size
@@ -345,6 +392,12 @@ class Inode(CachedFile):
 def joined(buffers: Sequence[Data]) -> Data:
     """The buffers as one; a single one is left as it is."""
     return buffers[0] if len(buffers) == 1 else b"".join(buffers)
+
+
+def _pieces(done: int, last: int, at: int, stop: int, step: int) -> tuple[int, int]:
+    """Folios, after ``done`` up to ``last``, and records of a huge write's pieces that begin at ``at`` or later."""
+    pieces = -(-(stop - at) // step)
+    return last - done + pieces, pieces  # two pieces may share a folio
 
 
 _OUTER_ENDED: Final = "the transaction around this one has ended already; this one was rolled back with it"
