@@ -247,8 +247,10 @@ class CachedFile(Guarded, ABC):
         self._ungrow(folios)
 
     def _ungrow(self, folios: range) -> None:
+        """Home need not grow for those of these folios of which nothing is to be written."""
         dirty, writeback = self.pages.dirty, self.pages.writeback
-        self.design.ungrow([index for index in folios if index not in dirty and index not in writeback])
+        idle = (index for index in folios if index not in dirty or not dirty[index].ranges)
+        self.design.ungrow([index for index in idle if index not in writeback])
 
     def _retain(self) -> None:
         """Gives back what is reserved and not needed for what is dirty or on its way now."""

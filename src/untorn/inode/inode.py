@@ -158,6 +158,8 @@ class Inode(CachedFile):
                     self._forget_ahead()
                     self.design.cut(size)
                     self.pages.truncate(size)
+                    last = size >> self._shift
+                    self._ungrow(range(last, last + 1))
                     self._size_min = min(self._size_min, size)
                 self.size = size
                 self._retain()

@@ -17,7 +17,7 @@ Definitions, in bytes:
   calls and a journal commit, which is little beside that much data, and much beside less.
 - *allocated*: the log's size. All of it has blocks.
 
-Between any two calls:
+Between any two calls, from the first reservation on:
 
 S1. allocated >= owed. So what was admitted goes out, and goes home. The exception is a checkpoint that found no space,
     because another process took what was lent: then *short* says what is missing, and the next write has to get that.
@@ -84,6 +84,7 @@ class LogSpace(ABC):
             if needed > self.allocated:
                 self.allocated = self._allocate(needed, needed + _step(needed))
             self._records, self._growth, self._short = records, growth, 0
+            self._trim()
 
     def _allocate(self, needed: int, ample: int) -> int:
         """Allocates ``ample`` bytes, or ``needed`` if there are no more; returns which."""
@@ -177,15 +178,14 @@ class LogSpace(ABC):
         assert self._records in records, f"{self._records} bytes are reserved for records, not {records}"
         assert self._growth == growth, f"{self._growth} bytes are reserved for home, which grows by {growth}"
         assert not self._lent, f"S3: {self._lent} bytes are lent"
-        if self.file is None:
-            assert not self.allocated + self._records + self._growth, "blocks of no file"
-        else:
-            held = self.allocated + self._short
-            assert held >= self.owed, f"S1: {self.allocated} bytes are allocated, {self.owed} owed"
-            assert self.allocated <= base + _slack(base), (
-                f"S2: {self.allocated} bytes are allocated, {base} owed or kept"
-            )
-            assert self.file.stat().size == self.allocated, "the log's size is not what is allocated"
+        if not self.allocated:
+            assert not self._records + self._growth, "S1: nothing is allocated"
+            return
+        assert self.file is not None
+        held = self.allocated + self._short
+        assert held >= self.owed, f"S1: {self.allocated} bytes are allocated, {self.owed} owed"
+        assert self.allocated <= base + _slack(base), f"S2: {self.allocated} bytes are allocated, {base} owed or kept"
+        assert self.file.stat().size == self.allocated, "the log's size is not what is allocated"
 
 
 def _slack(base: int) -> int:
