@@ -195,6 +195,8 @@ class Ground:
         if self.file is not None:
             self.kill()
         self.machine = self.machine.power_cut(choose)
+        # What is left of each file is of a time of its own, and all together may be more than the disk ever held.
+        self.make_room(0)
         self.storage = PausingStorage(self.machine)
         self.fault = None
         self.power = True

@@ -31,50 +31,61 @@ class Growth:
     def __init__(self, folio_size: int) -> None:
         self._folio_size = folio_size
         self._indices: set[int] = set()
+        self._cut: set[int] = set()
+        """Those that were in the log before an uncommitted cut: a rollback, which cannot fail, may bring them back."""
 
-    def __len__(self) -> int:
-        return len(self._indices)
+    def __bool__(self) -> bool:
+        return bool(self._indices or self._cut)
 
     @property
     def bytes(self) -> int:
         """What the log has to hold for it."""
-        return len(self._indices) * self._folio_size
+        return len(self._indices | self._cut if self._cut else self._indices) * self._folio_size
 
-    def add(self, first: int, last: int, dense: int) -> None:
-        """Folios ``first`` to ``last`` will be dirty; home has its blocks below byte ``dense``."""
-        self._indices.update(range(max(first, dense // self._folio_size), last + 1))
+    def add(self, first: int, last: int, dense: int) -> set[int]:
+        """Folios ``first`` to ``last`` will be dirty; home has its blocks below ``dense``. Returns the new ones."""
+        new = set(range(max(first, dense // self._folio_size), last + 1)) - self._indices
+        self._indices |= new
+        return new
 
     def drop(self, indices: Iterable[int], extents: ExtentMap, dense: int) -> None:
         """These are not dirty; if they are not in the log either, home will not grow for them."""
         self._indices.difference_update(index for index in indices if not _logged(extents, index, dense))
 
-    def cut(self, size: int, dense: int) -> None:
-        """The file's bytes from ``size`` on are gone."""
+    def cut(self, size: int, extents: ExtentMap, dense: int) -> None:
+        """The bytes from ``size`` on are about to be cut from the file and its ``extents``, uncommitted."""
+        self._cut.update(index for index in self._indices if _logged(extents, index, dense))
         if dense >= size:
             self._indices.clear()
         elif self._indices:
             self._indices = {index for index in self._indices if index * self._folio_size < size}
 
+    def settle(self) -> None:
+        """What was cut is committed."""
+        self._cut.clear()
+
     def restore(self, extents: ExtentMap, dense: int) -> None:
         """Nothing is dirty: what is in the log is all there is."""
         self._indices = {index for index in extents.folios if _logged(extents, index, dense)}
+        if extents.settled:
+            self._cut.clear()
 
     def restart(self, dirty: Iterable[int], dense: int) -> None:
         """Nothing is in the log: what is dirty is all there is."""
         self._indices = {index for index in dirty if (index + 1) * self._folio_size > dense}
+        self._cut.clear()
 
     def pieces(self, extents: ExtentMap, dense: int, size: int) -> Iterator[Piece]:
         """What a checkpoint of a file of ``size`` bytes has to hand over: runs of folios, none longer than a step."""
         limit = max(STEP_MAX // self._folio_size, 1)
-        first = last = -1
+        run: list[int] = []
         for index in sorted(index for index in extents.folios if _logged(extents, index, dense)):
-            if index != last + 1 or index - first == limit:
-                if first >= 0:
-                    yield self._piece(first, last, size)
-                first = index
-            last = index
-        if first >= 0:
-            yield self._piece(first, last, size)
+            if run and (index != run[-1] + 1 or len(run) == limit):
+                yield self._piece(run[0], run[-1], size)
+                run = []
+            run.append(index)
+        if run:
+            yield self._piece(run[0], run[-1], size)
 
     def _piece(self, first: int, last: int, size: int) -> Piece:
         folio = self._folio_size
@@ -88,6 +99,7 @@ class Growth:
         growing = {index for index, one in dirty.items() if one.ranges and index * folio + one.ranges[-1][1] > dense}
         assert logged | growing <= self._indices, "home's growth is not reserved for"
         idle = {index for index in self._indices - logged - dirty.keys() if index not in asked}
+        assert not (extents.settled and self._cut), "what no rollback brings back is reserved for"
         assert not idle, f"folios {sorted(idle)} are reserved for, and nothing of them is dirty or in the log"
 
 

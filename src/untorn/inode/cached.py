@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from abc import ABC, abstractmethod
+from collections.abc import Set
 from typing import Final
 
 from untorn.designs.base import Design
@@ -60,7 +61,7 @@ class CachedFile(Guarded, ABC):
         self._ahead = max(_AHEAD_BYTES // folio_size, 1)
         """``_AHEAD_BYTES`` in folios."""
         self._admitted = NOTHING
-        """Folios beyond the dense part whose growth is reserved."""
+        """Bytes that may be written beyond the dense part: home's growth is reserved, and it may be so large."""
         self._to_come = 0, 0
         """Folios and records of a huge write that are still to come."""
         self._size_min = self._recorded_size = self.size
@@ -135,7 +136,7 @@ class CachedFile(Guarded, ABC):
                     start = self._start(offset) if offset is None or offset < 0 else offset
                     stop = start + len(data)
                     first, last = start >> self._shift, (stop - 1) >> self._shift
-                    known = stop <= self.design.dense or first in self._admitted
+                    known = stop <= self.design.dense or (start in self._admitted and stop <= self._admitted.stop)
                     room = known and len(self.pages.dirty) < self._room
                     if first == last and data and (room or self._admit(first, last, stop)):
                         if stop - start == self._folio_size and type(data) is bytes:
@@ -211,46 +212,64 @@ class CachedFile(Guarded, ABC):
         wanted = len(dirty) + sum(index not in dirty for index in range(first, last + 1))
         if wanted > self._dirty_max:
             return False
-        grows = stop > self.design.dense and not (first in self._admitted and last in self._admitted)
-        if grows:
-            self._forget_ahead()
         room = min(max(wanted, 2 * self._room, self._room_usual), wanted + self._ahead, self._dirty_max)
-        ahead = last + min(len(dirty), self._ahead)
+        begin = first << self._shift
         try:
-            try:
-                self._reserve(range(first, ahead + 1), (ahead + 1) << self._shift, room, grows=grows)
-            except OSError:
-                self._reserve(range(first, last + 1), stop, wanted, grows=grows)
+            if stop <= self.design.dense or (begin in self._admitted and stop <= self._admitted.stop):
+                self._reserve(NOTHING, room, wanted)
+            else:
+                self._forget_ahead()
+                ahead = (last + min(len(dirty), self._ahead) + 1) << self._shift
+                try:
+                    self._reserve(range(begin, ahead), room, room)
+                except OSError:
+                    self._reserve(range(begin, stop), room, wanted)
         except BaseException:
             self._retain()
             raise
         return True
 
-    def _reserve(self, folios: range, end: int, room: int, *, grows: bool) -> None:
-        """Space for ``room`` dirty folios, and for home to grow by those given, up to byte ``end``, if it ``grows``."""
+    def _reserve(self, growth: range, room: int, wanted: int) -> None:
+        """Space for ``room`` dirty folios, or at least for ``wanted``, and for home to grow by these bytes."""
         more, records = self._to_come
+        more += len(self.pages.writeback)
+        new: Set[int] = frozenset()
         try:
-            if grows:
-                self.design.grow(folios[0], folios[-1], end)
-            self.design.reserve(room + len(self.pages.writeback) + more, RECORDS + records)
+            if growth:
+                folios = self._folios(growth)
+                new = self.design.grow(folios[0], folios[-1], growth.stop)
+            try:
+                self.design.reserve(room + more, RECORDS + records)
+            except OSError:
+                if room == wanted:
+                    raise
+                room = wanted
+                self.design.reserve(room + more, RECORDS + records)
             self._room = room
-            if grows:
-                self._admitted = folios
+            if growth:
+                self._admitted = growth
         except BaseException:
-            if grows:
-                self._ungrow(folios)
+            self.design.ungrow(new)
             raise
+
+    def _folios(self, span: range) -> range:
+        """The folios of these bytes."""
+        return range(span.start >> self._shift, ((span.stop - 1) >> self._shift) + 1)
 
     def _forget_ahead(self) -> None:
         """What was asked for ahead and not written is not going to be."""
-        folios, self._admitted = self._admitted, NOTHING
-        self._ungrow(folios)
+        span, self._admitted = self._admitted, NOTHING
+        self._ungrow(self._folios(span))
 
     def _ungrow(self, folios: range) -> None:
-        """Home need not grow for those of these folios of which nothing is to be written."""
-        dirty, writeback = self.pages.dirty, self.pages.writeback
-        idle = (index for index in folios if index not in dirty or not dirty[index].ranges)
-        self.design.ungrow([index for index in idle if index not in writeback])
+        """Home need not grow for those of these folios of which nothing beyond the dense part is to be written."""
+        dirty, writeback, dense = self.pages.dirty, self.pages.writeback, self.design.dense
+
+        def idle(index: int) -> bool:
+            ranges = dirty[index].ranges if index in dirty else ()
+            return index not in writeback and not (ranges and (index << self._shift) + ranges[-1][1] > dense)
+
+        self.design.ungrow([index for index in folios if idle(index)])
 
     def _retain(self) -> None:
         """Gives back what is reserved and not needed for what is dirty or on its way now."""
@@ -270,7 +289,7 @@ class CachedFile(Guarded, ABC):
         """Asserts that just what is needed is reserved; between two calls. Looks at everything, so it is for tests."""
         most = max(self._room, len(self.pages.dirty)) + len(self.pages.writeback)
         self.design.assert_space(
-            {**self.pages.writeback, **self.pages.dirty}, self._admitted, self._owed(0), (most, RECORDS)
+            {**self.pages.writeback, **self.pages.dirty}, self._folios(self._admitted), self._owed(0), (most, RECORDS)
         )
 
     @abstractmethod

@@ -131,7 +131,8 @@ class Inode(CachedFile):
             raise OSError(errno.EFBIG, "the file would be too large", self.home.path)
         self._to_come = _pieces(first - 1, last, start, stop, step)
         self._forget_ahead()
-        self._reserve(range(first, last + 1), stop, len(self.pages.dirty), grows=stop > self.design.dense)
+        growth = range(first << self._shift, stop) if stop > self.design.dense else NOTHING
+        self._reserve(growth, len(self.pages.dirty), len(self.pages.dirty))
 
     def truncate(self, size: int) -> int:
         """Cuts the file to ``size`` bytes, or extends it with zeros; returns the size."""

@@ -126,6 +126,7 @@ class LogSpace(ABC):
         return max(self.owed, self._kept)
 
     def _cut(self, size: int) -> None:
+        assert size >= self.tail, "a record would be cut off"
         # The number first: an interrupt in between leaves blocks that nobody counts on, not the other way round.
         self.allocated = size
         assert self.file is not None
@@ -142,7 +143,7 @@ class LogSpace(ABC):
     def give_back(self, growth: int = 0) -> bool:
         """Frees what is idle, and so many bytes more that are held for home; whether that was anything."""
         with self._space:
-            self._lent += growth
+            self._lent = min(self._lent + growth, self._growth)
             size = self.owed
             idle = size < self.allocated
             if idle:
@@ -155,7 +156,7 @@ class LogSpace(ABC):
     def handed_over(self, growth: int) -> None:
         """Home has got so many bytes of its growth, which need not be held for it any more."""
         with self._space:
-            self._lent += growth
+            self._lent = min(self._lent + growth, self._growth)
             self._trim()
 
     def end_hand_over(self) -> None:
