@@ -106,9 +106,10 @@ class Inode(CachedFile):
             self._check()
             start = self._start(offset)
             stop = start + len(view)
-            level = self._mark()
+            level = None
             try:
                 self._admit_huge(start, stop, step)
+                level = self._mark()
                 for at in range(start, stop, step):
                     end = min(at + step, stop)
                     last = (end - 1) >> self._shift
@@ -120,7 +121,9 @@ class Inode(CachedFile):
                 return len(view)
             except BaseException:
                 self._to_come = 0, 0
-                if self.state is State.OPEN:
+                if level is None:
+                    self._retain()
+                elif self.state is State.OPEN:
                     self._roll_back(level)
                 raise
 
