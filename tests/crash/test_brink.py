@@ -104,6 +104,10 @@ def _room_stays(patch: Patch) -> None:
     patch(LogSpace, "retain", lambda self, records, growth: None)
 
 
+def _only_forgotten(patch: Patch) -> None:
+    patch(LogSpace, "_cut", lambda self, size: setattr(self, "allocated", size))
+
+
 def _all_goes_back(patch: Patch) -> None:
     def mutant(self: LogSpace, records: int, growth: int) -> None:
         if self.file is not None:
@@ -129,9 +133,7 @@ LEAKS: Final[dict[str, Callable[[Patch], None]]] = {
     "what was cut stays reserved for": lambda patch: _nothing(patch, Growth, "cut"),
     "what went home stays reserved for": lambda patch: _nothing(patch, Growth, "restart"),
     "what is idle is kept": lambda patch: _nothing(patch, LogSpace, "_trim"),
-    "what is idle is forgotten and not freed": lambda patch: patch(
-        LogSpace, "_cut", lambda self, size: setattr(self, "allocated", size)
-    ),
+    "what is idle is forgotten and not freed": _only_forgotten,
     "what was committed stays promised": _room_stays,
     "what is dirty is given back": _all_goes_back,
 }

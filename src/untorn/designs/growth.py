@@ -54,7 +54,7 @@ class Growth:
 
     def cut(self, size: int, extents: ExtentMap, dense: int) -> None:
         """The bytes from ``size`` on are about to be cut from the file and its ``extents``, uncommitted."""
-        self._cut.update(index for index in self._indices if _logged(extents, index, dense))
+        self._cut.update(index for index in self._indices if _logged(extents, index, max(size, dense)))
         if dense >= size:
             self._indices.clear()
         elif self._indices:

@@ -13,8 +13,8 @@ Definitions, in bytes:
 - *owed*: tail + records + growth - lent, in whole blocks.
 - *kept*: how far the generation before reached, at most ``keep_max``. Those blocks were written, so that the next
   generation writes over them without work for the file system's journal.
-- *slack*: 1 MiB, or an eighth of what is owed or kept if that is more. Giving back and reserving again costs two system
-  calls and a journal commit, which is little beside that much data, and much beside less.
+- *slack*: an eighth of what is owed or kept, at least 1 MiB and at most two steps. To give back and reserve again costs
+  two system calls and a journal commit, which is little beside that much data, and much beside less.
 - *allocated*: the log's size. All of it has blocks.
 
 Between any two calls, from the first reservation on:
@@ -25,8 +25,8 @@ S2. allocated <= max(owed, kept) + slack. So what was rolled back, cut, committe
 S3. lent = 0 when no checkpoint is in progress.
 
 The log grows in steps: as much again as is needed, up to half a MiB or a sixteenth, and never more than ``STEP_MAX``.
-A transaction of N new bytes takes 2 N at its peak, and what the steps, headers and tables add: N as records and N as
-growth, which home gets in steps of ``STEP_MAX`` while the log gives them up.
+A transaction of N new bytes takes at its peak 2 N, headers and tables, and three steps: N as records and N as growth,
+which home gets piece by piece, each before the log gives one up.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ class LogSpace(ABC):
 
 
 def _slack(base: int) -> int:
-    return max(SLACK_MIN, base // 8)
+    return max(SLACK_MIN, min(base // 8, 2 * STEP_MAX))
 
 
 def _step(needed: int) -> int:
