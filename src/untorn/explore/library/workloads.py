@@ -84,20 +84,20 @@ def spills(script: Script) -> None:
 
 
 def gives_back(script: Script) -> None:
-    """Much that is rolled back, cut, refused and handed over: the log gets shorter, and takes commits after that."""
-    script.open(cache_bytes=1 << 26, log_bytes=6 * BLOCK)
-    for serial in range(3):
-        script.write(100 * serial, 300)
-        script.commit(durable=serial != 1)
-        script.write(BLOCK, 300 * BLOCK)  # never written out: what it reserves goes back
-        script.rollback()
-        script.write(500 * serial, 300)
-        script.commit(durable=serial == 1)
-        script.write(2 * BLOCK, 300 * BLOCK)
-        script.truncate(3 * BLOCK + serial)
-        script.commit(durable=serial == 2)
-        script.write(3 * BLOCK, 600 + serial)
-        script.commit(durable=False)
+    """Much that is rolled back, cut and handed over: the log gets shorter, and takes commits after that."""
+    script.open(cache_bytes=1 << 26, log_bytes=8 * BLOCK)
+    script.write(100, 300)
+    script.commit()
+    script.write(BLOCK, 300 * BLOCK)  # never written out: what it reserves goes back
+    script.rollback()
+    script.write(500, 300)
+    script.commit(durable=False)
+    script.write(2 * BLOCK, 300 * BLOCK)
+    script.truncate(3 * BLOCK)
+    script.commit()
+    script.write(3 * BLOCK, 600)
+    script.commit(durable=False)
+    script.write(0, 600)
     script.close()
 
 
