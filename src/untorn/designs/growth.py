@@ -40,7 +40,8 @@ class Growth:
     @property
     def bytes(self) -> int:
         """What the log has to hold for it."""
-        return len(self._indices | self._cut if self._cut else self._indices) * self._folio_size
+        indices = self._indices | self._cut if self._cut else self._indices
+        return len(indices) * self._folio_size
 
     def add(self, first: int, last: int, dense: int) -> set[int]:
         """Folios ``first`` to ``last`` will be dirty; home has its blocks below ``dense``. Returns the new ones."""

@@ -279,11 +279,16 @@ class CachedFile(Guarded, ABC):
     def _owed(self, room: int) -> tuple[int, int]:
         """Folios, of which ``room`` may be dirty, and records that are to be written."""
         pages = self.pages
-        in_flight = len(pages.writeback)
         dirty = max(room, len(pages.dirty))
         folios, records = self._to_come
-        data = bool(dirty) or self._size_min < self._recorded_size
-        return dirty + in_flight + folios, bool(in_flight) + data + (data or self._changed) + records
+        if dirty or self._size_min < self._recorded_size:
+            records += 2
+        elif self._changed:
+            records += 1
+        if pages.writeback:
+            folios += len(pages.writeback)
+            records += 1
+        return dirty + folios, records
 
     def assert_space(self) -> None:
         """Asserts that just what is needed is reserved; between two calls. Looks at everything, so it is for tests."""
