@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from abc import ABC, abstractmethod
-from collections.abc import Set
 from typing import Final
 
 from untorn.designs.base import Design
@@ -233,11 +232,10 @@ class CachedFile(Guarded, ABC):
         """Space for ``room`` dirty folios, or at least for ``wanted``, and for home to grow by these bytes."""
         more, records = self._to_come
         more += len(self.pages.writeback)
-        new: Set[int] = frozenset()
         try:
             if growth:
                 folios = self._folios(growth)
-                new = self.design.grow(folios[0], folios[-1], growth.stop)
+                self.design.grow(folios[0], folios[-1], growth.stop)
             try:
                 self.design.reserve(room + more, RECORDS + records)
             except OSError:
@@ -249,7 +247,7 @@ class CachedFile(Guarded, ABC):
             if growth:
                 self._admitted = growth
         except BaseException:
-            self.design.ungrow(new)
+            self._ungrow(self._folios(growth))
             raise
 
     def _folios(self, span: range) -> range:
