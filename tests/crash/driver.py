@@ -237,26 +237,27 @@ class Driver(Ground):
     # Ends
 
     def close(self) -> None:
-        """A normal close. Within a transaction it rolls back and says so."""
-        rolls_back = bool(self.levels) or self.commit_mode == "explicit"
-        file, content, unended = self.file, self.content, bool(self.levels)
+        """A normal close. Within a transaction that one decides, and is left well, which commits in every mode."""
+        rolls_back = self.commit_mode == "explicit" and not self.levels
+        file, content = self.file, self.content
+        blocks = [level.block for level in reversed(self.levels)]
 
         def call() -> None:
             try:
                 file.close()
-            except untorn.TransactionError:
-                assert unended
+                for block in blocks:
+                    block.__exit__(None, None, None)
             except untorn.CheckpointError:
                 self.seen["checkpoint without space at close"] += 1
                 if not rolls_back:
                     self.history.commit(content, durable=True)
                 raise
-            else:
-                assert not unended
 
         if self._attempt(call, *([] if rolls_back else [content])):
             if not rolls_back:
                 self.history.commit(content, durable=True)
+            if blocks:
+                self.seen["closed within a transaction"] += 1
             self.tidy()
             self.seen[f"closed in mode {self.commit_mode}"] += 1
 

@@ -8,7 +8,7 @@ only one of them run at a time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from untorn.pagecache.folio import Folio
@@ -71,11 +71,8 @@ class Design(ABC):
         """Whether a checkpoint could be made now and would free space."""
 
     @abstractmethod
-    def grow(self, first: int, last: int, end: int) -> Set[int]:
-        """Folios ``first`` to ``last`` will need new blocks, up to byte ``end``; returns those that did not before.
-
-        EFBIG if that cannot be.
-        """
+    def grow(self, first: int, last: int, end: int) -> None:
+        """Folios ``first`` to ``last`` will need new blocks, up to byte ``end``; EFBIG if that cannot be."""
 
     @abstractmethod
     def ungrow(self, indices: Iterable[int]) -> None:

@@ -8,7 +8,7 @@ optimisation of that: a durable commit of one such range, while the log is empty
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable
 from collections.abc import Mapping as MappingType
 from itertools import accumulate
 from typing import Any, ClassVar, Final
@@ -124,10 +124,10 @@ class CopyOnWrite(Design):
     def _cost(self, folios: int, records: int) -> int:
         return folios * self._folio_cost + records * _RECORD_COST
 
-    def grow(self, first: int, last: int, end: int) -> Set[int]:
+    def grow(self, first: int, last: int, end: int) -> None:
         if end > self._info.size:
             self._home.check_size(end)
-        return self._growth.add(first, last, self.dense)
+        self._growth.add(first, last, self.dense)
 
     def ungrow(self, indices: Iterable[int]) -> None:
         self._growth.drop(indices, self._mapping, self.dense)

@@ -40,13 +40,12 @@ class Growth:
     @property
     def bytes(self) -> int:
         """What the log has to hold for it."""
-        return len(self._indices | self._cut if self._cut else self._indices) * self._folio_size
+        indices = self._indices | self._cut if self._cut else self._indices
+        return len(indices) * self._folio_size
 
-    def add(self, first: int, last: int, dense: int) -> set[int]:
-        """Folios ``first`` to ``last`` will be dirty; home has its blocks below ``dense``. Returns the new ones."""
-        new = set(range(max(first, dense // self._folio_size), last + 1)) - self._indices
-        self._indices |= new
-        return new
+    def add(self, first: int, last: int, dense: int) -> None:
+        """Folios ``first`` to ``last`` will be dirty; home has its blocks below ``dense``."""
+        self._indices.update(range(max(first, dense // self._folio_size), last + 1))
 
     def drop(self, indices: Iterable[int], extents: ExtentMap, dense: int) -> None:
         """These are not dirty; if they are not in the log either, home will not grow for them."""

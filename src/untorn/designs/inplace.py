@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from untorn.designs.base import Design, Savepoint
@@ -118,9 +118,8 @@ class InPlace(Design):
     def reclaimable(self) -> bool:
         return False
 
-    def grow(self, first: int, last: int, end: int) -> Set[int]:
+    def grow(self, first: int, last: int, end: int) -> None:
         self._home.check_size(end)
-        return set()
 
     def ungrow(self, indices: Iterable[int]) -> None:
         pass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from abc import ABC, abstractmethod
-from collections.abc import Set
 from threading import get_ident
 from typing import Final
 
@@ -281,11 +280,10 @@ class CachedFile(Guarded, ABC):
         """Space for ``room`` dirty folios, or at least for ``wanted``, and for home to grow by these bytes."""
         more, records = self._to_come
         more += len(self.pages.writeback)
-        new: Set[int] = frozenset()
         try:
             if growth:
                 folios = self._folios(growth)
-                new = self.design.grow(folios[0], folios[-1], growth.stop)
+                self.design.grow(folios[0], folios[-1], growth.stop)
             try:
                 self.design.reserve(room + more, RECORDS + records)
             except OSError:
@@ -297,7 +295,7 @@ class CachedFile(Guarded, ABC):
             if growth:
                 self._admitted = growth
         except BaseException:
-            self.design.ungrow(new)
+            self._ungrow(self._folios(growth))
             raise
 
     def _folios(self, span: range) -> range:
@@ -327,11 +325,16 @@ class CachedFile(Guarded, ABC):
     def _owed(self, room: int) -> tuple[int, int]:
         """Folios, of which ``room`` may be dirty, and records that are to be written."""
         pages = self.pages
-        in_flight = len(pages.writeback)
         dirty = max(room, len(pages.dirty))
         folios, records = self._to_come
-        data = bool(dirty) or self._size_min < self._recorded_size
-        return dirty + in_flight + folios, bool(in_flight) + data + (data or self._changed) + records
+        if dirty or self._size_min < self._recorded_size:
+            records += 2
+        elif self._changed:
+            records += 1
+        if pages.writeback:
+            folios += len(pages.writeback)
+            records += 1
+        return dirty + folios, records
 
     def assert_space(self) -> None:
         """Asserts that just what is needed is reserved; between two calls. Looks at everything, so it is for tests."""

@@ -59,7 +59,7 @@ class LogSpace(ABC):
         self._growth = 0
         self._lent = 0
         self._short = 0
-        self._kept = 0
+        self._kept = self._kept_limit = 0
         self._keep_max = keep_max
         self._space = threading.RLock()
 
@@ -113,8 +113,11 @@ class LogSpace(ABC):
         """No more than that is owed from now on; what is idle beyond the slack goes back. Cannot fail."""
         with self._space:
             self._records, self._growth = records, growth
-            self._short = min(self._short, max(self.owed - self.allocated, 0))
-            self._trim()
+            if self._short:
+                self._short = min(self._short, max(self.owed - self.allocated, 0))
+            # In every commit, so the rest is asked only if there may be something to do.
+            if self.allocated > self._kept_limit and self.allocated - self.tail - records - growth > SLACK_MIN:
+                self._trim()
 
     def _trim(self) -> None:
         base = self._base()
@@ -136,6 +139,7 @@ class LogSpace(ABC):
         """The next record will be the first one again."""
         with self._space:
             self._kept = min(round_up(self.tail, BLOCK), self._keep_max)
+            self._kept_limit = self._kept + _slack(self._kept)
             self.tail = RECORDS_OFFSET
 
     # Handing over to home
