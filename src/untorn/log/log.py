@@ -51,7 +51,9 @@ NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _GROW_MAX: Final = 1 << 26
 _SMALL: Final = 1024
-_NO_ATTRIBUTES: Final = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM)
+NO_ATTRIBUTES: Final = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM)
+"""Errors that say that the file system, or what stands before it, has no extended attributes for us."""
+_NO_SYNC: Final = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def log_path(path: str) -> str:
@@ -205,14 +207,14 @@ class Log:
         try:
             self._home.getxattr(MARK)
         except OSError as error:
-            if error.errno not in _NO_ATTRIBUTES:
+            if error.errno not in NO_ATTRIBUTES:
                 raise
             identity = Identity.INODE
         file_id = self._storage.random_bytes(16)
         slot = self._new_slot(SlotKind.START, home, identity=identity, file_id=file_id, generation=1)
         self.file.write([encode_slot(slot).ljust(RECORDS_OFFSET, b"\0")], 0)
         self.file.fsync()
-        self._directory.sync()
+        self._sync_name()
         if identity is Identity.MARK and not self._mark(file_id):
             slot = slot._replace(identity=Identity.INODE)
             self.file.write([encode_slot(slot)], 0)
@@ -222,12 +224,27 @@ class Log:
         self.syncs += 3
         self._begin(slot)
 
+    def _sync_name(self) -> None:
+        """Makes the log's name durable. Where directories cannot be synced no commit could be: the log goes again."""
+        try:
+            self._directory.sync()
+        except OSError as error:
+            if error.errno not in _NO_SYNC:
+                raise
+            with suppress(OSError):
+                self._directory.unlink(self._name)
+            message = (
+                f"{error.strerror}: the file system does not sync directories, so that a power failure could take the "
+                "log; the file is as of its last commit, and nothing is beside it. Use a file elsewhere"
+            )
+            raise OSError(error.errno, message, self._home.shown) from error
+
     def _mark(self, file_id: bytes) -> bool:
-        """Marks home; False if its file system has no space for that: no reason to lose what was written."""
+        """Marks home; False if its file system takes no mark, or has no space: no reason to lose what was written."""
         try:
             self._home.setxattr(MARK, file_id)
         except OSError as error:
-            if error.errno not in NO_SPACE:
+            if error.errno not in (*NO_SPACE, *NO_ATTRIBUTES):
                 raise
             return False
         return True
@@ -363,7 +380,7 @@ class Log:
         try:
             marked = self._home.getxattr(MARK) is not None
         except OSError as error:
-            if error.errno not in _NO_ATTRIBUTES:
+            if error.errno not in NO_ATTRIBUTES:
                 raise
             return
         if not marked and slot.identity is Identity.INODE:

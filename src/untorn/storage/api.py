@@ -70,6 +70,18 @@ class AtomicLimits(NamedTuple):
     """Buffers in one call."""
 
 
+class FileSystem(NamedTuple):
+    """What an open file's file system is like, as far as the system tells; docs/filesystems.md has what is needed."""
+
+    kind: str
+    """As mount(8) has it: ``ext4``, ``nfs4``, ``fuse.sshfs``; ``unknown`` if the system does not tell."""
+    network: bool
+    survives_power_failure: bool | None
+    """Whether what was synced survives, if the device keeps what it confirms; None if that cannot be told."""
+    sentence: str
+    """The same in words."""
+
+
 class StorageFile(ABC):
     """One open file. Not thread-safe beyond what the kernel gives; callers hold locks."""
 
@@ -153,6 +165,14 @@ class StorageFile(ABC):
         """The largest of these writes that the device itself does whole; 0 if there is none, or nobody tells."""
         limits = self.atomic_limits()
         return limits.unit_max_opt or limits.unit_max
+
+    def on_network(self) -> bool:
+        """Whether the file is on a network file system; cheap."""
+        return False
+
+    def filesystem(self) -> FileSystem | None:
+        """What the file's file system is like, if the storage has one."""
+        return None
 
     def where(self) -> str | None:
         """The name that the open file has now, if the system tells: it may have been renamed. None if it has none."""

@@ -21,8 +21,18 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
-from untorn.storage import statx
-from untorn.storage.api import IOV_MAX, RWF_ATOMIC, AtomicLimits, Buffer, Directory, FileStat, Storage, StorageFile
+from untorn.storage import filesystem, statx
+from untorn.storage.api import (
+    IOV_MAX,
+    RWF_ATOMIC,
+    AtomicLimits,
+    Buffer,
+    Directory,
+    FileStat,
+    FileSystem,
+    Storage,
+    StorageFile,
+)
 from untorn.storage.statx import Alignment
 
 PREAD_MAX: Final = 64 << 20
@@ -199,6 +209,12 @@ class LinuxFile(StorageFile):
                 raise
             return False
         return True
+
+    def on_network(self) -> bool:
+        return filesystem.on_network(self._descriptor)
+
+    def filesystem(self) -> FileSystem:
+        return filesystem.describe(self._descriptor)
 
     def where(self) -> str | None:
         try:
