@@ -34,6 +34,8 @@ _LOCAL: Final = {
 _MEMORY: Final = ("tmpfs", "ramfs")
 _SOUND: Final = ("ext3", "xfs", "btrfs", "f2fs")
 """Kinds that always have a journal, or that never write over what is in use."""
+_VOLATILE: Final = ("volatile", "fsync=volatile")
+"""How an overlay says that it leaves out every sync, in older and in newer kernels."""
 _NO_BARRIERS: Final = ("nobarrier", "barrier=0", "fsync_mode=nobarrier")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -90,7 +92,7 @@ def _survival(kind: str, mount: Mount) -> tuple[bool | None, str]:
     """Whether what was synced survives a power failure, and the same in words."""
     if kind in _MEMORY:
         return False, "in memory: a power failure leaves nothing of it"
-    if kind == "overlay" and "volatile" in mount.options:
+    if kind == "overlay" and any(option in mount.options for option in _VOLATILE):
         return False, "mounted volatile: no sync reaches a disk, and a power failure may leave nothing of it"
     if kind == "overlay":
         return None, "over others: what was synced survives a power failure as the one below its upper directory has it"
