@@ -45,7 +45,7 @@ def ended_well(error: BaseException | None) -> bool:
     return error is None or (isinstance(error, SystemExit) and error.code in (None, 0))
 
 
-def _handled() -> set[int]:
+def handled() -> set[int]:
     """Marks of all the exceptions that are being handled in this thread."""
     marks = set()
     error = sys.exception()
@@ -83,7 +83,7 @@ class File(io.BufferedIOBase):
         self._mode = mode
         self._commit_mode = commit
         self.name = name
-        self._handled_at_open = _handled() if mode.writable else set()
+        self._handled_at_open = handled() if mode.writable else set()
         self._collected = False
         self._put_off = False
         """Whether a flush left its commit to the end of the block."""
@@ -321,7 +321,8 @@ class File(io.BufferedIOBase):
             inode.end(depth, keep=keep, commit=commit)
         finally:
             if inode.ended:
-                self._close(commit=keep)
+                # What another thread wrote and closed is not this block's to take back.
+                self._close(commit=keep or inode.closed_beside)
 
     # The end
 
