@@ -68,14 +68,17 @@ def test_control_with_attributes_the_same_file_is_marked(path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_where_directories_cannot_be_synced_no_commit_is_claimed_and_nothing_is_left(path: Path, code: int) -> None:
+@pytest.mark.parametrize("data", [b"", b"x"])
+def test_where_directories_cannot_be_synced_no_commit_is_claimed_and_nothing_is_left(
+    path: Path, code: int, data: bytes
+) -> None:
     file = untorn.open(path, "r+b", storage=refusing("sync_directory", code))
-    file.write(b"x")
+    file.write(data)
 
     with pytest.raises(OSError, match="does not sync directories") as caught:
         file.commit()
 
-    assert (caught.value.errno, caught.value.filename) == (code, str(path))
+    assert (caught.value.errno, caught.value.filename) == (code, str(path.parent))
     with pytest.raises(untorn.FailedError):
         file.close()
     assert read(path) == OLD

@@ -40,7 +40,7 @@ from untorn.log.ondisk import (
     encode_table,
     payload_start,
 )
-from untorn.storage.api import IOV_MAX, READ_CHUNK, Buffer, Directory, FileStat, Storage, StorageFile
+from untorn.storage.api import IOV_MAX, NO_SYNC, READ_CHUNK, Buffer, Directory, FileStat, Storage, StorageFile
 
 MARK: Final = "user.untorn"
 """Extended attribute of a file whose log is hot; holds the log's file_id."""
@@ -53,7 +53,6 @@ _GROW_MAX: Final = 1 << 26
 _SMALL: Final = 1024
 NO_ATTRIBUTES: Final = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM)
 """Errors that say that the file system, or what stands before it, has no extended attributes for us."""
-_NO_SYNC: Final = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def log_path(path: str) -> str:
@@ -225,19 +224,14 @@ class Log:
         self._begin(slot)
 
     def _sync_name(self) -> None:
-        """Makes the log's name durable. Where directories cannot be synced no commit could be: the log goes again."""
+        """Makes the log's name durable. Where directories cannot be synced no commit could be, and the log goes."""
         try:
             self._directory.sync()
         except OSError as error:
-            if error.errno not in _NO_SYNC:
-                raise
-            with suppress(OSError):
-                self._directory.unlink(self._name)
-            message = (
-                f"{error.strerror}: the file system does not sync directories, so that a power failure could take the "
-                "log; the file is as of its last commit, and nothing is beside it. Use a file elsewhere"
-            )
-            raise OSError(error.errno, message, self._home.shown) from error
+            if error.errno in NO_SYNC:
+                with suppress(OSError):
+                    self._directory.unlink(self._name)
+            raise
 
     def _mark(self, file_id: bytes) -> bool:
         """Marks home; False if its file system takes no mark, or has no space: no reason to lose what was written."""

@@ -32,6 +32,9 @@ RWF_SYNC: Final = 0x04
 RWF_APPEND: Final = 0x10
 RWF_ATOMIC: Final = 0x40
 
+NO_SYNC: Final = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
+"""Errors that say that a file system cannot sync a directory, not that it failed to."""
+
 Buffer = bytes | bytearray | memoryview
 T = TypeVar("T")
 
@@ -336,7 +339,19 @@ class Directory:
         self._storage.unlink(os.path.join(self.path, name))
 
     def sync(self) -> None:
-        """As Storage.sync_directory."""
+        """As Storage.sync_directory; where the file system refuses it (NO_SYNC), the error says so in words."""
+        try:
+            self._sync()
+        except OSError as error:
+            if error.errno not in NO_SYNC:
+                raise
+            message = (
+                f"{error.strerror}: the file system does not sync directories, so a power failure could take names in "
+                "this one; nothing was committed. Use a file elsewhere"
+            )
+            raise OSError(error.errno, message, self.path) from error
+
+    def _sync(self) -> None:
         self._storage.sync_directory(self.path)
 
     def close(self) -> None:

@@ -350,7 +350,7 @@ class LinuxDirectory(Directory):
     def unlink(self, name: str) -> None:
         os.unlink(name, dir_fd=self._descriptor)
 
-    def sync(self) -> None:
+    def _sync(self) -> None:
         os.fsync(self._descriptor)
 
     def close(self) -> None:
