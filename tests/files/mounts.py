@@ -39,8 +39,8 @@ def mounted(kind: str, folder: Path, *make: str, options: str = "") -> Iterator[
         _run([*_MAKE[kind], *make, str(image)])
         _mount(["-o", f"loop,{options}" if options else "loop", "-t", kind, str(image), str(place)])
     else:
-        options = ["-o", f"size={SIZES[kind]}"] if SIZES[kind] else []
-        _mount(["-t", kind, *options, "untorn-test", str(place)])
+        size = ["-o", f"size={SIZES[kind]}"] if SIZES[kind] else []
+        _mount(["-t", kind, *size, "untorn-test", str(place)])
     try:
         yield place
     finally:

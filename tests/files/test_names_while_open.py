@@ -13,6 +13,7 @@ import untorn
 from tests.files.real import OLD, PAGE, asides, killed, quietly, read, sidecar
 from untorn.errors import ForeignEditError, MissingLogError, UntornWarning
 from untorn.log.log import MARK
+from untorn.storage.api import Storage
 from untorn.storage.faulty import Fault, FaultyStorage
 from untorn.storage.linux import LinuxStorage
 
@@ -96,6 +97,12 @@ def test_the_handle_works_on_with_its_file_under_whatever_name(path: Path, act: 
         assert read(path) == b"another file"
     if "replaced" in act:
         assert read(path) == b"the editor's"
+
+
+def test_control_names_that_are_found_by_their_path_lead_astray(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LinuxStorage, "directory", Storage.directory)
+    with pytest.raises((AssertionError, OSError)):
+        test_the_handle_works_on_with_its_file_under_whatever_name(path, "its directory renamed", committed=False)
 
 
 def test_a_log_set_aside_by_who_took_the_name_is_still_removed_at_the_end(path: Path) -> None:
