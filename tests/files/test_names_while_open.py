@@ -60,6 +60,21 @@ def replaced_but_kept_by_a_link(path: Path) -> Path:
     return path.with_name("backup")
 
 
+def mode_changed(path: Path) -> Path:
+    path.chmod(0o600)
+    return path
+
+
+def owner_set(path: Path) -> Path:
+    os.chown(path, os.geteuid(), os.getegid())
+    return path
+
+
+def attribute_set(path: Path) -> Path:
+    os.setxattr(path, "user.theirs", b"1")
+    return path
+
+
 ACTS: dict[str, Callable[[Path], Path]] = {
     "renamed": lambda path: path.rename(path.with_name("moved")),
     "moved to another directory": elsewhere,
@@ -67,9 +82,9 @@ ACTS: dict[str, Callable[[Path], Path]] = {
     "its directory swapped": folder_swapped,
     "linked to": linked,
     "replaced, and kept under another name": replaced_but_kept_by_a_link,
-    "its mode changed": lambda path: (path.chmod(0o600), path)[1],
-    "its owner set to what it was": lambda path: (os.chown(path, os.geteuid(), os.getegid()), path)[1],
-    "an attribute set": lambda path: (os.setxattr(path, "user.theirs", b"1"), path)[1],
+    "its mode changed": mode_changed,
+    "its owner set to what it was": owner_set,
+    "an attribute set": attribute_set,
 }
 
 
@@ -181,11 +196,19 @@ def test_the_log_of_a_file_that_was_removed_is_said_to_be_kept_and_is(path: Path
     assert sidecar(path).exists()
 
 
+def beside_a_creator(path: Path) -> FaultyStorage:
+    """Storage where another program makes the file just before it is opened."""
+
+    def make() -> None:
+        path.write_bytes(b"theirs")
+
+    return FaultyStorage(LinuxStorage(), Fault(nth=0, names={"open"}, before=make))
+
+
 @pytest.mark.parametrize("mode", ["wb", "ab", "a+b", "w+b"])
 def test_who_creates_beside_another_creator_opens_what_that_one_made(path: Path, mode: str) -> None:
     path.unlink()
-    storage = FaultyStorage(LinuxStorage())
-    storage.add(Fault(nth=0, names={"open"}, before=lambda: path.write_bytes(b"theirs")))
+    storage = beside_a_creator(path)
     with untorn.open(path, mode, storage=storage) as file:
         file.write(b"ours")
     assert read(path) == (b"theirsours" if mode.startswith("a") else b"ours")
@@ -193,8 +216,7 @@ def test_who_creates_beside_another_creator_opens_what_that_one_made(path: Path,
 
 def test_exclusive_creation_beside_another_creator_fails_as_that_of_open(path: Path) -> None:
     path.unlink()
-    storage = FaultyStorage(LinuxStorage())
-    storage.add(Fault(nth=0, names={"open"}, before=lambda: path.write_bytes(b"theirs")))
+    storage = beside_a_creator(path)
     with pytest.raises(FileExistsError):
         untorn.open(path, "xb", storage=storage)
     assert read(path) == b"theirs"
