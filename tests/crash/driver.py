@@ -49,7 +49,8 @@ class Driver(Ground):
             self.power = False
             created = [b""]
         try:
-            if not self._attempt(call, *created, reserves=True):
+            # What a dead process had reserved is still there; after a power cut it need not be.
+            if not self._attempt(call, *created, reserves=mode[0] == "w" or self.power):
                 return False
         except FileNotFoundError:
             assert mode == "r+b"
@@ -65,6 +66,7 @@ class Driver(Ground):
 
     def _opened(self, mode: str, *, created: bool) -> None:
         """The new session starts from what the handle shows, which must be legal."""
+        self.faulted = self.fired is not None
         self.commit_mode = self._options["commit"]
         self.append = mode[0] == "a"
         self.levels = []
@@ -188,12 +190,18 @@ class Driver(Ground):
         commits = self.commit_mode in ("flush", "write") and not self.levels
         if self._attempt(self.file.flush, *([self.content] if commits else [])) and commits:
             self.history.commit(self.content, durable=True)
+            self._no_checkpoint_waits()
 
     def commit(self, *, durable: bool) -> None:
         if self.levels:
             raises(untorn.TransactionError, self.file.commit)
         elif self._attempt(lambda: self.file.commit(durable=durable), self.content):
             self.history.commit(self.content, durable=durable)
+            self._no_checkpoint_waits()
+
+    def _no_checkpoint_waits(self) -> None:
+        design = self.file._inode.design
+        assert self.faulted or not (design.checkpoint_due() and design.reclaimable()), "a checkpoint found no space"
 
     def rollback(self) -> None:
         if self.levels:

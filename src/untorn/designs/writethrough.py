@@ -8,6 +8,7 @@ They are clean then, unless a store through a mapping made other blocks of them 
 from __future__ import annotations
 
 import sys
+from collections.abc import Set
 from typing import ClassVar
 
 from untorn.designs.inplace import InPlace
@@ -29,10 +30,11 @@ class WriteThrough(InPlace):
     def limits(self) -> AtomicLimits:
         return buffered_limits(self._device, self._device.unit_max)
 
-    def grow(self, first: int, last: int, end: int) -> None:
+    def grow(self, first: int, last: int, end: int) -> Set[int]:
         """Takes the blocks at once: a write that returns after its I/O says ENOSPC itself, before the cache changes."""
         super().grow(first, last, end)
         start = first * self._folio_size
         self._home.allocate(start, round_up(end, BLOCK) - start, keep_size=True)
         if start <= self.dense:
             self.dense = end
+        return set()

@@ -340,7 +340,7 @@ class File(io.BufferedIOBase):
         if self.closed or (self._mode.writable and inode.state is State.OPEN and inode.end_io()):
             return
         error = self._unwinding() if self._mode.writable else None
-        if error is None:
+        if error is None or inode.state is State.FAILED:
             self._close(commit=True)
             return
         lost = inode.uncommitted if self._commit_mode != "explicit" else None
