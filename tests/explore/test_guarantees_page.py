@@ -66,10 +66,12 @@ def test_control_a_name_that_means_nothing_is_seen(name: str) -> None:
     assert len(unknown(name)) == 1
 
 
-def test_every_target_holds_a_guarantee() -> None:
+def test_every_workload_holds_a_guarantee() -> None:
+    """On one device at least; others may be left to the row's words."""
     named = {name for _, _, kind, name in _NAME.findall(PAGE) if kind == "target"}
+    held = {target.workload for target in TARGETS if target.name in named}
 
-    assert {target.name for target in TARGETS} - named == set()
+    assert [target.name for target in TARGETS if target.workload not in held] == []
 
 
 @pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md"])
