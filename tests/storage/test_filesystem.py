@@ -7,6 +7,7 @@ own in the place of /proc/self/mountinfo.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import stat
 import warnings
@@ -215,6 +216,25 @@ def test_a_file_system_with_a_number_of_its_own_is_on_the_device_that_it_names(
 def test_a_descriptor_that_is_none_is_an_error() -> None:
     with pytest.raises(OSError, match="Bad file descriptor"):
         on_network(-1)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EPERM])
+def test_where_a_sandbox_forbids_to_ask_files_are_opened_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def fstatfs(_: int, buffer: object) -> int:
+        ctypes.set_errno(code)
+        return -1
+
+    monkeypatch.setattr(filesystem, "_fstatfs", fstatfs)
+    monkeypatch.setattr(filesystem, "MOUNTINFO", str(tmp_path / "none"))
+    monkeypatch.setattr(opening, "_devices", set())
+    with untorn.open(tmp_path / "file", "w+b") as file:
+        file.write(b"data")
+
+    found = untorn.status(tmp_path / "file").filesystem
+    assert found is not None
+    assert (found.kind, found.network, found.survives_power_failure) == ("unknown", False, None)
 
 
 # The warning
