@@ -52,6 +52,14 @@ def test_every_name_on_the_page_exists() -> None:
     assert unknown(body) == []
 
 
+def test_every_name_on_the_page_of_file_systems_exists() -> None:
+    page = (ROOT / "docs" / "filesystems.md").read_text()
+
+    assert _NAME.findall(page)
+    assert unknown(page) == []
+    assert [path for path in re.findall(r"`(tests/[^`:]+)`", page) if not (ROOT / path).is_file()] == []
+
+
 @pytest.mark.parametrize(
     "name",
     [
