@@ -20,7 +20,7 @@ from untorn.frontends.api import Status, check, open, recover, status
 from untorn.frontends.file import STATX_WRITE_ATOMIC_BUF, STATX_WRITE_ATOMIC_DIO, File, Transaction
 from untorn.frontends.text import TextFile
 from untorn.pagecache.observer import Step
-from untorn.storage.api import RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, AtomicLimits
+from untorn.storage.api import RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, AtomicLimits, FileSystem
 
 __all__ = [
     "RWF_APPEND",
@@ -34,6 +34,7 @@ __all__ = [
     "CorruptLogError",
     "FailedError",
     "File",
+    "FileSystem",
     "ForeignEditError",
     "LockedError",
     "LogError",

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+import untorn
 from tests.cli.scenes import PAGE, damage_record, leave_log, run, run_process, tree
+from tests.files.mounts import mounted
 from untorn.errors import CorruptLogError
 from untorn.frontends.api import check as check_file
 
@@ -139,7 +141,8 @@ def test_json_of_status_and_check_has_the_same_fields_in_every_state(
 
     assert (status["schema"], status["command"], check["command"]) == (1, "status", "check")
     fields = {
-        "path", "path_hex", "state", "log_bytes", "commits", "size", "home_size", "log", "problem", "error",
+        "path", "path_hex", "state", "log_bytes", "commits", "size", "home_size", "log", "filesystem", "problem",
+        "error",
     }  # fmt: skip
     (of_status,) = status["files"]
     (of_check,) = check["files"]
@@ -148,6 +151,34 @@ def test_json_of_status_and_check_has_the_same_fields_in_every_state(
     assert of_check["fine"] is (code == 0)
     assert (of_check["problem"] is None) == (of_check["diagnosis"] is None) == (code == 0)
     assert of_status["path"] == f"{tmp_path}/file"
+
+
+def test_status_says_what_the_file_system_is_once_for_files_on_the_same_one(tmp_path: Path) -> None:
+    plain(tmp_path / "file")
+    plain(tmp_path / "other")
+    found = untorn.status(tmp_path / "file").filesystem
+    assert found is not None
+
+    lines = run("status", tmp_path / "file", tmp_path / "other", tmp_path / "no such").stdout.splitlines()
+    (first, *_) = json.loads(run("status", "--json", tmp_path / "file").stdout)["files"]
+
+    assert lines[-1] == f"file system: {found.sentence}"
+    assert len(lines) == 5
+    assert first["filesystem"] == {
+        "kind": found.kind, "network": False, "survives_power_failure": found.survives_power_failure,
+        "sentence": found.sentence,
+    }  # fmt: skip
+
+
+@pytest.mark.needs_root
+def test_status_names_the_files_where_there_are_several_file_systems(tmp_path: Path) -> None:
+    plain(tmp_path / "file")
+    with mounted("ramfs", tmp_path) as folder:
+        plain(folder / "file")
+        lines = run("status", tmp_path / "file", folder / "file").stdout.splitlines()
+
+    assert len(lines) == 5
+    assert lines[-1] == f"file system of {folder}/file: ramfs, in memory: a power failure leaves nothing of it"
 
 
 def test_json_of_a_damaged_log_says_where(tmp_path: Path) -> None:

@@ -12,15 +12,22 @@ from typing import Final
 import pytest
 
 MIB: Final = 1 << 20
-SIZES: Final = {"ext4": 8 * MIB, "xfs": 320 * MIB, "tmpfs": 4 * MIB, "ramfs": 0}
-"""Of the whole file system; XFS refuses to be smaller than 300 MiB, ramfs cannot be limited."""
+SIZES: Final = {"ext4": 8 * MIB, "xfs": 320 * MIB, "btrfs": 128 * MIB, "tmpfs": 4 * MIB, "ramfs": 0}
+"""Of the whole file system; XFS refuses to be smaller than 300 MiB, btrfs than 109, ramfs cannot be limited."""
 
-_MAKE: Final = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f"]}
+_MAKE: Final = {
+    "ext4": ["mkfs.ext4", "-q", "-F"],
+    "xfs": ["mkfs.xfs", "-q", "-f"],
+    "btrfs": ["mkfs.btrfs", "-q", "-f"],
+}
 
 
 @contextlib.contextmanager
-def mounted(kind: str, folder: Path) -> Iterator[Path]:
-    """A new file system of this kind; skips the test if the machine cannot make or mount one."""
+def mounted(kind: str, folder: Path, *make: str, options: str = "") -> Iterator[Path]:
+    """A new file system of this kind; skips the test if the machine cannot make or mount one.
+
+    ``make``: further arguments for mkfs; ``options``: mount options, of kinds that are on a device.
+    """
     place = folder / kind
     place.mkdir()
     if kind in _MAKE:
@@ -29,17 +36,32 @@ def mounted(kind: str, folder: Path) -> Iterator[Path]:
             file.truncate(SIZES[kind])
         if shutil.which(_MAKE[kind][0]) is None:
             pytest.skip(f"{_MAKE[kind][0]} is missing")
-        _run([*_MAKE[kind], str(image)])
-        _mount(["-o", "loop", "-t", kind, str(image), str(place)])
+        _run([*_MAKE[kind], *make, str(image)])
+        _mount(["-o", f"loop,{options}" if options else "loop", "-t", kind, str(image), str(place)])
     else:
-        options = ["-o", f"size={SIZES[kind]}"] if SIZES[kind] else []
-        _mount(["-t", kind, *options, "untorn-test", str(place)])
+        size = ["-o", f"size={SIZES[kind]}"] if SIZES[kind] else []
+        _mount(["-t", kind, *size, "untorn-test", str(place)])
     try:
         yield place
     finally:
         # Lazily, for a test that failed may have left files open.
         _run(["umount", "--lazy", str(place)])
         (folder / f"{kind}.image").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def overlaid(below: Path, folder: Path, *, options: str = "") -> Iterator[Path]:
+    """The files of ``below`` under an overlay file system whose upper layer is a tmpfs."""
+    with mounted("tmpfs", folder) as layers:
+        upper, work, place = (layers / name for name in ("upper", "work", "place"))
+        for directory in (upper, work, place):
+            directory.mkdir()
+        words = [f"lowerdir={below}", f"upperdir={upper}", f"workdir={work}", *([options] if options else [])]
+        _mount(["-t", "overlay", "-o", ",".join(words), "untorn-test", str(place)])
+        try:
+            yield place
+        finally:
+            _run(["umount", "--lazy", str(place)])
 
 
 def _run(command: list[str]) -> None:

@@ -30,7 +30,9 @@ from untorn.errors import (
     MissingLogError,
     UntornWarning,
 )
-from untorn.log.log import MARK
+from untorn.geometry import SECTOR
+from untorn.log.log import MARK, Log
+from untorn.log.ondisk import SLOT_OFFSETS, SlotKind, decode_slot, encode_slot
 
 THEIRS = b"the work of another program\n" * 300
 HOUR_NS = 3_600_000_000_000
@@ -207,11 +209,28 @@ def test_a_copied_folder_without_attributes_keeps_the_log_aside(path: Path) -> N
     assert [aside.read_bytes() for aside in asides(folder)] == [log]
 
 
-def test_an_edit_within_a_checkpoint_that_was_cut_off_is_noticed_if_the_time_goes_back(path: Path) -> None:
+def hot_in_checkpoint(path: Path) -> None:
+    """A hot file whose writer died after its checkpoint had begun, and before it wrote the file itself."""
     hot(path)
-    os.utime(path, ns=(0, path.stat().st_mtime_ns - HOUR_NS))
-    with pytest.raises(ForeignEditError):
-        untorn.recover(path)
+    with sidecar(path).open("r+b") as log:
+        slot = decode_slot(log.read(SECTOR))
+        assert slot is not None
+        log.seek(SLOT_OFFSETS[1])
+        log.write(encode_slot(slot._replace(kind=SlotKind.CHECKPOINT, generation=2, synced_through=3)))
+
+
+def test_an_edit_within_a_checkpoint_that_was_cut_off_is_noticed_if_the_time_goes_back(path: Path) -> None:
+    hot_in_checkpoint(path)
+    restore(path)
+    refused(path, ForeignEditError)
+    assert read(path) == OLD.swapcase()
+
+
+def test_an_edit_within_a_checkpoint_that_was_cut_off_is_overwritten_if_the_time_went_on(path: Path) -> None:
+    """As README says: what of the file the checkpoint had written by then cannot be known."""
+    hot_in_checkpoint(path)
+    path.write_bytes(OLD.swapcase())
+    assert recovered(path) == NEW[: 2 * PAGE] + OLD.swapcase()[2 * PAGE :] + NEW[4 * PAGE :]
 
 
 # While it is open
@@ -340,3 +359,11 @@ def test_what_took_the_place_of_an_open_log_is_not_removed_with_it(path: Path) -
         pass
     assert read(sidecar(path)) == THEIRS
     assert read(path) == b"A" * PAGE + OLD[PAGE:]
+
+
+def test_control_what_took_the_place_would_be_removed_if_nobody_looked(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Log, "_in_its_place", lambda _: True)
+    with pytest.raises(FileNotFoundError):
+        test_what_took_the_place_of_an_open_log_is_not_removed_with_it(path)

@@ -13,6 +13,7 @@ import untorn
 from tests.files.real import OLD, PAGE, asides, killed, quietly, read, sidecar
 from untorn.errors import ForeignEditError, MissingLogError, UntornWarning
 from untorn.log.log import MARK
+from untorn.storage.api import Storage
 from untorn.storage.faulty import Fault, FaultyStorage
 from untorn.storage.linux import LinuxStorage
 
@@ -59,6 +60,21 @@ def replaced_but_kept_by_a_link(path: Path) -> Path:
     return path.with_name("backup")
 
 
+def mode_changed(path: Path) -> Path:
+    path.chmod(0o600)
+    return path
+
+
+def owner_set(path: Path) -> Path:
+    os.chown(path, os.geteuid(), os.getegid())
+    return path
+
+
+def attribute_set(path: Path) -> Path:
+    os.setxattr(path, "user.theirs", b"1")
+    return path
+
+
 ACTS: dict[str, Callable[[Path], Path]] = {
     "renamed": lambda path: path.rename(path.with_name("moved")),
     "moved to another directory": elsewhere,
@@ -66,9 +82,9 @@ ACTS: dict[str, Callable[[Path], Path]] = {
     "its directory swapped": folder_swapped,
     "linked to": linked,
     "replaced, and kept under another name": replaced_but_kept_by_a_link,
-    "its mode changed": lambda path: (path.chmod(0o600), path)[1],
-    "its owner set to what it was": lambda path: (os.chown(path, os.geteuid(), os.getegid()), path)[1],
-    "an attribute set": lambda path: (os.setxattr(path, "user.theirs", b"1"), path)[1],
+    "its mode changed": mode_changed,
+    "its owner set to what it was": owner_set,
+    "an attribute set": attribute_set,
 }
 
 
@@ -96,6 +112,12 @@ def test_the_handle_works_on_with_its_file_under_whatever_name(path: Path, act: 
         assert read(path) == b"another file"
     if "replaced" in act:
         assert read(path) == b"the editor's"
+
+
+def test_control_names_that_are_found_by_their_path_lead_astray(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LinuxStorage, "directory", Storage.directory)
+    with pytest.raises((AssertionError, OSError)):
+        test_the_handle_works_on_with_its_file_under_whatever_name(path, "its directory renamed", committed=False)
 
 
 def test_a_log_set_aside_by_who_took_the_name_is_still_removed_at_the_end(path: Path) -> None:
@@ -174,11 +196,19 @@ def test_the_log_of_a_file_that_was_removed_is_said_to_be_kept_and_is(path: Path
     assert sidecar(path).exists()
 
 
+def beside_a_creator(path: Path) -> FaultyStorage:
+    """Storage where another program makes the file just before it is opened."""
+
+    def make() -> None:
+        path.write_bytes(b"theirs")
+
+    return FaultyStorage(LinuxStorage(), Fault(nth=0, names={"open"}, before=make))
+
+
 @pytest.mark.parametrize("mode", ["wb", "ab", "a+b", "w+b"])
 def test_who_creates_beside_another_creator_opens_what_that_one_made(path: Path, mode: str) -> None:
     path.unlink()
-    storage = FaultyStorage(LinuxStorage())
-    storage.add(Fault(nth=0, names={"open"}, before=lambda: path.write_bytes(b"theirs")))
+    storage = beside_a_creator(path)
     with untorn.open(path, mode, storage=storage) as file:
         file.write(b"ours")
     assert read(path) == (b"theirsours" if mode.startswith("a") else b"ours")
@@ -186,8 +216,7 @@ def test_who_creates_beside_another_creator_opens_what_that_one_made(path: Path,
 
 def test_exclusive_creation_beside_another_creator_fails_as_that_of_open(path: Path) -> None:
     path.unlink()
-    storage = FaultyStorage(LinuxStorage())
-    storage.add(Fault(nth=0, names={"open"}, before=lambda: path.write_bytes(b"theirs")))
+    storage = beside_a_creator(path)
     with pytest.raises(FileExistsError):
         untorn.open(path, "xb", storage=storage)
     assert read(path) == b"theirs"

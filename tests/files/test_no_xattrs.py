@@ -15,6 +15,7 @@ import untorn
 from tests.files.mounts import mounted
 from tests.files.real import NEW, OLD, PAGE, asides, hot, quietly, read, sidecar, snapshot, three_commits
 from untorn.errors import ForeignEditError
+from untorn.log import recovery
 from untorn.log.log import MARK
 from untorn.storage.faulty import Fault, FaultyStorage
 from untorn.storage.linux import LinuxStorage
@@ -64,6 +65,16 @@ def test_an_edit_is_not_overwritten(folder: Path) -> None:
     with pytest.raises(ForeignEditError):
         untorn.recover(path)
     assert read(path) == OLD + b"theirs"
+
+
+@rooted
+def test_control_an_edit_would_be_overwritten_if_nobody_looked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder / "data"
+    hot(path)
+    path.write_bytes(OLD + b"theirs")
+    monkeypatch.setattr(recovery, "_edited", lambda *_: False)
+    untorn.recover(path)
+    assert read(path) == NEW
 
 
 @rooted

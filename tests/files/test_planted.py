@@ -27,6 +27,7 @@ from tests.files.real import (
     snapshot,
 )
 from untorn.errors import LogError, UntornWarning, UntrustedLogError
+from untorn.log import recovery
 
 
 @pytest.fixture
@@ -176,6 +177,18 @@ def test_what_is_not_a_regular_file_of_its_own_is_never_opened(
     assert len(asides(path.parent)) == 1
     if plant is not dangling:
         assert elsewhere.exists()
+
+
+def test_control_a_linked_log_would_be_replayed_if_nobody_looked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = path.with_name("elsewhere")
+    elsewhere.write_bytes(hot(path))
+    sidecar(path).unlink()
+    hard_link(sidecar(path), elsewhere)
+    refused(path, UntrustedLogError)
+
+    monkeypatch.setattr(recovery, "_check_trusted", lambda *_: None)
+
+    assert recovered(path) == NEW
 
 
 def test_something_that_takes_the_log_s_place_after_the_file_was_opened_is_not_written(path: Path) -> None:

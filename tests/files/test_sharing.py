@@ -15,6 +15,7 @@ import pytest
 import untorn
 from tests.files.real import NEW, NOBODY, OLD, PAGE, hot, in_child, killed, let_in, read, sidecar, snapshot
 from untorn.errors import LockedError
+from untorn.inode import Inode
 
 
 @pytest.fixture
@@ -148,6 +149,23 @@ def test_a_forked_child_neither_commits_nor_rolls_back(path: Path) -> None:
     assert read(path) == OLD
     file.close()
     assert read(path) == b"A" * PAGE + OLD[PAGE:]
+
+
+def test_control_a_child_that_does_not_let_go_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Inode, "forked", lambda _: None)
+    file = untorn.open(path, "r+b")
+    file.write(b"A" * PAGE)
+
+    def work() -> str:
+        file.write(b"B")
+        file.commit()
+        file.close()
+        return "done"
+
+    assert in_child(work) == "done"
+    assert read(path) == b"A" * PAGE + b"B" + OLD[PAGE + 1 :]
+    with pytest.raises(untorn.UntornError):
+        file.close()
 
 
 # Readers

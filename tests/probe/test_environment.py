@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import stat
 from pathlib import Path
 
 import pytest
 
 from tests.files.mounts import mounted
-from untorn.probe import Verdict, check_queue, environment
-from untorn.probe.environment import Device, Mount, Way, check_device, device_of, mount_of, survey, way_of
+from untorn.probe import Verdict, check_queue
+from untorn.probe.environment import Device, Way, check_device, device_of, survey, way_of
 from untorn.probe.probed import Broken
 from untorn.storage.api import AtomicLimits
 
@@ -79,75 +78,6 @@ def test_control_limits_of_a_device_that_make_none(change: dict[str, int]) -> No
     with pytest.raises(Broken):
         check_device(device)
     assert check_queue(device).failures == 1
-
-
-MOUNTINFO = b"""\
-21 1 254:0 / / rw,relatime - ext4 /dev/vda1 rw,errors=remount-ro
-22 21 0:5 / %(top)s/a\\040b rw shared:1 - tmpfs none rw,size=4k
-23 21 7:3 / %(top)s/xfs rw - xfs /dev/loop3 rw,inode64
-24 21 8:17 / %(top)s/real rw - xfs /dev/sdb1 rw,rtdev=/dev/sdc1
-25 21 0:77 / %(top)s/tree rw - btrfs %(top)s/node rw
-26 23 0:78 / %(top)s/xfs/in rw - overlay overlay rw,lowerdir=/x
-broken
-"""
-
-
-@pytest.fixture
-def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("a b", "xfs", "xfs/in", "xfs/inside", "real", "tree"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "mountinfo").write_bytes(MOUNTINFO.replace(b"%(top)s", os.fsencode(tmp_path)))
-    monkeypatch.setattr(environment, "_MOUNTINFO", str(tmp_path / "mountinfo"))
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("path", "kind", "source", "device"),
-    [
-        (".", "ext4", "/dev/vda1", os.makedev(254, 0)),
-        ("a b", "tmpfs", "none", None),
-        ("xfs", "xfs", "/dev/loop3", os.makedev(7, 3)),
-        ("xfs/inside", "xfs", "/dev/loop3", os.makedev(7, 3)),
-        ("xfs/in", "overlay", "overlay", None),
-        ("real", "xfs", "/dev/sdb1", None),  # data may be on its realtime device
-    ],
-)
-def test_the_mount_is_the_one_nearest_above(
-    mounts: Path, path: str, kind: str, source: str, device: int | None
-) -> None:
-    found = mount_of(str(mounts / path))
-
-    assert (found.kind, found.source, found.device) == (kind, source, device)
-
-
-def test_a_file_system_with_a_number_of_its_own_is_on_the_device_that_it_names(
-    mounts: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert mount_of(str(mounts / "tree")).device is None
-    node = mounts / "node"
-    node.touch()
-    assert mount_of(str(mounts / "tree")).device is None
-    real = os.stat
-
-    class Block:
-        st_mode = stat.S_IFBLK
-        st_rdev = os.makedev(9, 1)
-
-    monkeypatch.setattr(os, "stat", lambda path, **options: Block if path == str(node) else real(path, **options))
-
-    assert mount_of(str(mounts / "tree")).device == os.makedev(9, 1)
-
-
-@pytest.mark.parametrize("text", [None, b"", b"nothing of use\n"])
-def test_without_proc_the_file_system_is_unknown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes | None
-) -> None:
-    path = tmp_path / "mountinfo"
-    if text is not None:
-        path.write_bytes(text)
-    monkeypatch.setattr(environment, "_MOUNTINFO", str(path))
-
-    assert mount_of("/") == Mount("", "unknown", "unknown", (), None)
 
 
 def sysfs(folder: Path, values: dict[str, str]) -> str:

@@ -86,6 +86,7 @@ class Finding:
             **path_fields(self.path),
             **{name: getattr(status, name, None) for name in names},
             "log": path_fields(log) if log else None,
+            "filesystem": status.filesystem._asdict() if status and status.filesystem else None,
             "problem": None if problem is None else problem_fields(problem),
             "error": None if self.error is None else error_fields(self.error),
         }
@@ -136,9 +137,22 @@ def status(ctx: click.Context, files: tuple[str, ...], as_json: bool) -> None:
             rows.append((finding.name, commits, log, size_of(found.size) if found else "-", quoted(finding.path)))
         for line in table(rows, numbers=(1, 2, 3)):
             say(line)
+        for line in _file_systems(findings):
+            say(line)
         if any(finding.problem for finding in findings):
             tell("'untorn check' says what is wrong and what to do")
     ctx.exit(worst([finding.code for finding in findings]))
+
+
+def _file_systems(findings: list[Finding]) -> list[str]:
+    """A line for each file system that the files are on; with their names if there are several."""
+    files: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.status is not None and finding.status.filesystem is not None:
+            files.setdefault(finding.status.filesystem.sentence, []).append(quoted(finding.path))
+    if len(files) == 1:
+        return [f"file system: {printable(sentence)}" for sentence in files]
+    return [f"file system of {', '.join(paths)}: {printable(sentence)}" for sentence, paths in files.items()]
 
 
 @click.command(short_help="Prove what waits in a file's log; say what is wrong.")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from untorn.probe.environment import mount_of
+from untorn.storage.filesystem import mount_of
 
 SIZE_MIN: Final = 2 << 20
 SIZE_MAX: Final = 64 << 20
@@ -123,4 +123,8 @@ def _workplace() -> str:
 
 def file_system(path: str) -> str:
     """The type of the file system that holds ``path``, as /proc says; ``unknown`` if it does not."""
-    return mount_of(path).kind
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return mount_of(descriptor).kind
+    finally:
+        os.close(descriptor)

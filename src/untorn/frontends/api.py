@@ -15,7 +15,7 @@ from untorn.frontends.text import TextFile
 from untorn.geometry import FOLIO_SIZE
 from untorn.log import recovery
 from untorn.log.recovery import examine
-from untorn.storage.api import Storage
+from untorn.storage.api import FileSystem, Storage
 from untorn.storage.linux import LinuxStorage
 
 _READ: Final = Mode("r", text=False, readable=True, writable=False)
@@ -100,6 +100,8 @@ class Status:
     home_size: int
     """Of the file as other programs read it."""
     problem: UntornError | None
+    filesystem: FileSystem | None = None
+    """What the file lies on, as far as the system tells."""
 
 
 def status(path: str | bytes | os.PathLike[Any], *, storage: Storage | None = None) -> Status:
@@ -120,6 +122,7 @@ def status(path: str | bytes | os.PathLike[Any], *, storage: Storage | None = No
                 size=replay.size if replay and replay.commits else size,
                 home_size=size,
                 problem=found.problem,
+                filesystem=home.filesystem(),
             )
         finally:
             found.close()

@@ -16,7 +16,7 @@ from untorn.designs.inplace import InPlace
 from untorn.designs.mapping_flag import MappingFlag
 from untorn.designs.plain import Plain
 from untorn.designs.writethrough import WriteThrough
-from untorn.errors import LockedError
+from untorn.errors import LockedError, warn
 from untorn.frontends.modes import Mode, Options
 from untorn.inode import Inode, InPlaceInode, ThroughInode
 from untorn.log.log import SUFFIX
@@ -29,6 +29,10 @@ _PAUSE_FIRST: Final = 0.001
 _PAUSE_MAX: Final = 0.1
 """Seconds between two tries to lock a file."""
 
+_NO_LOCKS: Final = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+_devices: set[int] = set()
+"""The file systems on which a file was opened for writing: each is looked at once."""
+
 IN_PLACE: Final[dict[str, type[InPlace]]] = {
     design.name: design for design in (FolioFlag, MappingFlag, WriteThrough, Plain)
 }
@@ -39,6 +43,8 @@ def open_inode(storage: Storage, path: str, mode: Mode, options: Options) -> Ino
     """Opens, locks and recovers the file; OSError as builtins.open, UntornError for what untorn adds."""
     home = open_locked(storage, path, mode, options.timeout)
     try:
+        if mode.writable:
+            _warn_of_network(home)
         found = examine(storage, home, writable=mode.writable)
         try:
             # Of a file that is not marked, a reader needs nothing that stands beside it.
@@ -55,6 +61,20 @@ def open_inode(storage: Storage, path: str, mode: Mode, options: Options) -> Ino
     except BaseException:
         home.close()
         raise
+
+
+def _warn_of_network(home: StorageFile) -> None:
+    """Says once in a process of each network file system that more rests on it than untorn can see."""
+    device = home.stat().device
+    if device in _devices:
+        return
+    _devices.add(device)
+    if home.on_network() and (found := home.filesystem()) is not None:
+        warn(
+            f"{home.shown!r} is on a network file system ({found.kind}). Whether a commit survives there, whether only "
+            "one machine writes at a time and whether another program's change is noticed is up to its server and its "
+            "mount options; docs/filesystems.md of untorn says which"
+        )
 
 
 def _writer(storage: Storage, home: StorageFile, mode: Mode, options: Options) -> Inode:
@@ -182,6 +202,14 @@ def _lock(home: StorageFile, path: str, patience: _Patience, *, exclusive: bool)
             return
         except BlockingIOError:
             pid = home.lock_holder()
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            message = (
+                f"{error.strerror}: the file system does not lock files by flock(2), so that two programs could write "
+                "at a time; nothing was done. Mount it with locks, or use a file elsewhere"
+            )
+            raise OSError(error.errno, message, path) from error
         if pid == os.getpid() and threading.active_count() == 1:
             who = "this very program"  # there is nobody who could close it while we wait
         elif patience.sleep():

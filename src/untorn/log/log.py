@@ -40,14 +40,15 @@ from untorn.log.ondisk import (
     payload_start,
 )
 from untorn.log.space import NO_SPACE, LogSpace
-from untorn.storage.api import IOV_MAX, READ_CHUNK, Buffer, Directory, FileStat, Storage, StorageFile
+from untorn.storage.api import IOV_MAX, NO_SYNC, READ_CHUNK, Buffer, Directory, FileStat, Storage, StorageFile
 
 MARK: Final = "user.untorn"
 """Extended attribute of a file whose log is hot; holds the log's file_id."""
 
 SUFFIX: Final = "-untorn"
 _SMALL: Final = 1024
-_NO_ATTRIBUTES: Final = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM)
+NO_ATTRIBUTES: Final = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM)
+"""Errors that say that the file system, or what stands before it, has no extended attributes for us."""
 
 
 def log_path(path: str) -> str:
@@ -143,14 +144,14 @@ class Log(LogSpace):
         try:
             self._home.getxattr(MARK)
         except OSError as error:
-            if error.errno not in _NO_ATTRIBUTES:
+            if error.errno not in NO_ATTRIBUTES:
                 raise
             identity = Identity.INODE
         file_id = self._storage.random_bytes(16)
         slot = self._new_slot(SlotKind.START, home, identity=identity, file_id=file_id, generation=1)
         self.file.write([encode_slot(slot).ljust(RECORDS_OFFSET, b"\0")], 0)
         self.file.fsync()
-        self._directory.sync()
+        self._sync_name()
         if identity is Identity.MARK and not self._mark(file_id):
             slot = slot._replace(identity=Identity.INODE)
             self.file.write([encode_slot(slot)], 0)
@@ -160,12 +161,22 @@ class Log(LogSpace):
         self.syncs += 3
         self._begin(slot)
 
+    def _sync_name(self) -> None:
+        """Makes the log's name durable. Where directories cannot be synced no commit could be, and the log goes."""
+        try:
+            self._directory.sync()
+        except OSError as error:
+            if error.errno in NO_SYNC:
+                with suppress(OSError):
+                    self._directory.unlink(self._name)
+            raise
+
     def _mark(self, file_id: bytes) -> bool:
-        """Marks home; False if its file system has no space for that: no reason to lose what was written."""
+        """Marks home; False if its file system takes no mark, or has no space: no reason to lose what was written."""
         try:
             self._home.setxattr(MARK, file_id)
         except OSError as error:
-            if error.errno not in NO_SPACE:
+            if error.errno not in (*NO_SPACE, *NO_ATTRIBUTES):
                 raise
             return False
         return True
@@ -301,7 +312,7 @@ class Log(LogSpace):
         try:
             marked = self._home.getxattr(MARK) is not None
         except OSError as error:
-            if error.errno not in _NO_ATTRIBUTES:
+            if error.errno not in NO_ATTRIBUTES:
                 raise
             return
         if not marked and slot.identity is Identity.INODE:

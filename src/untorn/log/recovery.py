@@ -41,7 +41,7 @@ from untorn.errors import (
     UntrustedLogError,
 )
 from untorn.log.install import install, read_extent
-from untorn.log.log import MARK, SUFFIX, Log, log_path
+from untorn.log.log import MARK, NO_ATTRIBUTES, SUFFIX, Log, log_path
 from untorn.log.ondisk import Extent, Identity, Slot, SlotKind
 from untorn.log.scan import Replay, damaged_slot, is_blank, read_slots, replay_log
 from untorn.log.space import NO_SPACE
@@ -256,7 +256,7 @@ def _read_mark(home: StorageFile) -> bytes | None:
     try:
         return home.getxattr(MARK)
     except OSError as error:
-        if error.errno in (errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM):
+        if error.errno in NO_ATTRIBUTES:
             return None
         raise
 

@@ -120,12 +120,16 @@ def _outcome(subject: Subject, assertion: Assertion, limits: AtomicLimits) -> Ou
 
 def _run(subject: Subject, assertion: Assertion) -> tuple[str, bool]:
     probed = Probed(subject)
+    detail, failure = "", None
     try:
         detail = assertion.run(probed) or ""
-    except BaseException:
+    except BaseException as error:
+        failure = error
+    if failure is not None:
+        # Not where it is caught: a file of untorn that is closed there rolls back, and says so.
         with suppress(OSError, UntornError):
             probed.file.close()
-        raise
+        raise failure
     probed.file.close()
     return detail, probed.relaxed
 

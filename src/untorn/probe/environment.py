@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import stat
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from untorn.probe.probed import Broken
 from untorn.storage import statx
 from untorn.storage.api import AtomicLimits
+from untorn.storage.filesystem import DEVICES, Mount, mount_of, read_text
 from untorn.storage.statx import Alignment
-
-_SYSFS: Final = "/sys/dev/block"
-_MOUNTINFO: Final = "/proc/self/mountinfo"
 
 
 class Way(StrEnum):
@@ -27,18 +22,6 @@ class Way(StrEnum):
     HARDWARE = "the device"
     BOTH = "the device, and above its size the file system by software"
     UNKNOWN = "cannot be told"
-
-
-@dataclass(frozen=True)
-class Mount:
-    """A line of mountinfo. Where /proc does not tell, everything is ``unknown``."""
-
-    point: str
-    kind: str
-    source: str
-    options: tuple[str, ...]
-    device: int | None
-    """Of the block device; None if there is none, or more than one may be meant."""
 
 
 @dataclass(frozen=True)
@@ -76,50 +59,7 @@ class Environment:
     way: Way
 
 
-def mount_of(path: str) -> Mount:
-    """The mount that ``path`` is on: the one with the longest mount point above it, the latest if several."""
-    best = Mount("", "unknown", "unknown", (), None)
-    real = os.fsencode(os.path.realpath(path))
-    try:
-        with open(_MOUNTINFO, "rb") as mounts:
-            for line in mounts:
-                fields = line.split()
-                point = _unescaped(fields[4])
-                inside = point in (b"/", real) or real.startswith(point + b"/")
-                if inside and len(point) >= len(os.fsencode(best.point)):
-                    best = _mount(fields, point)
-    except (OSError, ValueError, IndexError):
-        pass
-    return best
-
-
-def _unescaped(field: bytes) -> bytes:
-    return re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), field)
-
-
-def _mount(fields: list[bytes], point: bytes) -> Mount:
-    kind, source, options = fields[fields.index(b"-") + 1 :][:3]
-    words = tuple(option.decode("ascii", "replace") for option in options.split(b","))
-    name = os.fsdecode(_unescaped(source))
-    return Mount(
-        os.fsdecode(point), kind.decode("ascii", "replace"), name, words, _device_number(fields[2], name, words)
-    )
-
-
-def _device_number(field: bytes, source: str, options: Sequence[str]) -> int | None:
-    major, minor = map(int, field.split(b":"))
-    if any(option.startswith("rtdev=") for option in options):
-        return None  # data may be on either device
-    if major:
-        return os.makedev(major, minor)
-    try:
-        found = os.stat(source)  # btrfs has a number of its own
-    except OSError:
-        return None
-    return found.st_rdev if stat.S_ISBLK(found.st_mode) else None
-
-
-def device_of(number: int, sysfs: str = _SYSFS) -> Device | None:
+def device_of(number: int, sysfs: str = DEVICES) -> Device | None:
     """What sysfs tells of a device; of a partition, its disk's queue. None if it tells nothing."""
     folder = os.path.realpath(os.path.join(sysfs, f"{os.major(number)}:{os.minor(number)}"))
     disk = os.path.dirname(folder) if os.path.exists(os.path.join(folder, "partition")) else folder
@@ -128,7 +68,7 @@ def device_of(number: int, sysfs: str = _SYSFS) -> Device | None:
         return None
 
     def size(name: str) -> int:
-        text = _text(os.path.join(queue, name))
+        text = read_text(os.path.join(queue, name))
         return int(text) if text.isdigit() else 0
 
     name = os.path.basename(folder)
@@ -141,7 +81,7 @@ def device_of(number: int, sysfs: str = _SYSFS) -> Device | None:
         unit_max=size("atomic_write_unit_max_bytes"),
         max_bytes=size("atomic_write_max_bytes"),
         boundary=size("atomic_write_boundary_bytes"),
-        write_cache=_text(os.path.join(queue, "write_cache")),
+        write_cache=read_text(os.path.join(queue, "write_cache")),
         limits=_node_limits(folder),
     )
 
@@ -151,13 +91,13 @@ def _below(disk: str) -> tuple[str, ...]:
         slaves = sorted(os.listdir(os.path.join(disk, "slaves")))
     except OSError:
         slaves = []
-    backing = _text(os.path.join(disk, "loop", "backing_file"))
+    backing = read_text(os.path.join(disk, "loop", "backing_file"))
     return tuple(slaves) + ((backing,) if backing else ())
 
 
 def _node_limits(folder: str) -> AtomicLimits:
     """statx of the device node, which asks for no right to read it."""
-    names = re.findall(r"^DEVNAME=(.+)$", _text(os.path.join(folder, "uevent")), re.MULTILINE)
+    names = re.findall(r"^DEVNAME=(.+)$", read_text(os.path.join(folder, "uevent")), re.MULTILINE)
     try:
         descriptor = os.open(os.path.join("/dev", names[0]), os.O_PATH | os.O_CLOEXEC)
     except (OSError, IndexError):
@@ -166,14 +106,6 @@ def _node_limits(folder: str) -> AtomicLimits:
         return statx.io_limits(descriptor, names[0])[1]
     finally:
         os.close(descriptor)
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
 
 
 def way_of(limits: AtomicLimits, device: Device | None) -> Way:
@@ -200,15 +132,15 @@ def survey(path: str, folder: str | None) -> Environment:
         device = device_of(number)
         block = device.logical_block if device is not None else 0
         return Environment(kernel, None, block, alignment, limits, device, way_of(limits, device))
-    mount = mount_of(folder)
-    device = device_of(mount.device) if mount.device is not None else None
     scratch = os.path.join(folder, "limits")
     descriptor = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
+        mount = mount_of(descriptor)
         alignment, limits = statx.io_limits(descriptor, scratch)
     finally:
         os.close(descriptor)
         os.unlink(scratch)
+    device = device_of(mount.device) if mount.device is not None else None
     block = os.statvfs(folder).f_bsize
     return Environment(kernel, mount, block, alignment, limits, device, way_of(limits, device))
 

@@ -32,6 +32,9 @@ RWF_SYNC: Final = 0x04
 RWF_APPEND: Final = 0x10
 RWF_ATOMIC: Final = 0x40
 
+NO_SYNC: Final = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
+"""Errors that say that a file system cannot sync a directory, not that it failed to."""
+
 Buffer = bytes | bytearray | memoryview
 T = TypeVar("T")
 
@@ -68,6 +71,18 @@ class AtomicLimits(NamedTuple):
     """Up to here the hardware does it; 0 where ``unit_max`` says it already."""
     segments_max: int = 0
     """Buffers in one call."""
+
+
+class FileSystem(NamedTuple):
+    """What an open file's file system is like, as far as the system tells; docs/filesystems.md has what is needed."""
+
+    kind: str
+    """As mount(8) has it: ``ext4``, ``nfs4``, ``fuse.sshfs``; ``unknown`` if the system does not tell."""
+    network: bool
+    survives_power_failure: bool | None
+    """Whether what was synced survives, if the device keeps what it confirms; None if that cannot be told."""
+    sentence: str
+    """The same in words."""
 
 
 class StorageFile(ABC):
@@ -153,6 +168,14 @@ class StorageFile(ABC):
         """The largest of these writes that the device itself does whole; 0 if there is none, or nobody tells."""
         limits = self.atomic_limits()
         return limits.unit_max_opt or limits.unit_max
+
+    def on_network(self) -> bool:
+        """Whether the file is on a network file system; cheap."""
+        return False
+
+    def filesystem(self) -> FileSystem | None:
+        """What the file's file system is like, if the storage has one."""
+        return None
 
     def where(self) -> str | None:
         """The name that the open file has now, if the system tells: it may have been renamed. None if it has none."""
@@ -316,7 +339,19 @@ class Directory:
         self._storage.unlink(os.path.join(self.path, name))
 
     def sync(self) -> None:
-        """As Storage.sync_directory."""
+        """As Storage.sync_directory; where the file system refuses it (NO_SYNC), the error says so in words."""
+        try:
+            self._sync()
+        except OSError as error:
+            if error.errno not in NO_SYNC:
+                raise
+            message = (
+                f"{error.strerror}: the file system does not sync directories, so a power failure could take names in "
+                "this one; nothing was committed. Use a file elsewhere"
+            )
+            raise OSError(error.errno, message, self.path) from error
+
+    def _sync(self) -> None:
         self._storage.sync_directory(self.path)
 
     def close(self) -> None:

@@ -21,8 +21,18 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
-from untorn.storage import statx
-from untorn.storage.api import IOV_MAX, RWF_ATOMIC, AtomicLimits, Buffer, Directory, FileStat, Storage, StorageFile
+from untorn.storage import filesystem, statx
+from untorn.storage.api import (
+    IOV_MAX,
+    RWF_ATOMIC,
+    AtomicLimits,
+    Buffer,
+    Directory,
+    FileStat,
+    FileSystem,
+    Storage,
+    StorageFile,
+)
 from untorn.storage.statx import Alignment
 
 PREAD_MAX: Final = 64 << 20
@@ -200,6 +210,12 @@ class LinuxFile(StorageFile):
             return False
         return True
 
+    def on_network(self) -> bool:
+        return filesystem.on_network(self._descriptor)
+
+    def filesystem(self) -> FileSystem:
+        return filesystem.describe(self._descriptor)
+
     def where(self) -> str | None:
         try:
             name = os.readlink(f"/proc/self/fd/{self._descriptor}")
@@ -334,7 +350,7 @@ class LinuxDirectory(Directory):
     def unlink(self, name: str) -> None:
         os.unlink(name, dir_fd=self._descriptor)
 
-    def sync(self) -> None:
+    def _sync(self) -> None:
         os.fsync(self._descriptor)
 
     def close(self) -> None:

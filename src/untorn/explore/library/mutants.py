@@ -70,7 +70,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     # Syncs of names
     "the directory is not synced": Mutant(plants.no_directory_sync, "every sync of a directory", "commits"),
     "the log's name is not synced": Mutant(
-        no_sync("sync_directory", "start"), "Log.start: before the mark", "commits"),
+        no_sync("sync_directory", "_sync_name"), "Log.start: before the mark", "commits"),
     "another program's name is not synced": Mutant(
         no_sync("sync_directory", "_sync_home"), "CopyOnWrite._sync_home: name", "takes over a new file"),
     "the unlink is not synced": Mutant(no_sync("sync_directory", "remove"), "Log.remove: after the unlink", "closes"),
