@@ -156,7 +156,7 @@ def _fits_image() -> bytes:
 
 
 def _fits_stream(file: Any, stop: Stop) -> None:
-    header = fits.Header({"SIMPLE": True, "BITPIX": 32, "NAXIS": 2, "NAXIS1": 64, "NAXIS2": 128})
+    header = fits.Header({"XTENSION": "IMAGE", "BITPIX": 32, "NAXIS": 2, "NAXIS1": 64, "NAXIS2": 128})
     unit = fits.StreamingHDU(file, header)
     try:
         unit.write(grid(1))
@@ -202,14 +202,14 @@ def _soundfile(file: Any, stop: Stop) -> None:
 class StoppingImage(Image.Image):
     """A picture that calls ``stop`` when it is to be encoded and something was written before it."""
 
-    def __init__(self, file: Any, stop: Stop) -> None:
+    def __init__(self, file: Any, stop: Stop, start: int = 0) -> None:
         super().__init__()
         picture = Image.frombytes("RGB", (60, 50), noise(9_000, 1))
         self._im, self._mode, self._size = picture.im, picture.mode, picture.size
-        self._file, self._stop, self._start = file, stop, file.tell()
+        self._file, self._stop, self._start = file, stop, start
 
     def load(self) -> Any:
-        if not self._file.closed and self._file.tell() != self._start:
+        if not self._file.closed and self._file.tell() > self._start:
             self._stop()
         return super().load()
 
@@ -224,7 +224,7 @@ def _tiff_of_pillow(file: Any, stop: Stop) -> None:
 
 
 def _pdf(file: Any, stop: Stop) -> None:
-    StoppingImage(file, stop).save(file, "PDF", append=True)
+    StoppingImage(file, stop, len(_pdf_of_three_pages())).save(file, "PDF", append=True)
 
 
 def _pdf_of_three_pages() -> bytes:
@@ -273,7 +273,7 @@ USES: Final[dict[str, Use]] = {
     "Pillow, TIFF of several pages": Use("w+b", _tiff_of_pillow),
     "Pillow, PDF append": Use("r+b", _pdf, _pdf_of_three_pages),
     "astropy.io.fits, update": Use("r+b", _fits_update, _fits_image),
-    "astropy.io.fits, StreamingHDU": Use("wb", _fits_stream),
+    "astropy.io.fits, StreamingHDU": Use("a+b", _fits_stream, _fits_image),
     "laspy": Use("w+b", _laspy),
     "wave": Use("wb", _wave),
     "soundfile": Use("w+b", _soundfile),

@@ -138,8 +138,9 @@ class File(io.BufferedIOBase):
     def fileno(self) -> int:
         """A descriptor to read the file with as of the last commit: for os.fsync, os.fstat, mmap or numpy.fromfile.
 
-        From now on each commit also moves what was written into the file itself, which costs some more syncs. Writing
-        to the descriptor fails with EBADF. It stands at the file's position, and is closed with the file.
+        From now on each commit also moves what was written into the file itself, which costs some more syncs. If
+        something is uncommitted when it is first asked for, it may show an earlier commit until the next one.
+        Writing to it fails with EBADF. It stands at the file's position, and is closed with the file.
         io.UnsupportedOperation for a reader of a file to which commits wait in its log, and for libraries that are
         known to write to descriptors. flock(2) on it would wait for this very handle.
         """
