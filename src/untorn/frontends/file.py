@@ -341,11 +341,13 @@ class File(io.BufferedIOBase):
         # Closed within it, the file has no later moment for another commit but the end of a ``with`` around it.
         last = inode.state is State.ENDED and (self._commit_mode == "explicit" or not inode.in_block)
         commit = self._commit_mode in ("flush", "write") or last
+        lost = inode.uncommitted_since(depth) if isinstance(sys.exception(), GeneratorExit) and not keep else None
         try:
             inode.end(depth, keep=keep, commit=commit)
         finally:
             if inode.ended:
                 self._close(commit=keep)
+        self._tell(lost, "in a transaction of a generator that was not run to its end", since="in it")
 
     # The end
 
@@ -381,12 +383,12 @@ class File(io.BufferedIOBase):
             if inode.state in (State.CLOSED, State.FORKED):
                 _live.pop(id(self), None)
 
-    def _tell(self, lost: int | None, why: str) -> None:
+    def _tell(self, lost: int | None, why: str, since: str = "since its last commit") -> None:
         """Says what was rolled back where no exception says so; ``lost`` as Inode.uncommitted."""
         if lost is not None:
             what = f"{lost} bytes that were written" if lost else "what was cut"
             warn(
-                f"{self.name!r} was {why}: {what} since its last commit was rolled back. Use 'with', or commit() "
+                f"{self.name!r} was {why}: {what} {since} was rolled back. Use 'with', or commit() "
                 "first, to keep it",
                 package=self._package,
             )

@@ -391,6 +391,15 @@ class Inode(CachedFile):
         """Bytes written since the last commit, 0 after a truncate; None if nothing was changed."""
         return self._spilled_bytes + _dirty_bytes(self.pages.dirty) if self._changed else None
 
+    def uncommitted_since(self, depth: int) -> int | None:
+        """As uncommitted, of the transaction of this depth alone."""
+        if len(self.levels) < depth:
+            return None
+        level = self.levels[depth - 1]  # when it began nothing was dirty
+        spilled = self.design.savepoint().changes != level.savepoint.changes
+        changed = spilled or self.pages.dirty or self.size != level.size
+        return (self.uncommitted or 0) - level.spilled_bytes if changed else None
+
     def descriptor(self) -> int:
         """A descriptor to read home with, good until the file is closed; from now on each commit moves home too.
 
