@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -349,23 +349,25 @@ def test_only_its_opener_ends_a_transaction(path: Path) -> None:
     assert read(path)[:4] == b"mine"
 
 
-def test_transactions_of_two_threads_come_one_after_the_other_and_none_is_starved(path: Path) -> None:
+def test_who_waits_for_a_transaction_comes_before_the_next_one_of_the_same_thread(path: Path) -> None:
     order: list[int] = []
 
-    def work(number: int) -> None:
-        for _ in range(20):
-            with file.transaction():
-                order.append(number)
-                file.pwrite(bytes([number]) * PAGE, 0)
-                assert file.pread(PAGE, 0) == bytes([number]) * PAGE
-                order.append(number)
+    def second() -> None:
+        with file.transaction():
+            order.append(2)
 
     with untorn.open(path, "r+b", folio_size=PAGE, commit="explicit") as file:
-        together(partial(work, 1), partial(work, 2))
-        assert len(order) == 80
-        assert order[::2] == order[1::2], "two transactions were open at once"
-        # Each is handed the turn as soon as it waits for it, so runs of one thread stay short.
-        assert max(len(list(run)) for _, run in itertools.groupby(order[::2])) <= 19
+        with file.transaction():
+            order.append(1)
+            other = Worker(second)
+            end = time.monotonic() + PATIENCE_S
+            while not file._inode._queue:
+                assert time.monotonic() < end, "the other thread never waited"
+                time.sleep(0.001)
+        with file.transaction():
+            order.append(1)
+        other.outcome()
+    assert order == [1, 2, 1]
 
 
 def test_a_read_does_not_wait_for_a_write_of_more_than_memory(path: Path) -> None:

@@ -11,7 +11,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from types import FrameType
 from typing import Any, Final, NamedTuple
@@ -22,6 +21,7 @@ import untorn
 from tests.crash.driver import Driver
 from tests.crash.history import overwritten, resized, stamp
 from untorn.explore.library.plants import Patch
+from untorn.frontends.file import handled
 from untorn.inode import Inode
 from untorn.inode.cached import CachedFile
 from untorn.storage.variables import newest, oldest, seeded
@@ -256,10 +256,10 @@ def go_on(driver: Driver, content: bytes) -> None:
     driver.compare()
     driver.commit(durable=True)
     driver.truncate(BLOCK)
-    # In a thread of its own: where a trace function raises within a handler, CPython goes on to show that handler's
-    # exception as the one being handled, and a close would roll back for it.
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(driver.close).result()
+    # Where a trace function raises within a handler, CPython goes on to show that handler's exception as the one being
+    # handled, and a close would roll back for it.
+    driver.file._handled_at_open |= handled()
+    driver.close()
 
 
 def _stems_from_interrupt(error: BaseException | None) -> bool:

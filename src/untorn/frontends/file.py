@@ -52,7 +52,7 @@ def ended_well(error: BaseException | None) -> bool:
     return error is None or (isinstance(error, SystemExit) and error.code in (None, 0))
 
 
-def _handled() -> set[Any]:
+def handled() -> set[Any]:
     """Marks of all the exceptions that are being handled in this thread."""
     marks = set()
     error = sys.exception()
@@ -91,7 +91,7 @@ class File(io.BufferedIOBase):
         self._mode = mode
         self._commit_mode = commit
         self.name = name
-        self._handled_at_open = _handled() if mode.writable else set()
+        self._handled_at_open = handled() if mode.writable else set()
         self._package = package_of_caller()
         """Whose lines warnings point at."""
         self._collected = False
@@ -346,7 +346,8 @@ class File(io.BufferedIOBase):
             inode.end(depth, keep=keep, commit=commit)
         finally:
             if inode.ended:
-                self._close(commit=keep)
+                # What another thread wrote and closed is not this block's to take back.
+                self._close(commit=keep or inode.closed_beside)
         self._tell(lost, "in a transaction of a generator that was not run to its end", since="in it")
 
     # The end

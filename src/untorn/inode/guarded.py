@@ -23,12 +23,29 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from untorn.errors import FailedError, ReentrantError, TransactionError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+G = TypeVar("G", bound="Guarded")
+
+
+def in_turn(method: Callable[Concatenate[G, P], R]) -> Callable[Concatenate[G, P], R]:
+    """Makes a method of an inode wait for other threads' transactions, and run under the commit mutex."""
+
+    @wraps(method)
+    def waiting(inode: G, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with inode._exclusive():
+            if not inode._foreign_turn():
+                return method(inode, *args, **kwargs)  # and then no more lines in which a signal could strike
+        return inode.when_turn_comes(partial(method, inode, *args, **kwargs))
+
+    return waiting
 
 
 class State(Enum):
@@ -95,19 +112,23 @@ class Guarded:
     def _turn_is_mine(self) -> bool:
         return self._owner == threading.get_ident()
 
-    @contextmanager
-    def _turn(self, *, claim: bool = False) -> Iterator[None]:
-        """The commit mutex, at a moment when no other thread has the turn; with ``claim`` the turn as well."""
+    def _foreign_turn(self) -> bool:
+        """Whether another thread has the turn."""
+        return self._owner is not None and self._owner != threading.get_ident()
+
+    def _claim_turn(self) -> None:
+        """Takes the turn; called under the commit mutex, when nobody else has it."""
+        with self._lock:
+            self._owner = threading.get_ident()
+
+    def when_turn_comes(self, method: Callable[[], R]) -> R:
+        """Calls the method under the commit mutex at a moment when no other thread has the turn."""
         try:
             while True:
-                with self._exclusive():
-                    if claim and self._owner is None:
-                        with self._lock:
-                            self._owner = threading.get_ident()
-                    if self._owner is None or self._turn_is_mine:
-                        yield
-                        return
                 self._await_turn()
+                with self._exclusive():
+                    if not self._foreign_turn():
+                        return method()
         finally:
             self._end_turn()
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from untorn.designs.base import Design, Savepoint
 from untorn.errors import CheckpointError, TransactionError
 from untorn.inode.cached import APPEND, NOTHING, CachedFile
-from untorn.inode.guarded import State, reentrant
+from untorn.inode.guarded import State, in_turn, reentrant
 from untorn.pagecache.address_space import Data
 from untorn.pagecache.atomic import block_states
 from untorn.pagecache.folio import Folio
@@ -52,6 +52,8 @@ class Inode(CachedFile):
         self.readonly = readonly
         self._blocks: list[int] = []
         """For each ``with`` around the file, how many levels were open when it began."""
+        self.closed_beside = False
+        """Whether it was closed by another thread than the one whose transaction is open."""
         self._home_follows = False
         """Whether each commit moves home at once, for somebody has a descriptor of it."""
         self._spilled_bytes = 0
@@ -113,38 +115,47 @@ class Inode(CachedFile):
             if self.pages.dirty:
                 self._spill()
 
+    @in_turn
     def _write_huge(self, data: Data, offset: int | None) -> int:
         """A write of more than may be dirty: piece by piece to storage, and then into the cache as a whole.
 
         Readers go on meanwhile and see the file as it was; other writers wait for their turn.
         """
-        step = self._dirty_max // 2 << self._shift
-        view = memoryview(data)
-        with self._turn(claim=True):
-            self._check()
+        self._check()
+        self._claim_turn()
+        try:
             start = self._start(offset)
             level = self._mark()
-            size_min = self._size_min
-            landings = []
-            try:
-                at = 0
-                while at < len(view):
-                    # Whole folios but at the ends: no two pieces share one.
-                    end = ((start + at + step) >> self._shift << self._shift) - start
-                    piece = view[at:end]
-                    landings.append(self._spill_piece(piece, start + at, size_min))
-                    # Of the next record: what this one wrote beyond the old size is not cut again.
-                    size_min = max(self.size, start + at + len(piece))
-                    at = end
-                return self._land_pieces(landings, start, start + len(view), offset)
-            except BaseException:
-                if self.state is State.OPEN:
-                    with self._lock:
-                        self._roll_back(level)
-                raise
+            landings = self._spill_pieces(memoryview(data), start, level)
+            return self._land_pieces(landings, start, start + len(data), offset, level)
+        except BaseException:
+            self._end_turn()
+            raise
+
+    def _spill_pieces(self, data: memoryview, start: int, level: _Level) -> list[Any]:
+        """Writes a huge write to storage; it is not seen before it lands."""
+        step = self._dirty_max // 2 << self._shift
+        size_min = self._size_min
+        landings = []
+        at = 0
+        try:
+            while at < len(data):
+                # Whole folios but at the ends: no two pieces share one.
+                end = ((start + at + step) >> self._shift << self._shift) - start
+                piece = data[at:end]
+                landings.append(self._spill_piece(piece, start + at, size_min))
+                # Of the next record: what this one wrote beyond the old size is not cut again.
+                size_min = max(self.size, start + at + len(piece))
+                at = end
+            return landings
+        except BaseException:
+            if self.state is State.OPEN:
+                with self._lock:
+                    self._roll_back(level)
+            raise
 
     def _spill_piece(self, piece: memoryview, start: int, size_min: int) -> Any:
-        """Writes a piece of a huge write to storage; it is not seen before it lands."""
+        """Writes a piece of it as a record of its own."""
         stop = start + len(piece)
         first, last = start >> self._shift, (stop - 1) >> self._shift
         with self._lock:
@@ -160,23 +171,29 @@ class Inode(CachedFile):
             self._fail(error)
             raise
 
-    def _land_pieces(self, landings: Sequence[Any], start: int, stop: int, offset: int | None) -> int:
-        """Makes a huge write of ``[start, stop)`` seen, all of it at once."""
+    def _land_pieces(self, landings: list[Any], start: int, stop: int, offset: int | None, level: _Level) -> int:
+        """Makes a huge write of ``[start, stop)`` seen, all of it at once, and ends its turn."""
         with self._lock:
-            size = max(self.size, stop)
-            for landing in landings:
-                self.design.land(landing, size, commit=False)
-            self.pages.forget(start >> self._shift, (stop - 1) >> self._shift)
-            self.size = self._size_min = self._recorded_size = size
-            self._changed = True
-            self._spilled_bytes += stop - start
-            if offset is None:
-                self.position = stop
-            return stop - start
+            try:
+                size = max(self.size, stop)
+                for landing in landings:
+                    self.design.land(landing, size, commit=False)
+                self.pages.forget(start >> self._shift, (stop - 1) >> self._shift)
+                self.size = self._size_min = self._recorded_size = size
+                self._changed = True
+                self._spilled_bytes += stop - start
+                if offset is None:
+                    self.position = stop
+                self._end_turn()
+                return stop - start
+            except BaseException:
+                self._roll_back(level)
+                raise
 
+    @in_turn
     def truncate(self, size: int) -> int:
         """Cuts the file to ``size`` bytes, or extends it with zeros; returns the size."""
-        with self._turn(), self._lock:
+        with self._lock:
             self._check()
             if size == self.size:
                 return size
@@ -200,20 +217,20 @@ class Inode(CachedFile):
 
     # Commit
 
+    @in_turn
     def commit(self, *, durable: bool) -> None:
         """What was written so far is the state that a crash returns to; if ``durable``, from now on for sure."""
-        with self._turn():
-            self._check_alive()
-            if self.levels:
-                raise TransactionError("a transaction is open; it commits when its block ends")
-            self._commit(durable=durable)
+        self._check_alive()
+        if self.levels:
+            raise TransactionError("a transaction is open; it commits when its block ends")
+        self._commit(durable=durable)
 
+    @in_turn
     def flush(self) -> None:
         """A durable commit; within this thread's own transaction nothing."""
-        with self._turn():
-            self._check()
-            if not self.levels:
-                self._commit(durable=True)
+        self._check()
+        if not self.levels:
+            self._commit(durable=True)
 
     def _commit(self, *, durable: bool) -> None:
         try:
@@ -287,41 +304,53 @@ class Inode(CachedFile):
     def in_transaction(self) -> bool:
         return bool(self.levels)
 
+    @in_turn
     def begin(self) -> int:
         """Opens a transaction of this thread, or a savepoint within it; returns its depth."""
-        with self._turn(claim=True):
-            self._check()
+        self._check()
+        self._claim_turn()
+        try:
             level = self._mark()
             with self._lock:
                 self.levels.append(level)
-            return len(self.levels)
+                return len(self.levels)
+        except BaseException:
+            self._end_turn()
+            raise
 
     def end(self, depth: int, *, keep: bool, commit: bool) -> bool:
         """Ends the transaction of this depth; returns whether it was the outermost one, which ``commit`` commits."""
         if self.levels and not self._turn_is_mine:
             raise TransactionError("only the thread that opened a transaction ends it")
-        with self._turn():
-            alive = self.state in (State.OPEN, State.ENDED)
-            if not alive or len(self.levels) < depth:
-                if not alive:
-                    self.levels.clear()
-                if keep:
-                    raise TransactionError(_OUTER_ENDED) if alive else self._refusal()
-                return depth == 1
-            inner = len(self.levels) > depth
-            with self._lock:
-                if inner or not keep:
-                    self._roll_back(self.levels[depth - 1])
-                del self.levels[depth - 1 :]
-            if inner and keep:
-                raise TransactionError("a transaction inside this one had not ended; both were rolled back")
-            if depth == 1 and keep and commit:
-                self._commit(durable=True)
-            return depth == 1
+        try:
+            return self._end(depth, keep=keep, commit=commit)
+        finally:
+            self._end_turn()
 
+    @in_turn
+    def _end(self, depth: int, *, keep: bool, commit: bool) -> bool:
+        alive = self.state in (State.OPEN, State.ENDED)
+        if not alive or len(self.levels) < depth:
+            if not alive:
+                self.levels.clear()
+            if keep:
+                raise TransactionError(_OUTER_ENDED) if alive else self._refusal()
+            return depth == 1
+        inner = len(self.levels) > depth
+        with self._lock:
+            if inner or not keep:
+                self._roll_back(self.levels[depth - 1])
+            del self.levels[depth - 1 :]
+        if inner and keep:
+            raise TransactionError("a transaction inside this one had not ended; both were rolled back")
+        if depth == 1 and keep and commit:
+            self._commit(durable=True)
+        return depth == 1
+
+    @in_turn
     def rollback(self) -> None:
         """Back to the last commit."""
-        with self._turn(), self._lock:
+        with self._lock:
             self._check_alive()
             if self.levels:
                 raise TransactionError("a transaction is open; it rolls back when its block raises")
@@ -374,6 +403,7 @@ class Inode(CachedFile):
     def _stop_io(self, within_block: bool) -> bool:
         if within_block and self.state is State.OPEN:
             self.state = State.ENDED
+            self.closed_beside = bool(self.levels) and not self._turn_is_mine
         return within_block
 
     @property
@@ -400,22 +430,22 @@ class Inode(CachedFile):
         changed = spilled or self.pages.dirty or self.size != level.size
         return (self.uncommitted or 0) - level.spilled_bytes if changed else None
 
+    @in_turn
     def descriptor(self) -> int:
         """A descriptor to read home with, good until the file is closed; from now on each commit moves home too.
 
         io.UnsupportedOperation where home cannot show what readers of this handle see.
         """
-        with self._turn():
-            self._check()
-            if self.readonly and not self.design.at_home:
-                raise io.UnsupportedOperation(
-                    "fileno: commits to this file wait in its log; open it to write, or run 'untorn recover'"
-                )
-            descriptor = self.home.reader()
-            self._home_follows = True
-            if not (self.levels or self._changed or self.design.at_home):
-                self._checkpoint()
-            return descriptor
+        self._check()
+        if self.readonly and not self.design.at_home:
+            raise io.UnsupportedOperation(
+                "fileno: commits to this file wait in its log; open it to write, or run 'untorn recover'"
+            )
+        descriptor = self.home.reader()
+        self._home_follows = True
+        if not (self.levels or self._changed or self.design.at_home):
+            self._checkpoint()
+        return descriptor
 
     def close(self, *, commit: bool, speak: bool = True) -> None:
         """Commits or rolls back what is open, moves everything home, and leaves one ordinary file.
@@ -435,6 +465,8 @@ class Inode(CachedFile):
 
     def _close(self, *, commit: bool, speak: bool) -> None:
         with self._exclusive():
+            if self.state in (State.CLOSED, State.FORKED):
+                return  # another thread was faster
             if self.state is State.FAILED:
                 refusal = self._refusal()
                 self._release()
@@ -443,9 +475,11 @@ class Inode(CachedFile):
                 return
             try:
                 unended = bool(self.levels)
-                self.levels.clear()
-                if unended or not commit:
-                    with self._lock:
+                with self._lock:
+                    # What another thread would write from here on would be lost.
+                    self.state = State.ENDED
+                    self.levels.clear()
+                    if unended or not commit:
                         self._roll_back(self._base)
                 if self._changed:
                     self._write_back(commit=True, durable=commit)
