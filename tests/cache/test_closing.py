@@ -9,7 +9,7 @@ import gc
 import io
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -238,16 +238,17 @@ def test_an_exception_that_came_from_another_process_is_not_taken_for_one_that_w
 def test_a_flush_within_with_while_an_exception_is_handled_waits_and_says_so_when_it_takes_effect(
     path: Path, commit: Any
 ) -> None:
-    with (
-        pytest.warns(UntornWarning, match=r"an earlier flush\(\).*took effect only now") as said,
-        untorn.open(path, "r+b", commit=commit) as file,
-    ):
-        try:
-            raise KeyError
-        except KeyError:
-            file.write(NEW)
-            file.flush()
-        assert file.stats()["commits"] == 0
+    def save() -> None:
+        with untorn.open(path, "r+b", commit=commit) as file:
+            try:
+                raise KeyError
+            except KeyError:
+                file.write(NEW)
+                file.flush()
+            assert file.stats()["commits"] == 0
+
+    with pytest.warns(UntornWarning, match=r"an earlier flush\(\).*took effect only now") as said:
+        save()
     assert path.read_bytes() == NEW
     assert [warning.filename for warning in said] == [__file__]
 
@@ -323,7 +324,7 @@ def test_control_a_generator_that_is_run_to_its_end_is_committed(path: Path, sav
 
 
 def test_a_transaction_in_a_generator_that_is_not_run_to_its_end_is_told(path: Path) -> None:
-    def steps(file: Any) -> Iterator[None]:
+    def steps(file: Any) -> Generator[None]:
         with file.transaction():
             file.write(b"half")
             yield
@@ -391,7 +392,9 @@ def test_a_wrapper_that_is_closed_outside_a_block_commits(path: Path, wrap: Any)
 
 def test_a_warning_points_at_the_line_that_called_the_library_not_at_one_within_it(path: Path) -> None:
     library: dict[str, Any] = {"__name__": "somebody_elses.library"}
-    code = "def save(file):\n    try:\n        1 / 0\n    finally:\n        deep(file)\ndef deep(file):\n    file.close()\n"
+    code = (
+        "def save(file):\n    try:\n        1 / 0\n    finally:\n        end(file)\ndef end(file):\n    file.close()\n"
+    )
     exec(compile(code, "library.py", "exec"), library)
     file = untorn.open(path, "r+b")
     file.write(b"half")

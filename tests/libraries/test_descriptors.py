@@ -206,7 +206,7 @@ def test_what_would_write_beneath_the_cache_fails_loudly_and_changes_nothing(
 ) -> None:
     with untorn.open(path, "r+b") as file:
         file.write(b"through untorn")
-        with pytest.raises(OSError) as raised:  # noqa: PT011
+        with pytest.raises(OSError) as raised:
             beneath(file)
         assert raised.value.errno in (None, errno.EBADF, errno.EINVAL, errno.EACCES)
         assert file.pread(100, 0) == b"through untorn" + OLD[14:100]
@@ -244,7 +244,9 @@ def test_a_reader_of_a_file_with_commits_in_its_log_is_refused_with_words(path: 
     hot(path)
     with untorn.open(path, "rb") as file:
         assert file.read() != FOUR_PAGES
-        with pytest.raises(io.UnsupportedOperation, match=r"wait in its log; open it to write, or run 'untorn recover'"):
+        with pytest.raises(
+            io.UnsupportedOperation, match=r"wait in its log; open it to write, or run 'untorn recover'"
+        ):
             file.fileno()
         with pytest.raises(io.UnsupportedOperation):
             numpy.fromfile(file, numpy.uint8)
@@ -268,13 +270,13 @@ def test_it_is_closed_with_the_file(path: Path, way: str) -> None:
     elif way == "abandon":
         file.abandon()
     elif way == "collected":
-        with pytest.warns(ResourceWarning):  # noqa: PT031
+        with pytest.warns(ResourceWarning):
             del file
     else:
         with contextlib.suppress(KeyError), file:
             if way == "exception":
                 raise KeyError
-    with pytest.raises(OSError) as raised:  # noqa: PT011
+    with pytest.raises(OSError) as raised:
         os.fstat(descriptor)
     assert raised.value.errno == errno.EBADF
 
@@ -309,7 +311,7 @@ def test_it_is_of_the_file_that_was_opened_whatever_becomes_of_the_name(path: Pa
 
 def test_of_a_file_that_was_removed_it_shows_no_commit_that_waits_in_the_log(path: Path) -> None:
     with (
-        pytest.raises(ForeignEditError, match="was removed while it was open here. The commits to it are kept"),
+        pytest.raises(ForeignEditError, match=r"was removed while it was open here\. The commits to it are kept"),
         untorn.open(path, "r+b") as file,
     ):
         file.pwrite(b"first", 0)

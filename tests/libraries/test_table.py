@@ -20,7 +20,9 @@ from untorn.errors import UntornWarning
 TORCH: Final = "torch.save"
 """Too large for the tests of every day; torch_checkpoints.py tries it."""
 
-ZIPFILE_IN_ITS_OWN_END: Final = "ignore:Exception ignored in. <function ZipFile.__del__:pytest.PytestUnraisableExceptionWarning"
+ZIPFILE_IN_ITS_OWN_END: Final = (
+    "ignore:Exception ignored in. <function ZipFile.__del__:pytest.PytestUnraisableExceptionWarning"
+)
 """openpyxl leaves an archive open when it fails, which is then collected when the file is closed; over any file."""
 
 
@@ -70,7 +72,10 @@ def test_outside_a_with_the_mode_close_leaves_the_old_file_and_says_what_was_rol
         finally:
             file.close()
 
-    with pytest.warns(UntornWarning, match="was closed while Stopped was being handled") as said, pytest.raises(Stopped):
+    with (
+        pytest.warns(UntornWarning, match="was closed while Stopped was being handled") as said,
+        pytest.raises(Stopped),
+    ):
         save()
     # The library may have closed the file itself: the line that called it is told, not one of its own.
     assert [Path(warning.filename).parent for warning in said] == [Path(__file__).parent]

@@ -252,6 +252,9 @@ def _openpyxl(file: Any, stop: Stop) -> None:
     book.save(file)
 
 
+OLD: Final = b"what was there before\n" * 2_000
+
+
 class Use(NamedTuple):
     """``work`` is handed a file that was opened in ``mode`` and holds what ``before`` makes."""
 
@@ -259,8 +262,6 @@ class Use(NamedTuple):
     work: Callable[[Any, Stop], None]
     before: Callable[[], bytes] = lambda: OLD
 
-
-OLD: Final = b"what was there before\n" * 2_000
 
 USES: Final[dict[str, Use]] = {
     "h5py": Use("w+b", _h5py),

@@ -389,8 +389,7 @@ class File(io.BufferedIOBase):
         if lost is not None:
             what = f"{lost} bytes that were written" if lost else "what was cut"
             warn(
-                f"{self.name!r} was {why}: {what} {since} was rolled back. Use 'with', or commit() "
-                "first, to keep it",
+                f"{self.name!r} was {why}: {what} {since} was rolled back. Use 'with', or commit() first, to keep it",
                 package=self._package,
             )
 
