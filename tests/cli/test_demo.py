@@ -139,9 +139,10 @@ def test_both_are_measured_with_the_same_work_and_leave_the_same_content(workpla
     contents: dict[str, bytes] = {}
     real_unlink = os.unlink
 
-    def unlink(path: str) -> None:
-        contents["plain"] = Path(path).read_bytes()
-        real_unlink(path)
+    def unlink(path: str, *, dir_fd: int | None = None) -> None:
+        if dir_fd is None:  # else it is a log
+            contents["plain"] = Path(path).read_bytes()
+        real_unlink(path, dir_fd=dir_fd)
 
     with copied(str(file)) as work, pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "unlink", unlink)

@@ -247,9 +247,8 @@ def reopen(driver: Driver) -> None:
 def go_on(driver: Driver, content: bytes) -> None:
     """The handle works as if nothing had been."""
     driver.content, driver.position = content, driver.file.tell()
-    if driver.file._inode.levels:  # a transaction was interrupted as it was opened: no block will end it
-        with pytest.raises(untorn.TransactionError):
-            driver.file.close()
+    if driver.file._inode.levels:  # opened all the same, by an exception where no signal can strike: no block ends it
+        driver.file._inode.close(commit=False, speak=False)
         driver.tidy()
         return
     driver.pwritev([stamp(9, 5000)], 2 * BLOCK + 123)

@@ -366,7 +366,7 @@ class File(io.BufferedIOBase):
             self.abandon("closed by the collection of what it was wrapped in")
             return
         error = self._unwinding() if self._mode.writable else None
-        if error is None:
+        if error is None or inode.state is State.FAILED:
             self._close(commit=True)
             return
         lost = inode.uncommitted if self._commit_mode != "explicit" else None

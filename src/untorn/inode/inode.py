@@ -127,7 +127,7 @@ class Inode(CachedFile):
             start = self._start(offset)
             level = self._mark()
             landings = self._spill_pieces(memoryview(data), start, level)
-            return self._land_pieces(landings, start, start + len(data), offset, level)
+            return self._land_pieces(landings, start, start + len(data), offset)
         except BaseException:
             self._end_turn()
             raise
@@ -171,7 +171,7 @@ class Inode(CachedFile):
             self._fail(error)
             raise
 
-    def _land_pieces(self, landings: list[Any], start: int, stop: int, offset: int | None, level: _Level) -> int:
+    def _land_pieces(self, landings: list[Any], start: int, stop: int, offset: int | None) -> int:
         """Makes a huge write of ``[start, stop)`` seen, all of it at once, and ends its turn."""
         with self._lock:
             try:
@@ -186,8 +186,8 @@ class Inode(CachedFile):
                     self.position = stop
                 self._end_turn()
                 return stop - start
-            except BaseException:
-                self._roll_back(level)
+            except BaseException as error:
+                self._fail(error)
                 raise
 
     @in_turn
@@ -309,12 +309,14 @@ class Inode(CachedFile):
         """Opens a transaction of this thread, or a savepoint within it; returns its depth."""
         self._check()
         self._claim_turn()
+        outer = len(self.levels)
         try:
             level = self._mark()
             with self._lock:
                 self.levels.append(level)
                 return len(self.levels)
         except BaseException:
+            del self.levels[outer:]
             self._end_turn()
             raise
 
