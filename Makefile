@@ -14,18 +14,19 @@ CODE := $(wildcard src tests bench)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint types layers bench format clean
+.PHONY: help venv demo test test-torch lint types layers bench format clean
 
 help:
-	@echo 'make demo     watch ordinary writes tear and untorn writes hold'
-	@echo 'make test     lint, types, layers, then all tests'
-	@echo 'make bench    measure'
-	@echo 'make lint     ruff: rules and format'
-	@echo 'make types    mypy, strict'
-	@echo 'make layers   import-linter: imports go down only'
-	@echo 'make format   let ruff put right what it can'
-	@echo 'make venv     only make .venv'
-	@echo 'make clean    remove .venv, caches and built files'
+	@echo 'make demo        watch ordinary writes tear and untorn writes hold'
+	@echo 'make test        lint, types, layers, then all tests'
+	@echo 'make test-torch  checkpoints of torch, which is large and installed for this alone'
+	@echo 'make bench       measure'
+	@echo 'make lint        ruff: rules and format'
+	@echo 'make types       mypy, strict'
+	@echo 'make layers      import-linter: imports go down only'
+	@echo 'make format      let ruff put right what it can'
+	@echo 'make venv        only make .venv'
+	@echo 'make clean       remove .venv, caches and built files'
 
 # Made anew when a pin or a dependency changes. The second way is for systems that ship venv without ensurepip.
 $(CORE): pyproject.toml constraints.txt
@@ -38,7 +39,7 @@ $(CORE): pyproject.toml constraints.txt
 	@$(PIP) --build-constraint constraints.txt --editable '.[cli]'
 	@touch $@
 
-# What only the tests need: h5py, pandas, pyarrow and others, some 450 MB.
+# What only the tests need: h5py, pandas, pyarrow, astropy and others, some 600 MB.
 $(READY): $(CORE)
 	@echo 'Installing the tools and libraries of the tests into $(VENV) ...'
 	@$(PIP) --group dev
@@ -53,6 +54,12 @@ demo: $(CORE)
 test: export HYPOTHESIS_PROFILE ?= ci
 test: lint types layers
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+# Not collected by `make test`: torch alone is larger than all the rest.
+test-torch: $(READY)
+	@echo 'Installing torch into $(VENV) ...'
+	@$(PIP) torch
+	$(BIN)/python -m pytest tests/libraries/torch_checkpoints.py $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check $(CODE)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import sys
 import warnings
+from types import FrameType
 from typing import Any
 
 
@@ -99,9 +100,35 @@ class UntrustedLogError(LogError):
     """What stands in the log's place is not a regular file of an owner that we trust."""
 
 
-def warn(message: str, category: type[Warning] = UntornWarning) -> None:
-    """Warns of ``message`` at the line outside of this package that led here."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "untorn":
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
+def caller() -> FrameType:
+    """The innermost frame outside of this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _package(frame) == "untorn":
+        frame = frame.f_back
+    return frame
+
+
+def package_of_caller() -> str:
+    """The package, or ``__main__``, whose code called into this one."""
+    return _package(caller())
+
+
+def warn(message: str, category: type[Warning] = UntornWarning, *, package: str | None = None) -> None:
+    """Warns of ``message`` at the innermost line of ``package`` that led here, else at that outside of this one.
+
+    A library that was handed a file closes it for ``package``, whose author wants to see a line of his own.
+    """
+    outside = frame = caller()
+    while _package(frame) != package:
+        if frame.f_back is None:
+            frame = outside
+            break
+        frame = frame.f_back
+    names = frame.f_globals
+    registry = names.setdefault("__warningregistry__", {})
+    code = frame.f_code
+    warnings.warn_explicit(message, category, code.co_filename, frame.f_lineno, names.get("__name__"), registry)
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]

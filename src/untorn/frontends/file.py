@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-from untorn.errors import warn
+from untorn.errors import package_of_caller, warn
 from untorn.frontends.modes import CommitMode, Mode
 from untorn.inode import SIZE_MAX, Inode, State
 from untorn.pagecache.address_space import Data
@@ -39,17 +39,25 @@ _SEEN: Final = "_untorn_seen"
 all that its frames hold, and to keep its ``id`` would take a later one for it."""
 _seen = itertools.count(1)
 
+_WRITE_BENEATH: Final = frozenset({
+    "PIL.ImageFile", "PIL.Jpeg2KImagePlugin", "PIL.TiffImagePlugin", "numpy.lib._format_impl", "numpy.lib.format",
+    "subprocess", "tifffile.tifffile", "torch.serialization",
+})  # fmt: skip
+"""Modules that ask for a descriptor in order to write to it, in C or by another program. Told that there is none they
+write through the file; subprocess, whose program would write into nothing, says so."""
+
 
 def ended_well(error: BaseException | None) -> bool:
     """Whether a block that was left so did what it was to do: no exception, or ``sys.exit()`` with a good status."""
     return error is None or (isinstance(error, SystemExit) and error.code in (None, 0))
 
 
-def handled() -> set[int]:
+def handled() -> set[Any]:
     """Marks of all the exceptions that are being handled in this thread."""
     marks = set()
     error = sys.exception()
-    while error is not None and (mark := error.__dict__.setdefault(_SEEN, next(_seen))) not in marks:
+    # With the process, for an exception may be sent to another one.
+    while error is not None and (mark := error.__dict__.setdefault(_SEEN, (os.getpid(), next(_seen)))) not in marks:
         marks.add(mark)
         error = error.__context__
     return marks
@@ -84,6 +92,8 @@ class File(io.BufferedIOBase):
         self._commit_mode = commit
         self.name = name
         self._handled_at_open = handled() if mode.writable else set()
+        self._package = package_of_caller()
+        """Whose lines warnings point at."""
         self._collected = False
         self._put_off = False
         """Whether a flush left its commit to the end of the block."""
@@ -128,11 +138,21 @@ class File(io.BufferedIOBase):
     def fileno(self) -> int:
         """A descriptor to read the file with as of the last commit: for os.fsync, os.fstat, mmap or numpy.fromfile.
 
-        From now on each commit also moves what was written into the file itself, which costs some more syncs. Writing
-        to the descriptor fails with EBADF. It is closed with the file. io.UnsupportedOperation for a reader of a file
-        to which commits wait in its log. flock(2) on it would wait for this very handle.
+        From now on each commit also moves what was written into the file itself, which costs some more syncs. If
+        something is uncommitted when it is first asked for, it may show an earlier commit until the next one.
+        Writing to it fails with EBADF. It stands at the file's position, and is closed with the file.
+        io.UnsupportedOperation for a reader of a file to which commits wait in its log, and for libraries that are
+        known to write to descriptors. flock(2) on it would wait for this very handle.
         """
-        return self._inode.descriptor()
+        asker = sys._getframe(1).f_globals.get("__name__")
+        if self._mode.writable and asker in _WRITE_BENEATH:
+            raise io.UnsupportedOperation(
+                f"fileno: {asker} might write to the descriptor, beneath untorn; write() is there. To another program "
+                "that only reads, give the number that fileno() returns"
+            )
+        descriptor = self._inode.descriptor()
+        os.lseek(descriptor, self._inode.position, os.SEEK_SET)
+        return descriptor
 
     def __repr__(self) -> str:
         return f"<untorn.File name={self.name!r} mode={self.mode!r} {self._inode.state.value}>"
@@ -274,7 +294,10 @@ class File(io.BufferedIOBase):
     def _tell_put_off(self) -> None:
         if self._put_off:
             self._put_off = False
-            warn(f"an earlier flush() of {self.name!r}, while an exception was being handled, took effect only now")
+            warn(
+                f"an earlier flush() of {self.name!r}, while an exception was being handled, took effect only now",
+                package=self._package,
+            )
 
     def _unwinding(self) -> BaseException | None:
         """The exception that is being handled, if it was not when the file was opened and is not a good end."""
@@ -315,14 +338,17 @@ class File(io.BufferedIOBase):
     def end(self, depth: int, *, keep: bool) -> None:
         """Ends the transaction of this depth; ``with transaction()`` calls it."""
         inode = self._inode
-        # Closed within it, the file has no later moment for another commit.
-        commit = self._commit_mode in ("flush", "write") or inode.state is State.ENDED
+        # Closed within it, the file has no later moment for another commit but the end of a ``with`` around it.
+        last = inode.state is State.ENDED and (self._commit_mode == "explicit" or not inode.in_block)
+        commit = self._commit_mode in ("flush", "write") or last
+        lost = inode.uncommitted_since(depth) if isinstance(sys.exception(), GeneratorExit) and not keep else None
         try:
             inode.end(depth, keep=keep, commit=commit)
         finally:
             if inode.ended:
                 # What another thread wrote and closed is not this block's to take back.
                 self._close(commit=keep or inode.closed_beside)
+        self._tell(lost, "in a transaction of a generator that was not run to its end", since="in it")
 
     # The end
 
@@ -334,10 +360,10 @@ class File(io.BufferedIOBase):
         when the file was opened; ``commit()`` before it keeps the work.
         """
         inode = self._inode
-        if self._collected:
-            self.abandon()
-            return
         if self.closed or (self._mode.writable and inode.state is State.OPEN and inode.end_io()):
+            return
+        if self._collected:
+            self.abandon("closed by the collection of what it was wrapped in")
             return
         error = self._unwinding() if self._mode.writable else None
         if error is None or inode.state is State.FAILED:
@@ -358,13 +384,13 @@ class File(io.BufferedIOBase):
             if inode.state in (State.CLOSED, State.FORKED):
                 _live.pop(id(self), None)
 
-    def _tell(self, lost: int | None, why: str) -> None:
+    def _tell(self, lost: int | None, why: str, since: str = "since its last commit") -> None:
         """Says what was rolled back where no exception says so; ``lost`` as Inode.uncommitted."""
         if lost is not None:
             what = f"{lost} bytes that were written" if lost else "what was cut"
             warn(
-                f"{self.name!r} was {why}: {what} since its last commit was rolled back. Use 'with', or commit() "
-                "first, to keep it"
+                f"{self.name!r} was {why}: {what} {since} was rolled back. Use 'with', or commit() first, to keep it",
+                package=self._package,
             )
 
     def abandon(self, why: str = "abandoned") -> None:
@@ -379,7 +405,7 @@ class File(io.BufferedIOBase):
         try:
             self._close(commit=False)
         except Exception as error:
-            warn(f"closing {self.name!r}: {error}")
+            warn(f"closing {self.name!r}: {error}", package=self._package)
         self._tell(lost, why)
 
     def _dealloc_warn(self, source: Any) -> None:

@@ -198,8 +198,12 @@ class TextFile(io.TextIOWrapper):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if ended_well(error) and not self.closed:
-            self._push_or_abandon()
+        if not self.closed:
+            if ended_well(error):
+                self._push_or_abandon()
+            elif isinstance(error, GeneratorExit):
+                with suppress(Exception):
+                    self._push()  # so that it is counted among what is lost
         self._file.__exit__(kind, error, trace)
 
     def __enter__(self) -> Self:

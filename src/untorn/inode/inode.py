@@ -124,6 +124,15 @@ class Inode(Committing):
         """Whether it was closed within a block that has ended since, so that only letting go is left to do."""
         return self.state is State.ENDED and not self._blocks and not self.levels
 
+    def uncommitted_since(self, depth: int) -> int | None:
+        """As uncommitted, of the transaction of this depth alone."""
+        if len(self.levels) < depth:
+            return None
+        level = self.levels[depth - 1]  # when it began nothing was dirty
+        spilled = self.design.savepoint().changes != level.savepoint.changes
+        changed = spilled or self.pages.dirty or self.size != level.size
+        return (self.uncommitted or 0) - level.spilled_bytes if changed else None
+
     @in_turn
     def descriptor(self) -> int:
         """A descriptor to read home with, good until the file is closed; from now on each commit moves home too.
