@@ -265,6 +265,7 @@ def test_a_writer_that_cannot_run_is_the_environments_lack(
     assert os.listdir(workplace) == []
 
 
+@pytest.mark.usefixtures("signals_as_usual")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("during", ["Cutting the power, untorn", "Killing an untorn writer"])
 def test_an_interrupted_demo_leaves_nothing_behind(

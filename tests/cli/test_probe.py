@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli.scenes import command, run
 from tests.files.mounts import mounted
+from tests.machine import needs
 from untorn import probe
 from untorn.cli.failures import BAD, ENVIRONMENT, FINE, INTERRUPTED, USAGE
 from untorn.probe.assertions import ASSERTIONS, Assertion
@@ -146,6 +147,7 @@ def test_wrong_use(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs_root
+@needs("losetup")
 def test_a_block_device_is_only_looked_at(tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.write_bytes(bytes(1 << 20))
@@ -179,6 +181,7 @@ def test_a_place_where_nothing_may_be_written_says_so(tmp_path: Path, monkeypatc
     assert "run it as a user who may do that" in result.stderr
 
 
+@pytest.mark.usefixtures("signals_as_usual")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, 128 + signal.SIGTERM)])
 def test_interrupted_it_leaves_nothing(tmp_path: Path, number: signal.Signals, code: int) -> None:
     process = subprocess.Popen(command("probe", *OURS, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tests.machine import require
 
 MIB: Final = 1 << 20
 SIZES: Final = {"ext4": 8 * MIB, "xfs": 320 * MIB, "tmpfs": 4 * MIB, "ramfs": 0}
@@ -21,14 +22,13 @@ _MAKE: Final = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f
 @contextlib.contextmanager
 def mounted(kind: str, folder: Path) -> Iterator[Path]:
     """A new file system of this kind; skips the test if the machine cannot make or mount one."""
+    require("mount", "umount", *(_MAKE[kind][:1] if kind in _MAKE else ()))
     place = folder / kind
     place.mkdir()
     if kind in _MAKE:
         image = folder / f"{kind}.image"
         with image.open("wb") as file:
             file.truncate(SIZES[kind])
-        if shutil.which(_MAKE[kind][0]) is None:
-            pytest.skip(f"{_MAKE[kind][0]} is missing")
         _run([*_MAKE[kind], str(image)])
         _mount(["-o", "loop", "-t", kind, str(image), str(place)])
     else:
