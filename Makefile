@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 APT ?= apt-get
 WORKERS ?= 2
+ON ?= tmpfs xfs btrfs
 ARGS ?=
 
 # In double quotes wherever the shell sees it, for it may hold spaces; the names of targets need them escaped.
@@ -74,7 +75,7 @@ test: packages lint types layers
 	"$(BIN)/python" -m pytest -o cache_dir="$(CACHE)/pytest" -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-elsewhere: packages
-	"$(BIN)/python" -m tests.elsewhere -o cache_dir="$(CACHE)/pytest" -n $(WORKERS) --dist worksteal $(ARGS)
+	"$(BIN)/python" -m tests.elsewhere $(ON) -n $(WORKERS) --dist worksteal $(ARGS)
 
 # What cannot be installed is told, and is the reason for which tests are then skipped.
 packages: $(READY)

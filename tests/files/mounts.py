@@ -13,37 +13,57 @@ import pytest
 from tests.machine import require
 
 MIB: Final = 1 << 20
-SIZES: Final = {"ext4": 8 * MIB, "xfs": 320 * MIB, "tmpfs": 4 * MIB, "ramfs": 0}
-"""Of the whole file system; XFS refuses to be smaller than 300 MiB, ramfs cannot be limited."""
+SIZES: Final = {"ext4": 8 * MIB, "xfs": 320 * MIB, "btrfs": 128 * MIB, "tmpfs": 4 * MIB, "ramfs": 0}
+"""Of the whole file system. XFS refuses to be smaller than 300 MiB, btrfs than 109; ramfs cannot be limited."""
 
-_MAKE: Final = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f"]}
+_MAKE: Final = {
+    "ext4": ["mkfs.ext4", "-q", "-F"],
+    "xfs": ["mkfs.xfs", "-q", "-f"],
+    "btrfs": ["mkfs.btrfs", "-q", "-f"],
+}
 
 
 @contextlib.contextmanager
-def mounted(kind: str, folder: Path) -> Iterator[Path]:
+def mounted(kind: str, folder: Path, *, size: int | None = None) -> Iterator[Path]:
     """A new file system of this kind; skips the test if the machine cannot make or mount one."""
+    size = SIZES[kind] if size is None else size
     require("mount", "umount", *(_MAKE[kind][:1] if kind in _MAKE else ()))
     place = folder / kind
     place.mkdir()
     if kind in _MAKE:
         image = folder / f"{kind}.image"
         with image.open("wb") as file:
-            file.truncate(SIZES[kind])
+            file.truncate(size)
         _run([*_MAKE[kind], str(image)])
         _mount(["-o", "loop", "-t", kind, str(image), str(place)])
     else:
-        options = ["-o", f"size={SIZES[kind]}"] if SIZES[kind] else []
+        options = ["-o", f"size={size}"] if size else []
         _mount(["-t", kind, *options, "untorn-test", str(place)])
     try:
         yield place
     finally:
-        # Lazily, for a test that failed may have left files open.
-        _run(["umount", "--lazy", str(place)])
+        _unmount(place)
         (folder / f"{kind}.image").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def bound(folder: Path, place: Path) -> Iterator[Path]:
+    """The folder once more, read-only, at a place that is made for it."""
+    place.mkdir()
+    _mount(["--bind", "-o", "ro", str(folder), str(place)])
+    try:
+        yield place
+    finally:
+        _unmount(place)
 
 
 def _run(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True)
+
+
+def _unmount(place: Path) -> None:
+    # Lazily, for a test that failed may have left files open.
+    _run(["umount", "--lazy", str(place)])
 
 
 def _mount(arguments: list[str]) -> None:

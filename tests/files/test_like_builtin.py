@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import untorn
+from tests.files.real import sizes_up_to
 from tests.files.twins import Outcome, outcome
 
 MODES = ["rb", "r+b", "wb", "w+b", "ab", "a+b", "xb", "x+b"]
@@ -102,7 +103,7 @@ def twins(mode: str) -> Iterator[tuple[Any, Any, Path]]:
                 (folder / who).write_bytes(CONTENT)
         ours: Any = untorn.open(folder / "ours", mode, folio_size=4096, cache_bytes=1 << 20)
         theirs: Any = open(folder / "theirs", mode)  # noqa: SIM115
-        with ours, theirs:
+        with ours, theirs, sizes_up_to(1 << 30):
             yield ours, theirs, folder
 
 
