@@ -52,6 +52,14 @@ def signals_as_usual() -> Iterator[None]:
         signal.signal(number, action)
 
 
+@pytest.fixture
+def umask_as_usual() -> Iterator[None]:
+    """For a test that compares permissions."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

@@ -31,9 +31,10 @@ TINY = demo.Effort(
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the demo puts its copy."""
+    """Where the demo puts its copy, in memory or not."""
     place = tmp_path / "tmp"
     place.mkdir()
+    monkeypatch.setattr(subject, "_IN_MEMORY", frozenset())
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     monkeypatch.setattr(demo, "QUICK", TINY)
     return place
