@@ -46,13 +46,13 @@ help:
 # Made anew when a pin or a dependency changes. The second way is for systems that ship venv without ensurepip, the third
 # for those that ship neither it nor pip.
 $(CORE): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit("untorn needs Python 3.11 or later: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
-	@if [ -n "$$(ls -A "$(VENV)" 2>/dev/null)" ] && ! [ -f "$(VENV)/pyvenv.cfg" ]; then \
-	    echo 'VENV=$(VENV) holds something else than an environment of Python; name another place.' >&2; exit 1; fi
-	@$(PYTHON) -m venv --clear "$(VENV)" 2>/dev/null || { \
-	    $(PYTHON) -m venv --clear --without-pip "$(VENV)" && \
-	    $(PYTHON) -m pip --python "$(BIN)/python" install --quiet pip; } 2>/dev/null || { \
-	    $(PACKAGES) python3-venv && $(PYTHON) -m venv --clear "$(VENV)"; }
+	@"$(PYTHON)" -c 'import sys; sys.exit("untorn needs Python 3.11 or later: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
+	@"$(PYTHON)" -c 'import os, sys; v = sys.argv[1]; sys.exit("VENV=%s holds something else than an environment of Python" % v \
+	    if os.path.isdir(v) and os.listdir(v) and not os.path.exists(v + "/pyvenv.cfg") else 0)' "$(VENV)"
+	@"$(PYTHON)" -m venv --clear "$(VENV)" 2>/dev/null || { \
+	    "$(PYTHON)" -m venv --clear --without-pip "$(VENV)" && \
+	    "$(PYTHON)" -m pip --python "$(BIN)/python" install --quiet pip; } 2>/dev/null || { \
+	    $(PACKAGES) python3-venv && "$(PYTHON)" -m venv --clear "$(VENV)"; }
 	@echo 'Installing untorn into $(VENV) ...'
 	@$(PIP) --upgrade pip
 	@$(PIP) --build-constraint constraints.txt --editable '.[cli]'

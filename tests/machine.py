@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import pytest
-
-_Test = TypeVar("_Test", bound=Callable[..., Any])
 
 _LIST: Final = Path(__file__).with_name("packages.txt")
 _NOTE: Final = Path(sys.prefix) / "missing-packages"
@@ -56,7 +53,7 @@ def require(*commands: str) -> None:
             pytest.skip(reason)
 
 
-def needs(*commands: str) -> Callable[[_Test], _Test]:
+def needs(*commands: str) -> pytest.MarkDecorator:
     """Marks a test that runs these commands."""
     reasons = [reason for command in commands if (reason := why_missing(command))]
     return pytest.mark.skipif(bool(reasons), reason="; ".join(reasons))

@@ -180,7 +180,7 @@ def refused(path: Path, kind: type[UntornError]) -> UntornError:
 
 @contextlib.contextmanager
 def sizes_up_to(limit: int) -> Iterator[None]:
-    """Makes the kernel refuse longer files with EFBIG, on every file system. What each allows of itself differs much."""
+    """Makes the kernel refuse longer files with EFBIG; what file systems allow of themselves differs much."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
