@@ -27,7 +27,7 @@ BUFFERED = os.O_RDWR | os.O_CREAT
 
 @contextmanager
 def opened_direct(folder: Path, alignment: int) -> Iterator[DirectFile]:
-    """A direct file, which minds how memory is aligned if asked: where temporary files are or, if they cannot, on ext4."""
+    """A direct file that minds the alignment if asked: where temporary files are or, if that cannot be, on ext4."""
     with ExitStack() as stack:
         try:
             file = LinuxStorage().open(str(folder / "direct"), DIRECT)
