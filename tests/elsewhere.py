@@ -86,6 +86,7 @@ def main(arguments: list[str]) -> int:
     if os.geteuid() != 0:
         print("Only root can mount the file systems that this needs.", file=sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # not without unmounting
     kinds: list[str] = []
     while arguments and arguments[0] in WAYS:
         kinds.append(arguments.pop(0))
