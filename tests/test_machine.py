@@ -63,10 +63,10 @@ class Installer:
         self.path = folder / "commands"
         self.path.mkdir()
         shutil.copy(ROOT / "tests" / "install-packages", folder)
-        self.list(LIST)
+        self.wants(LIST)
         self.apt("exit 0")
 
-    def list(self, text: str) -> None:
+    def wants(self, text: str) -> None:
         """What packages.txt says."""
         (self.folder / "packages.txt").write_text(text)
 
@@ -104,7 +104,7 @@ def installer(tmp_path: Path) -> Installer:
 
 
 def test_what_is_there_is_not_installed(installer: Installer) -> None:
-    installer.list("bash bash\ncoreutils cp\npython3-venv python:sys\n")
+    installer.wants("bash bash\ncoreutils cp\npython3-venv python:sys\n")
 
     assert installer.run() == ""
     assert installer.calls() == []
@@ -112,7 +112,7 @@ def test_what_is_there_is_not_installed(installer: Installer) -> None:
 
 @pytest.mark.needs_root
 def test_what_is_missing_is_installed_without_asking_for_new_lists(installer: Installer) -> None:
-    installer.list("bash bash\nzebra-tools mkfs.zebra\n")
+    installer.wants("bash bash\nzebra-tools mkfs.zebra\n")
     installer.apt(f'cp "$0" "{installer.path}/mkfs.zebra"')
 
     assert installer.run() == "Installing Debian packages: zebra-tools ...\n"
@@ -123,7 +123,7 @@ def test_what_is_missing_is_installed_without_asking_for_new_lists(installer: In
 
 @pytest.mark.needs_root
 def test_lists_are_renewed_once_when_a_package_is_not_found(installer: Installer) -> None:
-    installer.list("zebra-tools mkfs.zebra\nyak-tools mkfs.yak\n")
+    installer.wants("zebra-tools mkfs.zebra\nyak-tools mkfs.yak\n")
     installer.apt(
         f'case $* in *update) touch "{installer.folder}/new" ;; esac\n'
         f'[ -e "{installer.folder}/new" ] || exit 100\n'

@@ -81,7 +81,7 @@ class PlainFile(io.BufferedIOBase):
             self._file.fsync()
 
     def abandon(self) -> None:
-        """Closes it without a word to the storage: the process has died, and Python 3.13 tells of a finaliser that fails."""
+        """Closes it without a call of the storage, for a process that died: Python 3.13 tells if a finaliser fails."""
         self._abandoned = True
         super().close()
 
