@@ -1,83 +1,110 @@
-# Needs Python 3.11 or later, pip and make; everything else goes into .venv, and no step needs root.
+# Needs Python 3.11 or later, pip and make. What is installed goes into VENV; only `make test` installs more, and only as
+# root on Debian: the packages of tests/packages.txt that are missing. APT= keeps it from that.
 # Another interpreter: make test PYTHON=python3.13. Arguments for the command that runs: make test ARGS="-k log".
+# From a checkout that must not be written to: make test VENV=/somewhere/else. All caches are in VENV too.
 
 PYTHON ?= python3
+VENV ?= .venv
+APT ?= apt-get
 WORKERS ?= 2
+ON ?= tmpfs xfs btrfs
 ARGS ?=
 
-VENV := .venv
+# In double quotes wherever the shell sees it, for it may hold spaces; the names of targets need them escaped.
+empty :=
 BIN := $(VENV)/bin
-CORE := $(VENV)/.core
-READY := $(VENV)/.ready
-PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+CACHE := $(VENV)/cache
+TARGETS := $(subst $(empty) ,\ ,$(VENV))
+CORE := $(TARGETS)/.core
+READY := $(TARGETS)/.ready
+PIP := "$(BIN)/python" -m pip install --quiet --constraint constraints.txt
+PACKAGES := APT="$(APT)" PYTHON="$(PYTHON)" sh tests/install-packages
 CODE := $(wildcard src tests bench)
+
+export RUFF_CACHE_DIR := $(CACHE)/ruff
+export MYPY_CACHE_DIR := $(CACHE)/mypy
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CACHE)/hypothesis
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-torch lint types layers bench format clean
+.PHONY: help venv demo test test-elsewhere test-torch packages lint types layers bench format clean
 
 help:
-	@echo 'make demo        watch ordinary writes tear and untorn writes hold'
-	@echo 'make test        lint, types, layers, then all tests'
-	@echo 'make test-torch  checkpoints of torch, which is large and installed for this alone'
-	@echo 'make bench       measure'
-	@echo 'make lint        ruff: rules and format'
-	@echo 'make types       mypy, strict'
-	@echo 'make layers      import-linter: imports go down only'
-	@echo 'make format      let ruff put right what it can'
-	@echo 'make venv        only make .venv'
-	@echo 'make clean       remove .venv, caches and built files'
+	@echo 'make demo            watch ordinary writes tear and untorn writes hold'
+	@echo 'make test            lint, types, layers, then all tests'
+	@echo 'make test-elsewhere  as root: all tests with temporary files on tmpfs, XFS and btrfs, and as nohup, cron and'
+	@echo '                     cautious users would run them'
+	@echo 'make test-torch      checkpoints of torch, which is large and installed for this alone'
+	@echo 'make bench           measure'
+	@echo 'make lint            ruff: rules and format'
+	@echo 'make types           mypy, strict'
+	@echo 'make layers          import-linter: imports go down only'
+	@echo 'make format          let ruff put right what it can'
+	@echo 'make packages        as root: install what the tests need from the system'
+	@echo 'make venv            only make VENV'
+	@echo 'make clean           remove VENV, caches and built files'
 
-# Made anew when a pin or a dependency changes. The second way is for systems that ship venv without ensurepip.
+# Made anew when a pin or a dependency changes. The second way is for systems that ship venv without ensurepip, the third
+# for those that ship neither it nor pip.
 $(CORE): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit("untorn needs Python 3.11 or later: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
-	@$(PYTHON) -m venv --clear $(VENV) || { \
-	    $(PYTHON) -m venv --clear --without-pip $(VENV) && \
-	    $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
+	@"$(PYTHON)" -c 'import sys; sys.exit("untorn needs Python 3.11 or later: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
+	@"$(PYTHON)" -c 'import os, sys; v = sys.argv[1]; sys.exit("VENV=%s holds something else than an environment of Python" % v \
+	    if os.path.isdir(v) and os.listdir(v) and not os.path.exists(v + "/pyvenv.cfg") else 0)' "$(VENV)"
+	@"$(PYTHON)" -m venv --clear "$(VENV)" 2>/dev/null || { \
+	    "$(PYTHON)" -m venv --clear --without-pip "$(VENV)" && \
+	    "$(PYTHON)" -m pip --python "$(BIN)/python" install --quiet pip; } 2>/dev/null || { \
+	    $(PACKAGES) python3-venv && "$(PYTHON)" -m venv --clear "$(VENV)"; }
 	@echo 'Installing untorn into $(VENV) ...'
 	@$(PIP) --upgrade pip
 	@$(PIP) --build-constraint constraints.txt --editable '.[cli]'
-	@touch $@
+	@touch "$(VENV)/.core"
 
 # What only the tests need: h5py, pandas, pyarrow, astropy and others, some 600 MB.
 $(READY): $(CORE)
 	@echo 'Installing the tools and libraries of the tests into $(VENV) ...'
 	@$(PIP) --group dev
-	@touch $@
+	@touch "$(VENV)/.ready"
 
 venv: $(READY)
 
 demo: $(CORE)
-	@$(BIN)/untorn demo $(ARGS)
+	@"$(BIN)/untorn" demo $(ARGS)
 
 # The ci profile of Hypothesis tries the same examples every time; plain pytest tries new ones.
-test: export HYPOTHESIS_PROFILE ?= ci
-test: lint types layers
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+test test-elsewhere: export HYPOTHESIS_PROFILE ?= ci
+test: packages lint types layers
+	"$(BIN)/python" -m pytest -o cache_dir="$(CACHE)/pytest" -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-elsewhere: packages
+	"$(BIN)/python" -m tests.elsewhere $(ON) -n $(WORKERS) --dist worksteal $(ARGS)
+
+# What cannot be installed is told, and is the reason for which tests are then skipped.
+packages: $(READY)
+	@NOTE="$(VENV)/missing-packages" $(PACKAGES)
 
 # Not collected by `make test`: torch alone is larger than all the rest.
 test-torch: $(READY)
 	@echo 'Installing torch into $(VENV) ...'
 	@$(PIP) torch
-	$(BIN)/python -m pytest tests/libraries/torch_checkpoints.py $(ARGS)
+	"$(BIN)/python" -m pytest -o cache_dir="$(CACHE)/pytest" tests/libraries/torch_checkpoints.py $(ARGS)
 
 lint: $(READY)
-	$(BIN)/ruff check $(CODE)
-	$(BIN)/ruff format --check $(CODE)
+	"$(BIN)/ruff" check $(CODE)
+	"$(BIN)/ruff" format --check $(CODE)
 
 types: $(READY)
-	$(BIN)/mypy $(CODE)
+	"$(BIN)/mypy" $(CODE)
 
 layers: $(READY)
-	$(BIN)/lint-imports --no-logo
+	"$(BIN)/lint-imports" --no-logo --cache-dir "$(CACHE)/import-linter"
 
 bench: $(CORE)
-	@$(BIN)/python -m bench $(ARGS)
+	@"$(BIN)/python" -m bench $(ARGS)
 
 format: $(READY)
-	$(BIN)/ruff check --fix $(CODE)
-	$(BIN)/ruff format $(CODE)
+	"$(BIN)/ruff" check --fix $(CODE)
+	"$(BIN)/ruff" format $(CODE)
 
 clean:
-	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf "$(VENV)" .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -80,7 +80,7 @@ def verdicts(results: Results) -> list[Verdict]:
     if results.recovery is not None:
         cell, peak = results.recovery.cell, results.recovery.peak_bytes / MIB
         found.append(_judge("time / cp and sync, recovery of a full log", 2.0, [cell], "untorn", "cp"))
-        # The issue asks for bounded memory; a quarter of the log that is recovered would not be that.
+        # Memory has to be bounded; a quarter of the log that is recovered would not be that.
         limit = cell.user_bytes / MIB / 4
         found.append(Verdict("MiB of memory in recovery", limit, True, peak, None, cell.label, int(peak <= limit), 1))
     if results.exploring is not None:

@@ -1,12 +1,20 @@
-"""What all tests share: Hypothesis profiles, the ``needs_root`` marker, and no skipped tests in CI."""
+"""What all tests share: Hypothesis profiles, the ``needs_root`` marker, a PATH of what packages.txt lists, signals that
+are not ignored, and no skipped tests in CI."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import shutil
+import signal
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from tests.machine import link_commands
 
 IN_CI = os.environ.get("CI", "").lower() == "true"
 
@@ -14,6 +22,15 @@ IN_CI = os.environ.get("CI", "").lower() == "true"
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IN_CI else "dev"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Lets the tests find the commands that packages.txt lists and no others; workers inherit it."""
+    if not hasattr(config, "workerinput"):
+        folder = tempfile.mkdtemp(prefix="untorn-tests-path-")
+        config.add_cleanup(lambda: shutil.rmtree(folder))
+        link_commands(Path(folder))
+        os.environ["PATH"] = folder
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,6 +41,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("needs_root"):
             item.add_marker(skip)
+
+
+@pytest.fixture
+def signals_as_usual() -> Iterator[None]:
+    """For a test that sends these to itself or to a child: nohup ignores one, a script's background another."""
+    usual: dict[signal.Signals, Any] = dict.fromkeys((signal.SIGTERM, signal.SIGHUP), signal.SIG_DFL)
+    usual[signal.SIGINT] = signal.default_int_handler
+    before = {number: signal.signal(number, action) for number, action in usual.items()}
+    yield
+    for number, action in before.items():
+        signal.signal(number, action)
+
+
+@pytest.fixture
+def umask_as_usual() -> Iterator[None]:
+    """For a test that compares permissions."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -41,7 +41,8 @@ def test_a_skipped_test_fails_only_in_ci(tmp_path: Path, ci: str, summary: str) 
 
     # A broken collection would stop the run before the tests: --continue-on-collection-errors shows both.
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
-    environment = {**os.environ, "CI": ci, "PYTEST_ADDOPTS": ""}
+    root = str(Path(__file__).parents[1])
+    environment = {**os.environ, "CI": ci, "PYTEST_ADDOPTS": "", "PYTHONPATH": root}
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
     assert summary in run.stdout

@@ -239,6 +239,7 @@ def test_a_copy_that_cannot_be_brought_home_says_where_it_is(
     assert pair[1].read_bytes() == NEW
 
 
+@pytest.mark.usefixtures("signals_as_usual")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_copy_with_the_old_content_and_nothing_beside_it(
     pair: tuple[Path, Path], tmp_path: Path, number: signal.Signals

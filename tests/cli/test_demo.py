@@ -31,9 +31,10 @@ TINY = demo.Effort(
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the demo puts its copy."""
+    """Where the demo puts its copy, in memory or not."""
     place = tmp_path / "tmp"
     place.mkdir()
+    monkeypatch.setattr(subject, "_IN_MEMORY", frozenset())
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     monkeypatch.setattr(demo, "QUICK", TINY)
     return place
@@ -266,6 +267,7 @@ def test_a_writer_that_cannot_run_is_the_environments_lack(
     assert os.listdir(workplace) == []
 
 
+@pytest.mark.usefixtures("signals_as_usual")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("during", ["Cutting the power, untorn", "Killing an untorn writer"])
 def test_an_interrupted_demo_leaves_nothing_behind(

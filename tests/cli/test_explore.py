@@ -352,6 +352,7 @@ def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("signals_as_usual")
 @pytest.mark.parametrize(("strict", "code"), [(False, 130), (True, 1)])
 @pytest.mark.parametrize("when", [40, 70])
 def test_an_interrupt_ends_with_what_is_known_by_then(many: Path, strict: bool, code: int, when: int) -> None:

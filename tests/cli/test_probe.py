@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from tests.cli.scenes import command, run
 from tests.files.mounts import mounted
+from tests.machine import needs
 from untorn import probe
 from untorn.cli.failures import BAD, ENVIRONMENT, FINE, INTERRUPTED, USAGE
 from untorn.probe.assertions import ASSERTIONS, Assertion
@@ -36,6 +38,16 @@ def without_atomic_writes(folder: Path) -> bool:
     return probe.probe(subject, lambda words, done: None, []).limits == AtomicLimits()
 
 
+@pytest.fixture
+def lacking(tmp_path: Path) -> Iterator[Path]:
+    """Where no atomic writes are offered: with the temporary files or, as XFS has them, on an ext4."""
+    if without_atomic_writes(tmp_path):
+        yield tmp_path
+        return
+    with mounted("ext4", tmp_path) as folder:
+        yield folder
+
+
 def test_untorns_own_file_passes_all_and_nothing_is_left(tmp_path: Path) -> None:
     result = run("probe", *OURS, tmp_path)
 
@@ -47,11 +59,8 @@ def test_untorns_own_file_passes_all_and_nothing_is_left(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("few")
-def test_without_atomic_writes_the_environment_lacks_them(tmp_path: Path) -> None:
-    if not without_atomic_writes(tmp_path):
-        pytest.skip("temporary files are where atomic writes are offered")
-
-    result = run("probe", tmp_path)
+def test_without_atomic_writes_the_environment_lacks_them(lacking: Path) -> None:
+    result = run("probe", lacking)
 
     assert result.exit_code == ENVIRONMENT
     assert "offers no atomic writes" in result.stderr
@@ -60,12 +69,9 @@ def test_without_atomic_writes_the_environment_lacks_them(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("few")
-def test_a_design_that_needs_them_lacks_them_too_but_only_if_it_was_asked_for(tmp_path: Path) -> None:
-    if not without_atomic_writes(tmp_path):
-        pytest.skip("temporary files are where atomic writes are offered")
-
-    asked = run("probe", "--untorn", "--design", "folio-flag", tmp_path)
-    every = run("probe", "--untorn", tmp_path)
+def test_a_design_that_needs_them_lacks_them_too_but_only_if_it_was_asked_for(lacking: Path) -> None:
+    asked = run("probe", "--untorn", "--design", "folio-flag", lacking)
+    every = run("probe", "--untorn", lacking)
 
     assert asked.exit_code == ENVIRONMENT
     assert "design folio-flag: no atomic writes are offered" in asked.stderr
@@ -146,6 +152,7 @@ def test_wrong_use(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs_root
+@needs("losetup")
 def test_a_block_device_is_only_looked_at(tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.write_bytes(bytes(1 << 20))
@@ -179,6 +186,7 @@ def test_a_place_where_nothing_may_be_written_says_so(tmp_path: Path, monkeypatc
     assert "run it as a user who may do that" in result.stderr
 
 
+@pytest.mark.usefixtures("signals_as_usual")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, 128 + signal.SIGTERM)])
 def test_interrupted_it_leaves_nothing(tmp_path: Path, number: signal.Signals, code: int) -> None:
     process = subprocess.Popen(command("probe", *OURS, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.machine import needs
 from untorn.compare import real
 from untorn.compare.mounts import LackingError, extents, mounted
 
@@ -36,6 +37,7 @@ def test_extents_of_a_file_of_one_piece_are_told_or_nothing_is(tmp_path: Path) -
 
 
 @pytest.mark.needs_root
+@needs("mkfs.xfs", "mkfs.ext4", "mount", "umount")
 def test_durable_writes_are_timed_and_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)

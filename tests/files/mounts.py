@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import Final
 
 import pytest
 
+from tests.machine import require
+
 MIB: Final = 1 << 20
 SIZES: Final = {"ext4": 8 * MIB, "xfs": 320 * MIB, "btrfs": 128 * MIB, "tmpfs": 4 * MIB, "ramfs": 0}
-"""Of the whole file system; XFS refuses to be smaller than 300 MiB, btrfs than 109, ramfs cannot be limited."""
+"""Of the whole file system. XFS refuses to be smaller than 300 MiB, btrfs than 109; ramfs cannot be limited."""
 
 _MAKE: Final = {
     "ext4": ["mkfs.ext4", "-q", "-F"],
@@ -23,29 +24,28 @@ _MAKE: Final = {
 
 
 @contextlib.contextmanager
-def mounted(kind: str, folder: Path, *make: str, options: str = "") -> Iterator[Path]:
+def mounted(kind: str, folder: Path, *make: str, size: int | None = None, options: str = "") -> Iterator[Path]:
     """A new file system of this kind; skips the test if the machine cannot make or mount one.
 
     ``make``: further arguments for mkfs; ``options``: mount options, of kinds that are on a device.
     """
+    size = SIZES[kind] if size is None else size
+    require("mount", "umount", *(_MAKE[kind][:1] if kind in _MAKE else ()))
     place = folder / kind
     place.mkdir()
     if kind in _MAKE:
         image = folder / f"{kind}.image"
         with image.open("wb") as file:
-            file.truncate(SIZES[kind])
-        if shutil.which(_MAKE[kind][0]) is None:
-            pytest.skip(f"{_MAKE[kind][0]} is missing")
+            file.truncate(size)
         _run([*_MAKE[kind], *make, str(image)])
         _mount(["-o", f"loop,{options}" if options else "loop", "-t", kind, str(image), str(place)])
     else:
-        size = ["-o", f"size={SIZES[kind]}"] if SIZES[kind] else []
-        _mount(["-t", kind, *size, "untorn-test", str(place)])
+        limit = ["-o", f"size={size}"] if size else []
+        _mount(["-t", kind, *limit, "untorn-test", str(place)])
     try:
         yield place
     finally:
-        # Lazily, for a test that failed may have left files open.
-        _run(["umount", "--lazy", str(place)])
+        _unmount(place)
         (folder / f"{kind}.image").unlink(missing_ok=True)
 
 
@@ -61,11 +61,27 @@ def overlaid(below: Path, folder: Path, *, options: str = "") -> Iterator[Path]:
         try:
             yield place
         finally:
-            _run(["umount", "--lazy", str(place)])
+            _unmount(place)
+
+
+@contextlib.contextmanager
+def bound(folder: Path, place: Path) -> Iterator[Path]:
+    """The folder once more, read-only, at a place that is made for it."""
+    place.mkdir()
+    _mount(["--bind", "-o", "ro", str(folder), str(place)])
+    try:
+        yield place
+    finally:
+        _unmount(place)
 
 
 def _run(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True)
+
+
+def _unmount(place: Path) -> None:
+    # Lazily, for a test that failed may have left files open.
+    _run(["umount", "--lazy", str(place)])
 
 
 def _mount(arguments: list[str]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pickle
 import re
+import resource
 import signal
 import stat
 import traceback
@@ -175,6 +176,17 @@ def refused(path: Path, kind: type[UntornError]) -> UntornError:
     assert snapshot(path.parent) == before
     assert WAYS_OUT.search(str(caught.value)), caught.value
     return caught.value
+
+
+@contextlib.contextmanager
+def sizes_up_to(limit: int) -> Iterator[None]:
+    """Makes the kernel refuse longer files with EFBIG; what file systems allow of themselves differs much."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import untorn
+from tests.files.real import sizes_up_to
 from tests.files.twins import Outcome, outcome
 
 MODES = ["rb", "r+b", "wb", "w+b", "ab", "a+b", "xb", "x+b"]
@@ -103,7 +104,8 @@ def twins(mode: str) -> Iterator[tuple[Any, Any, Path]]:
         ours: Any = untorn.open(folder / "ours", mode, folio_size=4096, cache_bytes=1 << 20)
         theirs: Any = open(folder / "theirs", mode)  # noqa: SIM115
         try:
-            yield ours, theirs, folder
+            with sizes_up_to(1 << 30):
+                yield ours, theirs, folder
         finally:  # not `with`: a close within a block leaves it to the block
             for file in (ours, theirs):
                 file.close()

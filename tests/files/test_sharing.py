@@ -200,6 +200,8 @@ def test_readers_of_a_hot_file_see_the_last_commit_and_write_nothing(path: Path)
 @pytest.mark.needs_root
 def test_a_reader_who_may_not_write_sees_the_last_commit(path: Path) -> None:
     hot(path)
+    for name in (path, sidecar(path)):
+        name.chmod(0o644)
     let_in(path.parent)
     path.parent.chmod(0o555)
     before = snapshot(path.parent)

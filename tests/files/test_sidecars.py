@@ -11,6 +11,7 @@ import pytest
 from xxhash import xxh3_64_intdigest
 
 import untorn
+from tests.files.mounts import mounted
 from tests.files.real import (
     FIRST,
     NEW,
@@ -24,6 +25,7 @@ from tests.files.real import (
     read,
     refused,
     sidecar,
+    sizes_up_to,
     snapshot,
 )
 from untorn.errors import (
@@ -175,7 +177,7 @@ def test_a_huge_sparse_log_costs_neither_memory_nor_time(path: Path) -> None:
     assert recovered(path) == NEW
 
 
-def test_a_size_that_the_file_cannot_have_is_refused_before_the_file_is_touched(path: Path) -> None:
+def check_size_is_refused(path: Path) -> None:
     log = header(hot(path), size=(1 << 63) - 1)
     sidecar(path).write_bytes(log[: RECORDS_OFFSET + 8192])
     before = snapshot(path.parent)
@@ -184,6 +186,18 @@ def test_a_size_that_the_file_cannot_have_is_refused_before_the_file_is_touched(
     assert snapshot(path.parent) == before
     quietly(lambda: untorn.recover(path, discard=True))
     assert read(path) == OLD
+
+
+def test_a_size_that_the_file_may_not_have_is_refused_before_the_file_is_touched(path: Path) -> None:
+    with sizes_up_to(1 << 40):
+        check_size_is_refused(path)
+
+
+@pytest.mark.needs_root
+def test_a_size_that_the_file_system_cannot_have_is_refused_before_the_file_is_touched(tmp_path: Path) -> None:
+    """ext4 ends at 16 TiB; XFS, btrfs and tmpfs have files of any size."""
+    with mounted("ext4", tmp_path) as folder:
+        check_size_is_refused(folder / "data")
 
 
 def test_a_log_whose_owner_cannot_be_set_does_not_stay() -> None:

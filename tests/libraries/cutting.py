@@ -107,7 +107,7 @@ class Twin(io.BufferedIOBase):
             call(*arguments)
         except ProcessDeath:
             self.alive = False
-            if isinstance(self._real, untorn.File):
+            if self._real is not None:
                 # Nothing of this reaches the storage, which is dead; the object must not complain later.
                 with contextlib.suppress(ProcessDeath):
                     self._real.abandon()

@@ -16,6 +16,7 @@ class PlainFile(io.BufferedIOBase):
     """
 
     def __init__(self, storage: Storage, path: str, mode: str) -> None:
+        self._abandoned = True  # for a process that dies in the open
         parsed = parse_mode(mode)
         flags = os.O_RDWR | {"r": 0, "a": os.O_CREAT, "w": os.O_CREAT | os.O_TRUNC, "x": os.O_CREAT | os.O_EXCL}[
             parsed.action
@@ -25,6 +26,7 @@ class PlainFile(io.BufferedIOBase):
         self._file = storage.open(path, flags)
         self._position = 0
         self._append = parsed.action == "a"
+        self._abandoned = False
 
     def pread(self, length: int, offset: int) -> bytes:
         return self._file.read(length, offset)
@@ -75,11 +77,18 @@ class PlainFile(io.BufferedIOBase):
         return size
 
     def flush(self) -> None:
-        if not self.closed:
+        if not self.closed and not self._abandoned:
             self._file.fsync()
 
+    def abandon(self) -> None:
+        """Closes it without a call of the storage, for a process that died: Python 3.13 tells if a finaliser fails."""
+        self._abandoned = True
+        super().close()
+
     def close(self) -> None:
-        if not self.closed:
+        if self._abandoned:
+            super().close()
+        elif not self.closed:
             super().close()  # which flushes
             self._storage.sync_directory(os.path.dirname(self._path))
             self._file.close()

@@ -203,6 +203,7 @@ def test_a_size_beyond_the_limit_of_the_process_is_refused(tmp_path: Path) -> No
 # What a file is
 
 
+@pytest.mark.usefixtures("umask_as_usual")
 def test_stat_tells_the_inode_its_size_and_its_changes(world: World) -> None:
     file, other = world.create(data=b"abc"), world.create("g")
     found = file.stat()

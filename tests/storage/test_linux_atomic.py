@@ -9,6 +9,7 @@ import os
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,17 +25,34 @@ DIRECT = os.O_RDWR | os.O_CREAT | os.O_DIRECT
 BUFFERED = os.O_RDWR | os.O_CREAT
 
 
+@contextmanager
+def opened_direct(folder: Path, alignment: int) -> Iterator[DirectFile]:
+    """A direct file that minds the alignment if asked: where temporary files are or, if that cannot be, on ext4."""
+    with ExitStack() as stack:
+        try:
+            file = LinuxStorage().open(str(folder / "direct"), DIRECT)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            file = None
+        if file is None or file.direct_alignment().memory < alignment:
+            place = stack.enter_context(mounted("ext4", folder))
+            file = LinuxStorage().open(str(place / "direct"), DIRECT)
+        assert isinstance(file, DirectFile)
+        yield file
+        file.close()
+
+
 @pytest.fixture
-def direct(tmp_path: Path) -> Iterator[StorageFile]:
-    """A direct file wherever temporary files are."""
-    try:
-        file = LinuxStorage().open(str(tmp_path / "direct"), DIRECT)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        pytest.skip("the file system of temporary files has no direct I/O")
-    yield file
-    file.close()
+def direct(tmp_path: Path) -> Iterator[DirectFile]:
+    with opened_direct(tmp_path, alignment=0) as file:
+        yield file
+
+
+@pytest.fixture
+def minding(tmp_path: Path) -> Iterator[DirectFile]:
+    with opened_direct(tmp_path, alignment=2) as file:
+        yield file
 
 
 @pytest.fixture
@@ -85,13 +103,10 @@ def test_memory_is_aligned_for_the_kernel_wherever_it_lies(direct: StorageFile, 
     assert direct.pread(10 * PAGE, 0) == bytes(memory) + bytes(memory[:PAGE]) * 2
 
 
-def test_unaligned_memory_is_what_the_kernel_would_refuse(direct: StorageFile, tmp_path: Path) -> None:
+def test_unaligned_memory_is_what_the_kernel_would_refuse(minding: DirectFile) -> None:
     """The control: without the copy to aligned memory the write fails, where the file system minds at all."""
-    alignment = direct.direct_alignment().memory  # type: ignore[attr-defined]
-    if alignment < 2:
-        pytest.skip("direct I/O takes any memory here")
     memory = memoryview(mmap.mmap(-1, 2 * PAGE))[1 : PAGE + 1]
-    descriptor = os.open(tmp_path / "direct", os.O_RDWR | os.O_DIRECT)
+    descriptor = os.open(minding.path, os.O_RDWR | os.O_DIRECT)
     try:
         with pytest.raises(OSError) as caught:
             os.pwritev(descriptor, [memory], 0)
@@ -99,7 +114,7 @@ def test_unaligned_memory_is_what_the_kernel_would_refuse(direct: StorageFile, t
         os.close(descriptor)
 
     assert caught.value.errno == errno.EINVAL
-    assert direct.pwritev([memory], 0) == PAGE
+    assert minding.pwritev([memory], 0) == PAGE
 
 
 def test_aligned_memory_goes_out_without_a_copy(direct: StorageFile, monkeypatch: pytest.MonkeyPatch) -> None:
