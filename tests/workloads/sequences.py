@@ -1,0 +1,79 @@
+"""Which sequences there are, which of them are the same, and a tenth of them that has all pairs and all devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from random import Random
+from typing import Final
+
+from xxhash import xxh3_128_hexdigest
+
+from tests.workloads.session import ENDINGS, OPERATIONS
+from tests.workloads.target import DEVICES, STARTS, Generated
+from untorn.explore.replay import fingerprint
+from untorn.explore.search import Recording
+from untorn.storage.api import RWF_ATOMIC
+
+LENGTH_MAX: Final = 3
+_SEED: Final = 20_261_128
+
+
+def every(devices: Sequence[str] = tuple(DEVICES), longest: int = LENGTH_MAX) -> Iterator[Generated]:
+    """Every sequence on every device from every start, the shortest first: they make the best reproductions."""
+    for length in range(1, longest + 1):
+        for operations in product(OPERATIONS, repeat=length):
+            for start in STARTS:
+                for device in devices:
+                    for ending in ENDINGS:
+                        yield Generated(operations, device, start, ending)
+
+
+def count(devices: Sequence[str] = tuple(DEVICES), longest: int = LENGTH_MAX) -> int:
+    """How many ``every`` gives."""
+    return (
+        len(devices) * len(STARTS) * len(ENDINGS) * sum(len(OPERATIONS) ** length for length in range(1, longest + 1))
+    )
+
+
+def tenth() -> list[Generated]:
+    """Always the same: each operation alone on every device from every start, each pair, and a tenth of the threes.
+
+    Pairs and threes get one device and start each, in turn, so that all of those are met equally often; threes also one
+    ending.
+    """
+    rng = Random(_SEED)
+    places = list(product(DEVICES, STARTS))
+    ends = list(product(DEVICES, STARTS, ENDINGS))
+    rng.shuffle(places)
+    rng.shuffle(ends)
+    pairs = list(product(OPERATIONS, repeat=2))
+    rng.shuffle(pairs)
+    threes = list(product(OPERATIONS, repeat=3))
+    found = [Generated((name,), device, start) for name in OPERATIONS for device, start in places]
+    found += [Generated(pair, *places[at % len(places)]) for at, pair in enumerate(pairs)]
+    found += [Generated(three, *ends[at % len(ends)]) for at, three in enumerate(rng.sample(threes, len(threes) // 10))]
+    return found
+
+
+class Seen:
+    """The recordings that were met: what is recorded a second time need not be explored a second time."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, int] = {}
+
+    def new(self, generated: Generated, recording: Recording) -> bool:
+        """Whether exploring this may find what nothing before it could.
+
+        What an exploration finds depends on the operations, the states that were committed, the device and the first
+        crash point, and on nothing else. Atomic writes matter where there was one.
+        """
+        trace, options = recording.trace, recording.options
+        atomic = any(one.name == "pwritev" and one.arguments[2] & RWF_ATOMIC for one in trace.operations)
+        device = options.atomic if atomic else None, options.xattrs, options.sector, options.trash
+        what = f"{generated.start} {device} {fingerprint(trace)} {generated.states!r}"
+        key = xxh3_128_hexdigest(what.encode())
+        if self._first.get(key, recording.first + 1) <= recording.first:
+            return False
+        self._first[key] = recording.first
+        return True
