@@ -43,8 +43,8 @@ def _stream(serial: int) -> bytes:
 class Session(Script):
     """A script made of operations by name.
 
-    ``("kept", k)`` is acknowledged when a session begins on what another program wrote, and ``("survived", 0)`` when one
-    has recovered what a process left that died: all of that is durable from then on.
+    ``("kept", k)`` is acknowledged when a session begins on what another program wrote, and ``("survived", 0)`` when
+    one has recovered what a process left that died: all of that is durable from then on.
     """
 
     def __init__(self, initial: Content, *, unique: bool = False, **machine: Any) -> None:
