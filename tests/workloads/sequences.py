@@ -11,9 +11,10 @@ from xxhash import xxh3_128_hexdigest
 
 from tests.workloads.session import ENDINGS, OPERATIONS
 from tests.workloads.target import DEVICES, STARTS, Generated
-from untorn.explore.replay import fingerprint
+from untorn.explore.nested import LOOKS
 from untorn.explore.search import Recording
 from untorn.storage.api import RWF_ATOMIC
+from untorn.storage.recording import Operation
 
 LENGTH_MAX: Final = 3
 _SEED: Final = 20_261_128
@@ -65,15 +66,29 @@ class Seen:
     def new(self, generated: Generated, recording: Recording) -> bool:
         """Whether exploring this may find what nothing before it could.
 
-        What an exploration finds depends on the operations, the states that were committed, the device and the first
-        crash point, and on nothing else. Atomic writes matter where there was one.
+        What an exploration finds depends on the disk at the start, the operations that change something or tell
+        something, the states that were committed, the device, and the first crash point; on nothing else. That the
+        device takes atomic writes matters where there was one.
         """
         trace, options = recording.trace, recording.options
         atomic = any(one.name == "pwritev" and one.arguments[2] & RWF_ATOMIC for one in trace.operations)
         device = options.atomic if atomic else None, options.xattrs, options.sector, options.trash
-        what = f"{generated.start} {device} {fingerprint(trace)} {generated.states!r}"
+        deeds = [one for one in trace.operations if not _only_looks(one)]
+        what = f"{generated.start} {device} {generated.states!r} {list(map(_line, deeds))}"
         key = xxh3_128_hexdigest(what.encode())
-        if self._first.get(key, recording.first + 1) <= recording.first:
+        first = sum(one.issued <= recording.first for one in deeds)
+        if self._first.get(key, first + 1) <= first:
             return False
-        self._first[key] = recording.first
+        self._first[key] = first
         return True
+
+
+def _only_looks(operation: Operation) -> bool:
+    """Whether it changes and tells nothing; where in the trace it comes decides no crash."""
+    if operation.name == "open":
+        return not operation.arguments[2]
+    return operation.name in LOOKS and operation.name != "acknowledge"
+
+
+def _line(operation: Operation) -> str:
+    return f"{operation.name} {operation.path} {operation.inode} {operation.arguments} {operation.mtime_ns}"

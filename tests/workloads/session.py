@@ -47,14 +47,14 @@ class Session(Script):
     one has recovered what a process left that died: all of that is durable from then on.
     """
 
-    def __init__(self, initial: Content, *, unique: bool = False, **machine: Any) -> None:
-        """``unique``: no two writes have the same bytes."""
+    def __init__(self, initial: Content, *, watched: bool = False, **machine: Any) -> None:
+        """``watched``: no two writes have the same bytes, and what is read is compared with what should be there."""
         super().__init__(initial, **machine)
         self.first = 0
         """The event before the last operation: the crashes before it are those of a shorter sequence."""
         self.over = False
         """Refused for good: another program's edit stands against commits that wait in the log."""
-        self._unique = unique
+        self._watched = watched
         self._foreign = False
         """Another program wrote the file while it was open here."""
         self._told: list[tuple[str, int]] = []
@@ -66,9 +66,11 @@ class Session(Script):
             if at and at == len(operations) - 1:
                 self.first = self.machine.trace.now
             self._step(OPERATIONS[name])
+        self._look()
         if ending == LEAVE:
             self.first = self.machine.trace.now
-        self._step(Session.leave if ending == LEAVE else Session.close)
+        while not self.over and self.file is not None:  # a second time if the first was refused
+            self._step(Session.leave if ending == LEAVE else Session.close)
 
     def _step(self, step: Callable[[Session], None]) -> None:
         """One operation, unless the sequence is over; what another program's edit makes fail ends the session."""
@@ -97,6 +99,12 @@ class Session(Script):
             self._foreign = False
             self._tell("kept")
         self.content = self.states[-1] or b""
+        self._look()
+
+    def _look(self) -> None:
+        """What is read is what was written; where another program wrote, what it wrote is compared when all is over."""
+        if self._watched and not self._foreign and not self.over and self.file.pread(1 << 30, 0) != self.content:
+            raise AssertionError("what is read is not what was written")
 
     def kill(self) -> None:
         super().kill()
@@ -115,8 +123,12 @@ class Session(Script):
         self.file.__exit__(KeyError, error, None)
         self.file = None
         self.content = self.states[-1] or b""
-        if hasattr(error, "__notes__") and not self._foreign:
-            raise AssertionError(f"rolling back failed: {error.__notes__}")
+        notes = getattr(error, "__notes__", None)
+        if notes and not self._foreign:
+            raise AssertionError(f"rolling back failed: {notes}")
+        if notes:
+            self.kill()
+            self._enter()
 
     def reopen(self) -> None:
         self.close()
@@ -138,7 +150,7 @@ class Session(Script):
         self.content = old[:offset].ljust(offset, b"\0") + data + old[offset + length :]
 
     def _serial_now(self) -> int:
-        if self._unique:
+        if self._watched:
             self._serial += 1
             return self._serial
         return sum(operation.name == "pwritev" for operation in self.machine.trace.operations)

@@ -48,10 +48,14 @@ class Generated:
     def name(self) -> str:
         return f"{self.start}: {', '.join((*self.operations, self.ending))}; device {self.device}"
 
-    def session(self, *, unique: bool = False) -> Session:
+    def session(self, *, watched: bool = False) -> Session:
         """Does it all once; whatever it raises is a defect that needs no crash."""
-        session = Session(STARTS[self.start], unique=unique, **DEVICES[self.device])
-        session.run(self.operations, self.ending)
+        session = Session(STARTS[self.start], watched=watched, **DEVICES[self.device])
+        try:
+            session.run(self.operations, self.ending)
+        except BaseException:
+            session.kill()
+            raise
         return session
 
     def recording(self) -> Recording:
