@@ -21,9 +21,15 @@ _SEED: Final = 20_261_128
 
 
 def every(devices: Sequence[str] = tuple(DEVICES), longest: int = LENGTH_MAX) -> Iterator[Generated]:
-    """Every sequence on every device from every start, the shortest first: they make the best reproductions."""
+    """Every sequence on every device from every start, the shortest first: they make the best reproductions.
+
+    Those of one length come shuffled, always the same way, so that what is found early is found all over.
+    """
+    rng = Random(_SEED)
     for length in range(1, longest + 1):
-        for operations in product(OPERATIONS, repeat=length):
+        sequences = list(product(OPERATIONS, repeat=length))
+        rng.shuffle(sequences)
+        for operations in sequences:
             for start in STARTS:
                 for device in devices:
                     for ending in ENDINGS:
