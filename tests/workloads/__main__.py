@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 from tests.workloads.campaign import BAD, FINE, Campaign
+from tests.workloads.outcome import explore_all
 from tests.workloads.sequences import LENGTH_MAX, count, every, tenth
 from tests.workloads.session import CLOSE, ENDINGS, OPERATIONS
 from tests.workloads.target import DEVICES, STARTS, Generated
-from untorn.explore.explorer import explore
 
 
 def main() -> int:
@@ -41,7 +41,7 @@ def main() -> int:
 
 def _tell(generated: Generated) -> int:
     """Explores one sequence to its end; what fails by itself is raised as it is."""
-    result = explore(generated, recording=generated.recording())
+    result = explore_all(generated)
     print(f"{generated.name}: {result.verdict()}")
     for story in result.stories:
         print(story.words)

@@ -45,13 +45,25 @@ def failed(generated: Generated, error: Exception) -> Outcome:
 def explored(generated: Generated, *, depth: int = 1) -> Outcome:
     """Records the sequence and explores it. It is bad, too, if it is not certified."""
     try:
-        recording = generated.recording()
+        result = explore_all(generated, depth=depth)
     except Exception as error:
         return failed(generated, error)
-    result = explore(generated, depth=depth, recording=recording, budget=Budget(_SECONDS_MAX))
     if result.certified:
         return Outcome(generated.name, False, result.verdict(), result.recoveries, result.seconds)
     return Outcome(generated.name, True, _headline(result), result.recoveries, result.seconds, command(generated))
+
+
+def explore_all(generated: Generated, *, depth: int = 1) -> Result:
+    """Of the exploration; if all is well, of that in which nothing recovers after the end, if that is bad."""
+    result = explore(generated, depth=depth, recording=generated.recording(), budget=Budget(_SECONDS_MAX))
+    untouched = generated.untouched() if result.certified else None
+    if untouched is not None:
+        target, recording = untouched
+        plain = explore(target, depth=0, recording=recording)
+        result.recoveries += plain.recoveries
+        if not plain.certified:
+            return plain
+    return result
 
 
 def _headline(result: Result) -> str:

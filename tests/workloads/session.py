@@ -15,7 +15,7 @@ from typing import Any, Final
 from untorn.errors import FailedError, ForeignEditError
 from untorn.explore.library.script import BLOCK, PATH, Script
 from untorn.explore.oracles import Content
-from untorn.log.log import log_path
+from untorn.frontends import api
 
 CLOSE: Final = "close"
 LEAVE: Final = "leave"
@@ -52,6 +52,8 @@ class Session(Script):
         super().__init__(initial, **machine)
         self.first = 0
         """The event before the last operation: the crashes before it are those of a shorter sequence."""
+        self.ended = 0
+        """The event at which the session had ended cleanly."""
         self.over = False
         """Refused for good: another program's edit stands against commits that wait in the log."""
         self._watched = watched
@@ -71,6 +73,7 @@ class Session(Script):
             self.first = self.machine.trace.now
         while not self.over and self.file is not None:  # a second time if the first was refused
             self._step(Session.leave if ending == LEAVE else Session.close)
+        self.ended = self.machine.trace.now
 
     def _step(self, step: Callable[[Session], None]) -> None:
         """One operation, unless the sequence is over; what another program's edit makes fail ends the session."""
@@ -111,11 +114,11 @@ class Session(Script):
         self._died = False  # what the next process must find is known, and compared in the end
 
     def die(self) -> None:
-        """The process dies, and another one goes on."""
-        waits = log_path(PATH) in self.machine.disk.live.names
+        """The process dies, and another one recovers what it had committed, and goes on."""
         self.kill()
+        waiting = api.status(PATH, storage=self.machine).commits
         self._enter()
-        if waits:
+        if waiting:
             self._tell("survived")
 
     def leave(self) -> None:

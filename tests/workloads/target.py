@@ -67,6 +67,14 @@ class Generated:
     def record(self) -> SimulatedStorage:
         return self.session().machine
 
+    def untouched(self) -> tuple[Untouched, Recording] | None:
+        """The same for programs that read the file after its end and know nothing of untorn; None if it has no end."""
+        session = self.session()
+        if session.over:
+            return None
+        target = Untouched(self.operations, self.device, self.start, self.ending, session.states)
+        return target, recording_of(session.machine, session.ended)
+
     def recover(self, storage: SimulatedStorage) -> None:
         self.refused = False
         try:
@@ -92,6 +100,13 @@ class Generated:
             raise AssertionError("refused: no other program's edit stands against this recovery")
         else:
             state_is_a_commit(plain(storage, PATH, aside=edited), self.states, acknowledged)
+
+
+class Untouched(Generated):
+    """After a clean end any program reads the file, without untorn and after any crash (I6)."""
+
+    def recover(self, storage: SimulatedStorage) -> None:
+        pass
 
 
 WRITING: Final = -1
