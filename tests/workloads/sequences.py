@@ -9,7 +9,7 @@ from typing import Final
 
 from xxhash import xxh3_128_hexdigest
 
-from tests.workloads.session import ENDINGS, OPERATIONS
+from tests.workloads.session import CHANGES, COMMITS, ENDINGS, OPERATIONS, SESSION_ENDS
 from tests.workloads.target import DEVICES, STARTS, Generated
 from untorn.explore.nested import LOOKS
 from untorn.explore.search import Recording
@@ -46,20 +46,21 @@ def count(devices: Sequence[str] = tuple(DEVICES), longest: int = LENGTH_MAX) ->
 def tenth() -> list[Generated]:
     """Always the same: each operation alone on every device from every start, each pair, and a tenth of the threes.
 
-    Pairs and threes get one device and start each, in turn, so that all of those are met equally often; threes also one
-    ending.
+    Those are all in which a change is committed and then a session ends, and a sample of the others. Pairs and threes
+    get one device and start each, in turn, so that all of those are met equally often; the sample also one ending.
     """
     rng = Random(_SEED)
     places = list(product(DEVICES, STARTS))
     ends = list(product(DEVICES, STARTS, ENDINGS))
-    rng.shuffle(places)
-    rng.shuffle(ends)
     pairs = list(product(OPERATIONS, repeat=2))
-    rng.shuffle(pairs)
-    threes = list(product(OPERATIONS, repeat=3))
+    rest = list(product(OPERATIONS, repeat=3))
+    ended = list(product(CHANGES, COMMITS, SESSION_ENDS))
+    for some in (places, ends, pairs, rest, ended):
+        rng.shuffle(some)
+    rest = rest[: len(rest) // 10 - len(ended)]
     found = [Generated((name,), device, start) for name in OPERATIONS for device, start in places]
-    found += [Generated(pair, *places[at % len(places)]) for at, pair in enumerate(pairs)]
-    found += [Generated(three, *ends[at % len(ends)]) for at, three in enumerate(rng.sample(threes, len(threes) // 10))]
+    found += [Generated(some, *places[at % len(places)]) for at, some in enumerate([*pairs, *ended])]
+    found += [Generated(three, *ends[at % len(ends)]) for at, three in enumerate(rest)]
     return found
 
 

@@ -191,18 +191,24 @@ class Session(Script):
         super()._tell(word)
 
 
-OPERATIONS: Final[dict[str, Callable[[Session], None]]] = {
-    "write": lambda session: session.put(0, BLOCK),
-    "overlap": lambda session: session.put(BLOCK - 300, 700),
-    "append": lambda session: session.put(len(session.content), 100),
-    "cut": lambda session: session.truncate(min(_LOW, len(session.content))),
-    "extend": lambda session: session.truncate(max(_HIGH, len(session.content))),
-    "commit": lambda session: session.commit(),
-    "order": lambda session: session.commit(durable=False),
-    "savepoint": Session.savepoint,
-    "spill": Session.spill,
-    "checkpoint": Session.checkpoint,
-    "reopen": Session.reopen,
-    "kill": Session.die,
-    "edit": Session.edit_open,
-}
+_BY_KIND: Final[tuple[dict[str, Callable[[Session], None]], ...]] = (
+    {
+        "write": lambda session: session.put(0, BLOCK),
+        "overlap": lambda session: session.put(BLOCK - 300, 700),
+        "append": lambda session: session.put(len(session.content), 100),
+        "cut": lambda session: session.truncate(min(_LOW, len(session.content))),
+        "extend": lambda session: session.truncate(max(_HIGH, len(session.content))),
+        "savepoint": Session.savepoint,
+        "spill": Session.spill,
+    },
+    {
+        "commit": lambda session: session.commit(),
+        "order": lambda session: session.commit(durable=False),
+        "checkpoint": Session.checkpoint,
+    },
+    {"reopen": Session.reopen, "kill": Session.die, "edit": Session.edit_open},
+)
+CHANGES: Final = tuple(_BY_KIND[0])
+COMMITS: Final = tuple(_BY_KIND[1])
+SESSION_ENDS: Final = tuple(_BY_KIND[2])
+OPERATIONS: Final = {**_BY_KIND[0], **_BY_KIND[1], **_BY_KIND[2]}
