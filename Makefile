@@ -14,7 +14,7 @@ CODE := $(wildcard src tests bench)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint types layers bench format clean
+.PHONY: help venv demo test lint types layers bench format clean workloads
 
 help:
 	@echo 'make demo     watch ordinary writes tear and untorn writes hold'
@@ -26,6 +26,7 @@ help:
 	@echo 'make format   let ruff put right what it can'
 	@echo 'make venv     only make .venv'
 	@echo 'make clean    remove .venv, caches and built files'
+	@echo 'make workloads    explore every generated sequence of operations: about an hour on two processors'
 
 # Made anew when a pin or a dependency changes. The second way is for systems that ship venv without ensurepip.
 $(CORE): pyproject.toml constraints.txt
@@ -74,3 +75,7 @@ format: $(READY)
 clean:
 	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Interrupted, it goes on where it was; docs/workloads.md.
+workloads: $(READY)
+	@$(BIN)/python -m tests.workloads $(ARGS)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.workloads.campaign import BAD, FINE, Campaign
+from tests.workloads.defects import table
 from tests.workloads.outcome import explore_all
 from tests.workloads.sequences import LENGTH_MAX, count, every, tenth
 from tests.workloads.session import CLOSE, ENDINGS, OPERATIONS
@@ -24,7 +25,13 @@ def main() -> int:
     parser.add_argument("--only", metavar="OPERATION,...", help="explore this sequence alone and tell its story")
     parser.add_argument("--start", choices=STARTS, default="content", help="with --only")
     parser.add_argument("--ending", choices=ENDINGS, default=CLOSE, help="with --only")
+    parser.add_argument("--defects", action="store_true", help="print which planted defects the tests' tenth catches")
+    parser.add_argument("--all", action="store_true", help="with --defects: if it catches one not, try all sequences")
     asked = parser.parse_args()
+    if asked.defects:
+        for line in table(longest=asked.all):
+            print(line, flush=True)
+        return FINE
     if asked.only:
         operations = tuple(asked.only.split(","))
         unknown = [name for name in operations if name not in OPERATIONS]

@@ -85,12 +85,13 @@ class Campaign:
             except Exception as error:
                 if generated.name not in self._results.found:
                     self._take(failed(generated, error))
-                continue
-            if not new:
-                self._same += 1
-                self._met += 1
-            elif generated.name in self._results.found:
+                    continue
+                new = True
+            if generated.name in self._results.found:
                 self._known += 1
+                self._met += 1
+            elif not new:
+                self._same += 1
                 self._met += 1
             else:
                 yield generated

@@ -1,10 +1,9 @@
-"""Which planted defects the generated sequences catch: ``python -m tests.workloads --defects`` prints the table."""
+"""Which planted defects the generated sequences catch; ``python -m tests.workloads --defects`` prints the table."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from typing import Final, NamedTuple
 
 from tests.workloads.limits import BAD_DEVICES
@@ -66,7 +65,7 @@ def table(*, longest: bool = False) -> Iterator[str]:
             continue
         found = catch(mutant, chosen())
         if not found.name and longest and mutant.target not in _NOT_GENERATED:
-            found = catch(mutant, chain(whole()))
+            found = catch(mutant, whole())
             yield f"| {name} | no; by `{found.name}` of all | {found.tried} |"
         elif found.name:
             yield f"| {name} | `{found.name}` | {found.tried} |"

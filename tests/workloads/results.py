@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Final
@@ -48,7 +49,7 @@ class Results:
     def _head() -> dict[str, str]:
         return {"source": source()}
 
-    def _write(self, value: dict[str, object]) -> None:
+    def _write(self, value: Mapping[str, object]) -> None:
         self._file.write(json.dumps(value) + "\n")
         self._file.flush()
 

@@ -38,9 +38,8 @@ def every(devices: Sequence[str] = tuple(DEVICES), longest: int = LENGTH_MAX) ->
 
 def count(devices: Sequence[str] = tuple(DEVICES), longest: int = LENGTH_MAX) -> int:
     """How many ``every`` gives."""
-    return (
-        len(devices) * len(STARTS) * len(ENDINGS) * sum(len(OPERATIONS) ** length for length in range(1, longest + 1))
-    )
+    lengths = range(1, longest + 1)
+    return len(devices) * len(STARTS) * len(ENDINGS) * sum(int(len(OPERATIONS) ** length) for length in lengths)
 
 
 def tenth() -> list[Generated]:
@@ -53,11 +52,12 @@ def tenth() -> list[Generated]:
     places = list(product(DEVICES, STARTS))
     ends = list(product(DEVICES, STARTS, ENDINGS))
     pairs = list(product(OPERATIONS, repeat=2))
-    rest = list(product(OPERATIONS, repeat=3))
     ended = list(product(CHANGES, COMMITS, SESSION_ENDS))
+    threes = list(product(OPERATIONS, repeat=3))
+    rest = sorted(set(threes) - set(ended))
     for some in (places, ends, pairs, rest, ended):
         rng.shuffle(some)
-    rest = rest[: len(rest) // 10 - len(ended)]
+    rest = rest[: len(threes) // 10 - len(ended)]
     found = [Generated((name,), device, start) for name in OPERATIONS for device, start in places]
     found += [Generated(some, *places[at % len(places)]) for at, some in enumerate([*pairs, *ended])]
     found += [Generated(three, *ends[at % len(ends)]) for at, three in enumerate(rest)]
