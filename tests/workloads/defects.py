@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from tests.workloads.limits import BAD_DEVICES
 from tests.workloads.outcome import explored
-from tests.workloads.sequences import every, tenth
+from tests.workloads.sequences import Seen, every, tenth
 from tests.workloads.target import DEVICES, Generated
 from untorn.errors import UntornWarning
 from untorn.explore.library.mutants import MUTANTS, Mutant, planted
@@ -44,14 +44,20 @@ def whole() -> Iterator[Generated]:
     return every(tuple(device for device in DEVICES if device not in BAD_DEVICES))
 
 
-def catch(mutant: Mutant, sequences: Iterable[Generated], *, depth: int = 0) -> Catch:
-    """Explores ``sequences`` with the defect planted until one of them is bad."""
+def catch(mutant: Mutant, sequences: Iterable[Generated]) -> Catch:
+    """Explores ``sequences`` with the defect planted, but no crashes in recovery, until one of them is bad."""
     tried = 0
+    seen = Seen()
     with planted(mutant), warnings.catch_warnings():
         warnings.simplefilter("ignore", UntornWarning)
         for generated in sequences:
+            try:
+                if not seen.new(generated, generated.recording()):
+                    continue
+            except Exception:  # needs no crash; explored() says so
+                pass
             tried += 1
-            if explored(generated, depth=depth).bad:
+            if explored(generated, depth=0).bad:
                 return Catch(tried, generated.name)
     return Catch(tried, "")
 
