@@ -99,7 +99,9 @@ class Generated:
         elif self.refused:
             raise AssertionError("refused: no other program's edit stands against this recovery")
         else:
-            state_is_a_commit(plain(storage, PATH, aside=edited), self.states, acknowledged)
+            # A new log that turned to garbage cannot be told from one of another file, which is set aside.
+            aside = edited or DEVICES[self.device].get("trash", False)
+            state_is_a_commit(plain(storage, PATH, aside=aside), self.states, acknowledged)
 
 
 class Untouched(Generated):
