@@ -37,7 +37,7 @@ def main() -> int:
         unknown = [name for name in operations if name not in OPERATIONS]
         if unknown:
             parser.error(f"no such operation: {', '.join(unknown)}; there are {', '.join(OPERATIONS)}")
-        return _tell(Generated(operations, asked.device or "512", asked.start, asked.ending))
+        return _tell(Generated(operations, asked.device or "512", asked.start, asked.ending, sites=True))
     devices = (asked.device,) if asked.device else tuple(DEVICES)
     if asked.tenth:
         chosen = [generated for generated in tenth() if generated.device in devices]

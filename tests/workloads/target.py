@@ -27,6 +27,9 @@ DEVICES: Final[dict[str, dict[str, Any]]] = {
 }
 """Options of the simulated machine, by name."""
 
+WRITING: Final = -1
+"""In place of the number of a state: another program was writing it."""
+
 STARTS: Final[dict[str, Content]] = {"content": stamp(1, SIZE), "missing": None}
 """What the file holds at first, by name."""
 
@@ -39,6 +42,8 @@ class Generated:
     device: str
     start: str
     ending: str = CLOSE
+    sites: bool = False
+    """Whether a story names the line behind each operation."""
     states: list[Content] = field(default_factory=list)
     """What was committed, in order; of the last recording."""
     refused: bool = False
@@ -50,7 +55,7 @@ class Generated:
 
     def session(self, *, watched: bool = False) -> Session:
         """Does it all once; whatever it raises is a defect that needs no crash."""
-        session = Session(STARTS[self.start], watched=watched, **DEVICES[self.device])
+        session = Session(STARTS[self.start], watched=watched, sites=self.sites, **DEVICES[self.device])
         try:
             session.run(self.operations, self.ending)
         except BaseException:
@@ -72,7 +77,7 @@ class Generated:
         session = self.session()
         if session.over:
             return None
-        target = Untouched(self.operations, self.device, self.start, self.ending, session.states)
+        target = Untouched(self.operations, self.device, self.start, self.ending, self.sites, session.states)
         return target, recording_of(session.machine, session.ended)
 
     def recover(self, storage: SimulatedStorage) -> None:
@@ -109,9 +114,6 @@ class Untouched(Generated):
 
     def recover(self, storage: SimulatedStorage) -> None:
         pass
-
-
-WRITING: Final = -1
 
 
 def _edit(told: Sequence[tuple[str, int]]) -> int | None:
