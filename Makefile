@@ -26,7 +26,7 @@ help:
 	@echo 'make format   let ruff put right what it can'
 	@echo 'make venv     only make .venv'
 	@echo 'make clean    remove .venv, caches and built files'
-	@echo 'make workloads    explore every generated sequence of operations: about an hour on two processors'
+	@echo 'make workloads    explore every generated sequence of operations: up to an hour on two processors'
 
 # Made anew when a pin or a dependency changes. The second way is for systems that ship venv without ensurepip.
 $(CORE): pyproject.toml constraints.txt

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tests.workloads.session import CLOSE, SIZE, Session
-from untorn.errors import ForeignEditError, UntornWarning
+from untorn.errors import CorruptLogError, ForeignEditError, UntornWarning
 from untorn.explore.library.script import BLOCK, PATH, stamp
 from untorn.explore.oracles import Content, plain, state_is_a_commit
 from untorn.explore.search import Recording, recording_of
@@ -53,6 +53,10 @@ class Generated:
     def name(self) -> str:
         return f"{self.start}: {', '.join((*self.operations, self.ending))}; device {self.device}"
 
+    @property
+    def _trash(self) -> bool:
+        return bool(DEVICES[self.device].get("trash"))
+
     def session(self, *, watched: bool = False) -> Session:
         """Does it all once; whatever it raises is a defect that needs no crash."""
         session = Session(STARTS[self.start], watched=watched, sites=self.sites, **DEVICES[self.device])
@@ -88,8 +92,9 @@ class Generated:
                 api.recover(PATH, storage=storage)
         except FileNotFoundError:
             pass
-        except ForeignEditError:
-            if "edit" not in self.operations:
+        except (CorruptLogError, ForeignEditError) as error:
+            # What turned to garbage may be what would tell an edit from a checkpoint that was cut off.
+            if "edit" not in self.operations or (isinstance(error, CorruptLogError) and not self._trash):
                 raise
             self.refused = True
 
@@ -105,7 +110,7 @@ class Generated:
             raise AssertionError("refused: no other program's edit stands against this recovery")
         else:
             # A new log that turned to garbage cannot be told from one of another file, which is set aside.
-            aside = edited or DEVICES[self.device].get("trash", False)
+            aside = edited or self._trash
             state_is_a_commit(plain(storage, PATH, aside=aside), self.states, acknowledged)
 
 
