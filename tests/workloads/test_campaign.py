@@ -15,6 +15,7 @@ from tests.workloads import results as results_module
 from tests.workloads.campaign import BAD, FINE, INTERRUPTED, Campaign
 from tests.workloads.outcome import explored
 from tests.workloads.target import Generated
+from untorn.explore.library.mutants import MUTANTS, planted
 
 GOOD = [Generated((name,), "512", "content") for name in ("cut", "order", "checkpoint")]
 WORSE = Generated(("write",), "512", "content")
@@ -134,9 +135,7 @@ def test_one_sequence_alone_tells_what_came_of_it() -> None:
     assert done.stdout.startswith("missing: order, commit, close; device 512: certified: ")
 
 
-def test_what_is_not_plain_after_a_clean_end_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
-    from untorn.explore.library.mutants import MUTANTS, planted
-
+def test_what_is_not_plain_after_a_clean_end_is_bad() -> None:
     generated = Generated(("write",), "512", "content")
     assert not explored(generated).bad
 
