@@ -27,7 +27,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CACHE)/hypothesis
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-elsewhere test-torch packages lint types layers bench format clean
+.PHONY: help venv demo test test-elsewhere test-torch packages workloads lint types layers bench format clean
 
 help:
 	@echo 'make demo            watch ordinary writes tear and untorn writes hold'
@@ -35,6 +35,7 @@ help:
 	@echo 'make test-elsewhere  as root: all tests with temporary files on tmpfs, XFS and btrfs, and as nohup, cron and'
 	@echo '                     cautious users would run them'
 	@echo 'make test-torch      checkpoints of torch, which is large and installed for this alone'
+	@echo 'make workloads       explore every generated sequence of operations: up to an hour on two processors'
 	@echo 'make bench           measure'
 	@echo 'make lint            ruff: rules and format'
 	@echo 'make types           mypy, strict'
@@ -108,3 +109,7 @@ format: $(READY)
 clean:
 	rm -rf "$(VENV)" .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Interrupted, it goes on where it was; docs/workloads.md.
+workloads: $(READY)
+	@"$(BIN)/python" -m tests.workloads $(ARGS)

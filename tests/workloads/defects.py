@@ -1,0 +1,80 @@
+"""Which planted defects the generated sequences catch; ``python -m tests.workloads --defects`` prints the table."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from tests.workloads.limits import BAD_DEVICES
+from tests.workloads.outcome import explored
+from tests.workloads.sequences import Seen, every, tenth
+from tests.workloads.target import DEVICES, Generated
+from untorn.errors import UntornWarning
+from untorn.explore.library.mutants import MUTANTS, Mutant, planted
+
+_NOT_GENERATED: Final = {
+    "deaths": "deaths within a call",
+    "discards": "commits that are discarded",
+    "discards, no attributes": "commits that are discarded",
+    "fails": "syncs that fail",
+    "fails again": "syncs that fail",
+    "fails in a cut": "syncs that fail",
+    "takes over": "another program that does not sync",
+}
+"""What a sequence would need, by the target that catches a defect."""
+
+
+class Catch(NamedTuple):
+    """The first sequence that shows a defect."""
+
+    tried: int
+    """How many were explored until then."""
+    name: str
+    """Empty if none shows it."""
+
+
+def chosen() -> list[Generated]:
+    """The tenth, but for devices that are bad without any defect."""
+    return [generated for generated in tenth() if generated.device not in BAD_DEVICES]
+
+
+def whole() -> Iterator[Generated]:
+    """Likewise of all sequences."""
+    return every(tuple(device for device in DEVICES if device not in BAD_DEVICES))
+
+
+def catch(mutant: Mutant, sequences: Iterable[Generated]) -> Catch:
+    """Explores ``sequences`` with the defect planted, but no crashes in recovery, until one of them is bad."""
+    tried = 0
+    seen = Seen()
+    with planted(mutant), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UntornWarning)
+        for generated in sequences:
+            try:
+                if not seen.new(generated, generated.recording()):
+                    continue
+            except Exception:  # needs no crash; explored() says so
+                pass
+            tried += 1
+            if explored(generated, depth=0).bad:
+                return Catch(tried, generated.name)
+    return Catch(tried, "")
+
+
+def table(*, longest: bool = False) -> Iterator[str]:
+    """The table as Markdown, of the defects that exploring catches; with ``longest`` all sequences are tried, too."""
+    yield "| defect | caught by the tenth | explored until then |"
+    yield "|---|---|---:|"
+    for name, mutant in MUTANTS.items():
+        if not mutant.target:
+            continue
+        found = catch(mutant, chosen())
+        if not found.name and longest and mutant.target not in _NOT_GENERATED:
+            found = catch(mutant, whole())
+            yield f"| {name} | no; by `{found.name}` of all | {found.tried} |"
+        elif found.name:
+            yield f"| {name} | `{found.name}` | {found.tried} |"
+        else:
+            why = _NOT_GENERATED.get(mutant.target)
+            yield f"| {name} | no{f': it takes {why}' if why else ''} | |"

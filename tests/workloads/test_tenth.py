@@ -1,0 +1,60 @@
+"""A tenth of the generated sequences under the explorer: no crash of any breaks a guarantee."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from tests.workloads.limits import BAD_DEVICES
+from tests.workloads.outcome import explored
+from tests.workloads.sequences import Seen, tenth
+from tests.workloads.target import DEVICES, Generated
+from untorn.explore.library.mutants import MUTANTS, planted
+
+_SLICES = 4
+"""Of each device, so that several workers have something to do."""
+
+
+@cache
+def distinct() -> list[Generated]:
+    """The tenth without those that have the same recording as one before."""
+    seen = Seen()
+    return [generated for generated in tenth() if seen.new(generated, generated.recording())]
+
+
+def chosen(device: str, part: int) -> list[Generated]:
+    return [generated for generated in distinct() if generated.device == device][part::_SLICES]
+
+
+@pytest.mark.parametrize("part", range(_SLICES))
+@pytest.mark.parametrize("device", [device for device in DEVICES if device not in BAD_DEVICES])
+def test_no_crash_of_the_tenth_breaks_a_guarantee(device: str, part: int) -> None:
+    found = [explored(generated) for generated in chosen(device, part)]
+
+    bad = [f"{outcome.name}\n  {outcome.verdict}\n  {outcome.command}" for outcome in found if outcome.bad]
+    assert not bad, "\n".join(bad)
+    assert found
+
+
+@pytest.mark.parametrize("device", sorted(BAD_DEVICES))
+def test_what_the_library_does_not_hold_under_is_found(device: str) -> None:
+    assert any(explored(generated).bad for generated in chosen(device, 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "generated"),
+    [
+        ("the log is not synced", Generated(("write",), "512", "content")),
+        ("rolled-back spills are applied", Generated(("write", "savepoint"), "512", "content")),
+        ("what was cut stays in home", Generated(("cut", "overlap"), "512", "content")),
+        ("a commit in home is not atomic", Generated(("write", "commit"), "atomic", "content")),
+        ("an edit is overlooked at checkpoint", Generated(("write", "commit", "edit"), "512", "content")),
+        ("recovery does not sync the log", Generated(("write", "order", "kill"), "512", "content")),
+        ("the unlink is not synced", Generated(("write",), "512", "content")),
+    ],
+)
+def test_a_planted_defect_of_each_kind_is_caught(name: str, generated: Generated) -> None:
+    assert not explored(generated).bad
+    with planted(MUTANTS[name]):
+        assert explored(generated).bad
