@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from untorn.explore.masks import Rows, rows_of
 from untorn.storage.disk import Options
 from untorn.storage.persistence import History
 from untorn.storage.recording import Operation, Trace
@@ -39,6 +40,11 @@ class Cell:
     masks: tuple[int, ...]
     written: tuple[tuple[int, int], ...]
     """(event, index of the value), in the order in which the cache had them."""
+    rows: Rows = field(init=False, repr=False, compare=False)
+    """The masks, so that those which meet a few classes are found without asking all."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", rows_of(self.masks))
 
 
 @dataclass
