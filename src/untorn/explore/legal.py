@@ -310,6 +310,8 @@ class Sweep:
         pending = self._pending.get(operation.inode, {})
         for variable in [variable for variable in pending if variable.kind in kinds]:
             self._witness(pending, variable, operation, proved)
+        if not pending:
+            self._pending.pop(operation.inode, None)
 
     def _witness(
         self, pending: dict[Variable, list[Version]], variable: Variable, operation: Operation,
@@ -337,10 +339,12 @@ class Sweep:
         moved = True
         while moved:  # that a name is settled may settle the one that was renamed to it
             moved = False
-            for owner, pending in self._pending.items():
-                if isinstance(owner, str):
-                    for variable in list(pending):
-                        moved |= self._witness(pending, variable, operation, _settled)
+            for owner in [owner for owner in self._pending if isinstance(owner, str)]:
+                pending = self._pending[owner]
+                for variable in list(pending):
+                    moved |= self._witness(pending, variable, operation, _settled)
+                if not pending:
+                    del self._pending[owner]
 
     def _written_through(self, operation: Operation, before: Callable[[Version], bool]) -> None:
         offset, _, flags = operation.arguments
