@@ -7,6 +7,7 @@ point in its masks and every value that nobody asked about.
 
 from __future__ import annotations
 
+import itertools
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -243,6 +244,15 @@ def field_of(target: Target, recording: Recording) -> Field:
     history.advance(trace.now)
     layer = build_layer(trace, history, recording.first, trace.now, nested=False)
     return Field(target, Ground(layer, recording.options, recording.time_ns))
+
+
+def without_inner_crash(search: Field, problem: Problem, limit: int) -> Run | None:
+    """A run that is bad in the same way although recovery was not cut off, among the first ``limit``."""
+    for run in itertools.islice(every(search), limit):
+        found = run.leaf.problem
+        if found is not None and (found.kind, found.stage) == (problem.kind, problem.stage):
+            return run
+    return None
 
 
 def deeper(search: Field, run: Run) -> Iterator[Field]:

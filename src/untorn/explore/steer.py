@@ -78,11 +78,25 @@ def show(search: Field, state: State) -> tuple[Leaf, World]:
     return search.once(Steering(search.ground.layers, state), Snapshot(masks, domains, groups))
 
 
-def is_legal(layers: Sequence[Layer], state: State) -> bool:
-    """Whether every deviation may be had at the state's crash points."""
-    return all(
+def is_legal(search: Field, state: State) -> bool:
+    """Whether every deviation may be had at the state's crash points, and the search's own start agrees with it.
+
+    A recovery that was cut off did what it did because of what it saw. Of what the crash before it left, a state may
+    differ from that no more than recovery could not see.
+    """
+    layers, start = search.ground.layers, search.start
+    if not all(
         layers[key[0]].cells[key[1]].masks[value] >> state.classes[key[0]] & 1
         for key, value in state.deviations.items()
+    ):
+        return False
+    if start is None:
+        return True
+    value = Steering(layers, state).value
+    return (
+        all(mask >> at & 1 for mask, at in zip(start.masks, state.classes, strict=False))
+        and all(value(key) in domain for key, domain in start.domains.items())
+        and not any(all(value(key) in matching for key, matching in group.items()) for group in start.groups)
     )
 
 

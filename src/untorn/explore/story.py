@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from untorn.explore.concrete import outcome
 from untorn.explore.nested import LOOKS
 from untorn.explore.result import Deviation, Story
 from untorn.explore.shrink import Shrinker, Shrunk
@@ -26,7 +27,6 @@ def tell(shrinker: Shrinker, shrunk: Shrunk, *, crash: str = "power") -> Story:
     layers = shrinker.layers
     state = shrunk.state
     deviations = _deviations(shrinker, state)
-    level = len(layers) - 1
     after = [_index(layer, layer.starts[at]) for layer, at in zip(layers, state.classes, strict=True)]
     kind = _kind(layers, state, deviations)
     lines = []
@@ -36,19 +36,32 @@ def tell(shrinker: Shrinker, shrunk: Shrunk, *, crash: str = "power") -> Story:
             what = "The process has died; the power fails"
         lines.append(f"{what} {_moment(layer, index)}.")
         here = [deviation for deviation, at in deviations if at == depth]
-        lines += _fates(state, here, last=depth == level)
+        lines += _fates(state, here)
     problem = shrunk.problem
     lines.append(f"Then {problem.stage} says: {problem.kind}: {problem.message}".rstrip(": "))
+    lines += _doubts(shrinker, shrunk)
     return Story(
         kind, problem, crash, layers[0].starts[state.classes[0]], after[0],
         [deviation for deviation, _ in deviations], "\n".join(lines), files=survivals(shrinker.search, state),
     )  # fmt: skip
 
 
-def _fates(state: State, deviations: Sequence[Deviation], *, last: bool) -> list[str]:
+def _doubts(shrinker: Shrinker, shrunk: Shrunk) -> list[str]:
+    """What is to be said if the same crash comes to something else on a plain disk."""
+    problem, found = shrunk.problem, outcome(shrinker.search, shrunk.state)
+    if found is not None and (found.kind, found.stage, found.place) == (problem.kind, problem.stage, problem.place):
+        return []
+    instead = "nothing bad came of it" if found is None else f"{found.stage} said: {found.kind}: {found.message}"
+    return [
+        f"This story could not be confirmed: replayed without the search, {instead}. A bad state was found all the "
+        "same; recovery or check may do something else each time, or this is a fault of untorn."
+    ]
+
+
+def _fates(state: State, deviations: Sequence[Deviation]) -> list[str]:
     if state.baseline is Baseline.NEWEST:
         lines = [f"  {_FATES[one.fate]}: {one.what}{_at(one.site)}" for one in deviations]
-        return lines or ["  all that was issued until then is on the disk"] if last else lines
+        return lines or ["  all that was issued until then is on the disk"]
     lines = [f"  on the disk before its turn: {one.what}{_at(one.site)}" for one in deviations]
     return [*lines, "  of all that was not synced nothing else is on the disk"]
 

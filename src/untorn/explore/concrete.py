@@ -1,0 +1,87 @@
+"""A told crash once more, on a plain disk and without the search: is what it says what really comes of it?
+
+The choices of the story are put into the rules' own image of the disk (:meth:`History.image`, which power cuts use);
+recovery runs there, is cut off in the same way as often as the story says, and then recovery and check run. Nothing
+here is lazy, and no question, mask or layer of the search is asked but for what the story itself names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from untorn.explore.search import Field, Problem, problem_of
+from untorn.explore.space import BELOW, rules
+from untorn.explore.steer import Baseline, State
+from untorn.storage.disk import Disk
+from untorn.storage.image import Image
+from untorn.storage.persistence import History
+from untorn.storage.recording import Trace
+from untorn.storage.simulated import SimulatedStorage
+from untorn.storage.variables import Choose, Value, Variable
+
+
+def outcome(search: Field, state: State) -> Problem | None:
+    """What recovery and check say after the crashes of a state, for real."""
+    ground, options = search.ground, search.ground.options
+    trace, highest = ground.layers[0].trace, 0
+    told = [
+        o.arguments[0]
+        for o in trace.operations
+        if o.name == "acknowledge" and _done(o.completed, _event(search, state, 0))
+    ]
+    for level in range(len(ground.layers)):
+        highest = max([highest, *trace.image.inodes, *(operation.inode for operation in trace.operations)])
+        image = _image(search, state, level, trace)
+        disk = Disk(image, options, level + 1)
+        disk.time_ns, disk.inodes = ground.time_ns, highest
+        storage = SimulatedStorage(disk)
+        try:
+            search.target.recover(storage)
+        except Exception as error:
+            problem = problem_of(error, "recover")
+            if level == len(ground.layers) - 1:
+                return problem
+        trace = storage.trace
+    storage.kill_process()
+    try:
+        search.target.check(storage, _answer(told))
+    except Exception as error:
+        return problem_of(error, "check")
+    return None
+
+
+def _event(search: Field, state: State, level: int) -> int:
+    return search.ground.layers[level].starts[state.classes[level]]
+
+
+def _done(completed: int | None, event: int) -> bool:
+    return completed is not None and completed <= event
+
+
+def _image(search: Field, state: State, level: int, trace: Trace) -> Image:
+    """The disk that the crash of a level leaves."""
+    history = History(trace, **rules(search.ground.options))
+    history.advance(_event(search, state, level))
+    return history.image(_chooser(search, state, level))
+
+
+def _chooser(search: Field, state: State, level: int) -> Choose:
+    cells = search.ground.layers[level].cells
+    usual = -1 if state.baseline is Baseline.NEWEST else 0
+
+    def choose(variable: Variable, legal: Sequence[Value]) -> int:
+        at = state.deviations.get((level, variable))
+        if at is None:
+            return usual
+        value = cells[variable].values[at]
+        return 0 if value is BELOW else list(legal).index(value)
+
+    return choose
+
+
+def _answer(told: Sequence[Any]) -> Any:
+    def answer(classify: Callable[[Sequence[Any]], Any] | None = None) -> Any:
+        return classify(told) if classify else told
+
+    return answer
