@@ -228,7 +228,9 @@ class _Exploration:
                 continue
             kinds.add(kind)
             least = self._with_fewer_steps(problem) or self
-            self.result.stories.append(least.story(*(least.bad[0] if least is not self else (origin, run)), crash))
+            story = least.story(*(least.bad[0] if least is not self else (origin, run)), crash)
+            if all(story.words != other.words for other in self.result.stories):  # shrinking may end at the same one
+                self.result.stories.append(story)
 
     def _with_fewer_steps(self, problem: Problem) -> _Exploration | None:
         """The same found bad with the fewest steps of the workload, if it has steps that can be left out."""
