@@ -54,7 +54,7 @@ class Sweep:
         if profile != STRICT:
             raise UndecidedError(f"the profile {profile}: the second rules do not have it")
         self._start = start
-        self._unit = sector
+        self._unit = self._block = sector
         self._garbage = GARBAGE * (sector // SECTOR) if trash else None
         self._files: dict[int, _File] = {}
         self._names: dict[str, int | None] = {}
@@ -254,7 +254,17 @@ class Sweep:
             value = before + data[start + low - offset : start + high - offset] + after
             self._put(operation, index, value, torn=not whole, whole=whole)
         if grows:
+            if not whole:
+                self._pass(operation, only(sizes, f"the size of inode {number}"), offset, end)
             self._resize(operation, end)
+
+    def _pass(self, operation: Operation, old: int, offset: int, end: int) -> None:
+        """The sizes that a write passes on its way from the old end to its own: each full block that it fills."""
+        passed = {-(-old // self._block) * self._block}
+        passed.update(block * self._block for block in range(offset // self._block + 1, -(-end // self._block)))
+        for size in sorted(passed):
+            if old < size < end:
+                self._add(operation, Variable("size", operation.inode), size)
 
     def _truncate(self, operation: Operation, size: int) -> None:
         number = operation.inode

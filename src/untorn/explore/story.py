@@ -123,12 +123,13 @@ def _deviations(shrinker: Shrinker, state: State) -> list[tuple[Deviation, int]]
         layer = shrinker.layers[level]
         index = _index(layer, event)
         operation = layer.trace.operations[index]
-        what, sectors = _what(operation, keys)
-        fate = "lost" if state.baseline is Baseline.NEWEST else "early"
         values = [layer.cells[key[1]].values[state.deviations[key]] for key in keys]
+        passed = _passed(operation, keys, values)
+        what, sectors = _what(operation, keys, passed)
+        fate = "lost" if state.baseline is Baseline.NEWEST else "early"
         if any(value == GARBAGE for value in values):
             fate = "garbage"
-        elif sectors is not None and 0 < sectors[0] < sectors[1] and fate == "lost":
+        elif fate == "lost" and (passed is not None or (sectors is not None and 0 < sectors[0] < sectors[1])):
             fate = "torn"
         elif sectors is not None and fate == "early":
             sectors = sectors[1] - sectors[0], sectors[1]
@@ -136,11 +137,22 @@ def _deviations(shrinker: Shrinker, state: State) -> list[tuple[Deviation, int]]
     return result
 
 
-def _what(operation: Operation, keys: Sequence[Key]) -> tuple[str, tuple[int, int] | None]:
+def _passed(operation: Operation, keys: Sequence[Key], values: Sequence[Any]) -> int | None:
+    """The size to which a write had moved the end on its way to its own; None if it did so wholly or not at all."""
+    if operation.name != "pwritev":
+        return None
+    end = operation.arguments[0] + len(operation.arguments[1])
+    sizes = [value for key, value in zip(keys, values, strict=True) if key[1].kind == "size" and isinstance(value, int)]
+    return next((size for size in sizes if operation.arguments[0] < size < end), None)
+
+
+def _what(operation: Operation, keys: Sequence[Key], passed: int | None) -> tuple[str, tuple[int, int] | None]:
     """The operation and the part of it that deviates; of a write (sectors that survive, sectors in all)."""
     text = describe(operation)
     data = [key for key in keys if key[1].kind in ("sector", "sectors")]
     others = sorted({_metadata(key) for key in keys if key not in data})
+    if passed is not None:
+        others = [f"the size beyond {passed} bytes" if other == "the size" else other for other in others]
     parts: list[str] = []
     sectors = None
     if data and operation.name == "pwritev":
@@ -172,7 +184,9 @@ def _metadata(key: Key) -> str:
 
 
 def _kind(layers: Sequence[Layer], state: State, deviations: Sequence[tuple[Deviation, int]]) -> str:
-    if any(one.sectors is not None and 0 < one.sectors[0] < one.sectors[1] for one, _ in deviations):
+    if any(
+        one.fate == "torn" or (one.sectors is not None and 0 < one.sectors[0] < one.sectors[1]) for one, _ in deviations
+    ):
         return "torn"
     if not deviations:
         return "lost sync" if state.baseline is Baseline.OLDEST else "cut short"

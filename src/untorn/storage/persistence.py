@@ -302,7 +302,7 @@ class History(Ledger):
         if not length:
             return
         content = self._cached[operation.inode]
-        reaches_end = offset + length >= content.size
+        old, end = content.size, offset + length
         content.write(offset, data[:length])
         indices = range(offset // self.sector, (offset + length - 1) // self.sector + 1)
         if flags & RWF_ATOMIC and length == len(data):
@@ -310,8 +310,17 @@ class History(Ledger):
             self._add_together(operation, operation.inode, indices, values)
         else:
             self._add_sectors(operation, indices, torn=indices)
-        if reaches_end:
+            for size in self._sizes_between(old, offset, end):
+                self._add(operation, Variable("size", operation.inode), size)
+        if end >= old:
             self._add_size(operation)
+
+    def _sizes_between(self, old: int, offset: int, end: int) -> Iterable[int]:
+        """Where the end of a file may be when a write that moves it from ``old`` to ``end`` is only in part on disk."""
+        unit = PAGE if self.in_order else self.sector
+        if old < round_up(old, unit) <= offset:  # the block that held the end is written up to its own
+            yield round_up(old, unit)
+        yield from range(round_up(max(old, offset) + 1, unit), end, unit)
 
     def _truncated(self, operation: Operation) -> None:
         (size,) = operation.arguments
