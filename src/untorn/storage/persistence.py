@@ -28,6 +28,12 @@ fdatasync                Its return makes durable the data and size whose operat
                          before it was issued (device flush: Documentation/block/
                          writeback_cache_control.rst); what is in flight meanwhile is not covered.
 fsync                    The same, and attributes, times and owner. Never the name.
+pwritev, at the end      The size it gives, and before that each multiple of a sector that it passes: the size
+                         on disk follows what is written out, block by block (XFS: xfs_setfilesize at the
+                         end of each I/O; ext4: i_disksize in mpage_map_and_submit_extent), and a block may
+                         have 512 bytes (mkfs.xfs(8)). The block that held the end before is one of them;
+                         what lies between it and a write farther on is not. A write with RWF_ATOMIC, a
+                         truncate and an allocate pass nothing: one request, or one change of metadata.
 pwritev, RWF_DSYNC       Its return makes durable its own sectors, and the size if that is needed
                          to read them (pwritev2(2)); nothing that was written before.
 pwritev, RWF_SYNC        The same, and attributes, times and owner as fsync.
@@ -84,10 +90,12 @@ size by a write          Not in the order, nor is mtime: they are written with t
                          (delayed allocation; XFS: at I/O completion). So a rename may come before
                          size and data of what it renames: ext4 flushes these only where the target
                          exists (auto_da_alloc, Documentation/admin-guide/ext4.rst), XFS never.
+                         On its way the end passes multiples of 4096, the block of all three.
 sectors                  As in ``strict``, also the rest of a block that a truncate cuts through.
 =======================  ==========================================================================
 
-Neither profile lets a write that moves the end leave a size between the old and the new one.
+Neither profile knows sizes that are no multiple of a block but those that a program gave: that the copying of a write
+into the cache is interrupted within a page by a fault of the program's memory, and the power fails in just that moment.
 """
 
 from __future__ import annotations
