@@ -180,7 +180,7 @@ def case(work: list[Step], reader: list[Step], look: str, **options: Any) -> Cas
     for step in work:
         play(machine, step, lambda _: None, digests)
         for path in NAMES:
-            if path[1:] in machine.listdir("/") or (path == "/d/a" and machine.listdir("/d")):
+            if path[1:] in machine.names("/") or (path == "/d/a" and machine.names("/d")):
                 data = machine.read_file(path)
                 for start, end in ((0, len(data)), (0, 512), (100, 600), (512, 1024)):
                     piece = data[start:end]
@@ -200,7 +200,7 @@ def look_at_all(storage: SimulatedStorage) -> Hashable:
     waiting = ["/"]
     while waiting:
         directory = waiting.pop()
-        for name in storage.listdir(directory):
+        for name in storage.names(directory):
             path = os.path.join(directory, name)
             found = storage.stat(path)
             if stat.S_ISDIR(found.mode):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.explore.brute import Case
 from tests.explore.random_programs import Step, case, workloads, writers
 from untorn.explore import concrete, shrink
 from untorn.explore.explorer import explore
-from untorn.explore.module import FunctionTarget
+from untorn.explore.module import Function, FunctionTarget
 from untorn.explore.result import Result
 from untorn.explore.search import Field, deeper, every, field_of, recording_of
 from untorn.explore.steer import Baseline, State, is_legal, show, state_of
@@ -85,6 +86,53 @@ def test_a_bad_state_that_needs_one_crash_is_told_with_one() -> None:
     (story,) = replayed_log().stories
     assert "Recovery begins" not in story.words
     assert "lost: the size of the truncate" in story.words
+    assert DOUBT not in story.words
+
+
+def first_listed(dir: Path) -> None:
+    assert os.listdir(dir)[0] == "s1", "not the first"
+
+
+def smallest_listed(dir: Path) -> None:
+    assert min(os.listdir(dir)) == "s1", "not the first"
+
+
+def listed(check: Function) -> Result:
+    def prepare(dir: Path) -> None:
+        (dir / "s1").write_bytes(b"1")
+
+    def workload(dir: Path) -> None:
+        (dir / "s2").write_bytes(b"2")
+
+    return explore(FunctionTarget("listed", workload=workload, check=check, prepare=prepare))
+
+
+def test_who_relies_on_the_order_of_a_directory_is_told_so() -> None:
+    (story,) = listed(first_listed).stories
+    assert story.kind == "listing order"
+    assert "Directories are listed backwards: no order is promised." in story.words
+    assert not story.deviations
+    assert DOUBT not in story.words
+
+
+def test_who_does_not_rely_on_it_is_certified() -> None:
+    assert listed(smallest_listed).certified
+
+
+def test_a_write_that_came_in_part_is_told_by_where_the_file_ends() -> None:
+    def prepare(dir: Path) -> None:
+        (dir / "log").write_bytes(b"")
+
+    def workload(dir: Path) -> None:
+        with open(dir / "log", "ab", buffering=0) as file:
+            file.write(b"r" * 65536)
+
+    def check(dir: Path) -> None:
+        assert (dir / "log").stat().st_size in (0, 65536), "part of a record"
+
+    (story,) = explore(FunctionTarget("append", workload=workload, check=check, prepare=prepare)).stories
+    assert story.kind == "torn"
+    assert re.search(r"lost: the size beyond \d+ bytes of the write of 65536 bytes at 0", story.words)
     assert DOUBT not in story.words
 
 

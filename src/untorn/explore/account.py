@@ -15,7 +15,7 @@ from typing import Any
 
 from untorn.explore.legal import Sweep
 from untorn.explore.masks import Rows, bits, meeting, rows_of, union
-from untorn.explore.space import Layer
+from untorn.explore.space import ORDER, Layer
 from untorn.explore.versions import Span
 from untorn.explore.world import Key, Snapshot
 from untorn.storage.variables import Variable
@@ -190,11 +190,15 @@ class State:
 
     @property
     def ways(self) -> int:
-        """How many states of the disk, over all crash points; those that no legal set tells apart count once."""
-        return prod(
+        """How many states of the disk, over all crash points; those that no legal set tells apart count once.
+
+        In which order directories list their names is no state of the disk.
+        """
+        every = prod(
             sum(count for at, count in counts.items() if level.distinct >> at & 1)
             for level, counts in zip(self.levels, self.counts(), strict=True)
         )
+        return every // len(self.legal((0, ORDER)))
 
     # How many ways are left
 

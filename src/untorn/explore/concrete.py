@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from untorn.explore.search import Field, Problem, problem_of
-from untorn.explore.space import BELOW, rules
+from untorn.explore.space import BELOW, ORDER, rules
 from untorn.explore.steer import Baseline, State
 from untorn.storage.disk import Disk
 from untorn.storage.image import Image
@@ -35,6 +35,7 @@ def outcome(search: Field, state: State) -> Problem | None:
         image = _image(search, state, level, trace)
         disk = Disk(image, options, level + 1)
         disk.time_ns, disk.inodes = ground.time_ns, highest
+        disk.backwards = (0, ORDER) in state.deviations
         storage = SimulatedStorage(disk)
         try:
             search.target.recover(storage)

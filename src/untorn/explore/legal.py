@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 from untorn.explore.known import Start, UndecidedError, newborn, only
-from untorn.explore.space import BELOW
+from untorn.explore.space import BACKWARDS, BELOW, ORDER, SORTED
 from untorn.explore.versions import Chains, Span, Version
 from untorn.geometry import SECTOR
 from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
@@ -79,7 +79,10 @@ class Sweep:
 
     def spans(self) -> dict[Variable, list[Span]]:
         """By variable: its values with their crash points, oldest first; the first is what it had at the start."""
-        return self.chains.spans()
+        spans = self.chains.spans()
+        if not self._start.nested:  # the order in which directories list: either, and always the same
+            spans[ORDER] = [Span(BACKWARDS, 0, NEVER), Span(SORTED, 0, NEVER)]
+        return spans
 
     # Versions
 

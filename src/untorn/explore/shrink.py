@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from untorn.explore.search import Field, Leaf, Problem
-from untorn.explore.space import Layer
+from untorn.explore.space import ORDER, Layer
 from untorn.explore.steer import Baseline, State, default, is_legal, legal_at, show, state_of
 from untorn.explore.world import Key
 
@@ -93,7 +93,12 @@ class Shrinker:
 
     def _length(self, state: State) -> tuple[int, bool, int]:
         """Of a story: operations first. "This write was lost" says more than "nothing that was not synced is there"."""
-        return max(1, len(set(self.groups(state).values()))), state.baseline is Baseline.OLDEST, len(state.deviations)
+        backwards = (0, ORDER) in state.deviations
+        return (
+            max(1, len(set(self.groups(state).values())) - backwards),
+            state.baseline is Baseline.OLDEST,
+            len(state.deviations),
+        )
 
     # Fewer deviations
 

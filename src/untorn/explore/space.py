@@ -32,6 +32,13 @@ BELOW: Final = _Below()
 """The value of a variable that the layer below decides."""
 
 
+ORDER: Final = Variable("order", 0)
+"""How directories list their names, everywhere in the same way. It is asked where somebody lists two or more."""
+
+BACKWARDS: Final = "backwards"
+SORTED: Final = "sorted"
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One variable of one layer: its distinct values, oldest first, and the classes at which each is legal."""
@@ -77,6 +84,9 @@ def build_layer(trace: Trace, history: History, first: int, last: int, *, nested
     bounds.update(o.completed for o in acks if o.completed is not None and o.completed > first)
     starts = sorted(bounds)
     cells = {variable: _cell(variable, legal, starts, last, nested=nested) for variable, legal in table.items()}
+    if not nested:
+        every = (1 << len(starts)) - 1
+        cells[ORDER] = Cell((BACKWARDS, SORTED), (every, every), ((0, 0), (0, 1)))
     done = sorted(o.completed for o in acks if o.completed is not None)
     return Layer(
         trace, starts, cells, stacks(cells),

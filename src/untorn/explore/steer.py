@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from untorn.explore.search import Field, Leaf
-from untorn.explore.space import Layer
+from untorn.explore.space import ORDER, Layer
 from untorn.explore.world import Ask, Key, Question, Snapshot, Verify, When, World
 
 
@@ -42,7 +42,7 @@ def default(layer: Layer, key: Key, at: int, baseline: Baseline) -> int:
     cell = layer.cells[key[1]]
     start = layer.starts[at]
     legal = [index for since, index in cell.written if since <= start and cell.masks[index] >> at & 1]
-    return legal[-1] if baseline is Baseline.NEWEST else legal[0]
+    return legal[-1] if baseline is Baseline.NEWEST or key[1] == ORDER else legal[0]
 
 
 class Steering:

@@ -10,7 +10,7 @@ from untorn.explore.concrete import outcome
 from untorn.explore.nested import LOOKS
 from untorn.explore.result import Deviation, Story
 from untorn.explore.shrink import Shrinker, Shrunk
-from untorn.explore.space import Layer
+from untorn.explore.space import ORDER, Layer
 from untorn.explore.steer import Baseline, State
 from untorn.explore.survival import survivals
 from untorn.explore.world import Key
@@ -38,6 +38,8 @@ def tell(shrinker: Shrinker, shrunk: Shrunk, *, crash: str = "power") -> Story:
         here = [deviation for deviation, at in deviations if at == depth]
         lines += _fates(state, here)
     problem = shrunk.problem
+    if (0, ORDER) in state.deviations:
+        lines.append("Directories are listed backwards: no order is promised.")
     lines.append(f"Then {problem.stage} says: {problem.kind}: {problem.message}".rstrip(": "))
     lines += _doubts(shrinker, shrunk)
     return Story(
@@ -117,6 +119,8 @@ def describe(operation: Operation) -> str:
 def _deviations(shrinker: Shrinker, state: State) -> list[tuple[Deviation, int]]:
     groups: dict[tuple[int, int], list[Key]] = {}
     for key, group in shrinker.groups(state).items():
+        if key[1] == ORDER:  # that is no operation
+            continue
         groups.setdefault(group, []).append(key)
     result = []
     for (level, event), keys in sorted(groups.items()):
@@ -188,11 +192,13 @@ def _kind(layers: Sequence[Layer], state: State, deviations: Sequence[tuple[Devi
         one.fate == "torn" or (one.sectors is not None and 0 < one.sectors[0] < one.sectors[1]) for one, _ in deviations
     ):
         return "torn"
+    if not deviations and (0, ORDER) in state.deviations:
+        return "listing order"
     if not deviations:
         return "lost sync" if state.baseline is Baseline.OLDEST else "cut short"
     if state.baseline is Baseline.OLDEST:
         return "reordered"
-    kinds = {key[1].kind for key in state.deviations}
+    kinds = {key[1].kind for key in state.deviations if key[1] != ORDER}
     if kinds <= _METADATA:
         return "lost metadata"
     lost = {(level, one.operation) for one, level in deviations}

@@ -215,7 +215,11 @@ class SimulatedStorage(Storage):
         return inode.target
 
     def listdir(self, path: str) -> list[str]:
-        """The names in a directory, sorted."""
+        """The names in a directory, sorted or, on a machine that lists so, backwards."""
+        return self._disk.listed(self._directory(path))
+
+    def names(self, path: str) -> list[str]:
+        """The names in a directory, sorted: for those who look at the machine and are no program on it."""
         return self._disk.names(self._directory(path))
 
     def random_bytes(self, length: int) -> bytes:
