@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.explore.brute import Case
-from tests.explore.random_programs import Step, case, workloads, writers
+from tests.explore.random_programs import Step, case, log_writers, logs, workloads, writers
 from untorn.explore import concrete, shrink
 from untorn.explore.explorer import explore
 from untorn.explore.module import Function, FunctionTarget
@@ -159,10 +160,10 @@ def compare(the_case: Case, search: Field, state: State) -> None:
     assert the_case.outcome == lazily
 
 
-@settings(max_examples=40, deadline=None)
-@given(workloads, writers)
-def test_every_state_is_on_a_plain_disk_what_the_search_makes_of_it(work: list[Step], writer: list[Step]) -> None:
-    the_case = case(work, writer, "all")
+@settings(max_examples=30, deadline=None)
+@given(st.one_of(st.tuples(workloads, writers), st.tuples(logs, log_writers)))
+def test_every_state_is_on_a_plain_disk_what_the_search_makes_of_it(program: tuple[list[Step], list[Step]]) -> None:
+    the_case = case(*program, "all")
     outer = field_of(the_case, recording_of(the_case.machine))
     for number, run in enumerate(every(outer, nested=True)):
         if number == 10:

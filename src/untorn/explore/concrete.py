@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from untorn.explore.nested import LOOKS
 from untorn.explore.search import Field, Problem, problem_of
 from untorn.explore.space import BELOW, ORDER, rules
 from untorn.explore.steer import Baseline, State
@@ -56,6 +57,20 @@ def _event(search: Field, state: State, level: int) -> int:
     return search.ground.layers[level].starts[state.classes[level]]
 
 
+def _same_moment(told: Trace, event: int, trace: Trace) -> int:
+    """The event of a trace that is as far as ``event`` of the told one, which knows of declared reads nothing."""
+    if told is trace:
+        return event
+    reached = sum(one <= event for one in _steps(told))
+    return _steps(trace)[reached - 1] if reached else 0
+
+
+def _steps(trace: Trace) -> list[int]:
+    """The events of all operations that do more than look."""
+    doing = [operation for operation in trace.operations if operation.name not in LOOKS]
+    return sorted(event for one in doing for event in (one.issued, one.completed) if event is not None)
+
+
 def _done(completed: int | None, event: int) -> bool:
     return completed is not None and completed <= event
 
@@ -63,7 +78,7 @@ def _done(completed: int | None, event: int) -> bool:
 def _image(search: Field, state: State, level: int, trace: Trace) -> Image:
     """The disk that the crash of a level leaves."""
     history = History(trace, **rules(search.ground.options))
-    history.advance(_event(search, state, level))
+    history.advance(_same_moment(search.ground.layers[level].trace, _event(search, state, level), trace))
     return history.image(_chooser(search, state, level))
 
 

@@ -52,7 +52,9 @@ class Sweep:
         profile: str = STRICT, sector: int = SECTOR, trash: bool = False,
     ) -> None:  # fmt: skip
         if profile != STRICT:
-            raise UndecidedError(f"the profile {profile}: the second rules do not have it")
+            raise UndecidedError(
+                f"the profile {profile} is explored, but never certified: there is no second account of its rules"
+            )
         self._start = start
         self._unit = self._block = sector
         self._garbage = GARBAGE * (sector // SECTOR) if trash else None
