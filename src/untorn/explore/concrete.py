@@ -62,7 +62,8 @@ def _same_moment(told: Trace, event: int, trace: Trace) -> int:
     if told is trace:
         return event
     reached = sum(one <= event for one in _steps(told))
-    return _steps(trace)[reached - 1] if reached else 0
+    here = _steps(trace)
+    return here[min(reached, len(here)) - 1] if reached and here else 0  # it may have done less here
 
 
 def _steps(trace: Trace) -> list[int]:
@@ -91,7 +92,9 @@ def _chooser(search: Field, state: State, level: int) -> Choose:
         if at is None:
             return usual
         value = cells[variable].values[at]
-        return 0 if value is BELOW else list(legal).index(value)
+        if value is BELOW:
+            return 0
+        return legal.index(value) if value in legal else usual
 
     return choose
 
