@@ -18,6 +18,7 @@ from untorn.explore.module import Function, FunctionTarget
 from untorn.explore.result import Result
 from untorn.explore.search import Field, deeper, every, field_of, recording_of
 from untorn.explore.steer import Baseline, State, is_legal, show, state_of
+from untorn.storage.profiles import Profile
 
 DOUBT = "could not be confirmed"
 
@@ -160,10 +161,13 @@ def compare(the_case: Case, search: Field, state: State) -> None:
     assert the_case.outcome == lazily
 
 
-@settings(max_examples=30, deadline=None)
+@pytest.mark.parametrize("profile", Profile)
+@settings(max_examples=20, deadline=None)
 @given(st.one_of(st.tuples(workloads, writers), st.tuples(logs, log_writers)))
-def test_every_state_is_on_a_plain_disk_what_the_search_makes_of_it(program: tuple[list[Step], list[Step]]) -> None:
-    the_case = case(*program, "all")
+def test_every_state_is_on_a_plain_disk_what_the_search_makes_of_it(
+    profile: Profile, program: tuple[list[Step], list[Step]]
+) -> None:
+    the_case = case(*program, "all", profile=profile)
     outer = field_of(the_case, recording_of(the_case.machine))
     for number, run in enumerate(every(outer, nested=True)):
         if number == 10:

@@ -250,6 +250,10 @@ class Brute:
             if gone or not self.unbroken("name", place, given, moment):
                 continue
             self.covered.setdefault(given, []).append(moment)
+            for earlier in given.chain[: given_index(given)]:
+                if earlier.twin is not None:  # what was renamed away from this name is there, too
+                    self.covered.setdefault(earlier, []).append(moment)
+                    self.covered.setdefault(earlier.twin, []).append(moment)
             parents.add(place)
         for parent in parents:
             bound = [one for one in self.chains.get(("name", parent), []) if one.issued < moment]

@@ -244,6 +244,13 @@ class FsyncStopsThere(History):
             super()._synced_new_names(operation, inode)
 
 
+class LeavesBehind(History):
+    """fsync of a new file says nothing of what had its name before and was renamed."""
+
+    def _moved_away(self, versions: Iterable[Version]) -> None:
+        """Nothing is said."""
+
+
 class SizesInOrder(History):
     """The size by a write takes its place in the metadata order when the write is issued."""
 
@@ -352,6 +359,8 @@ RULES = [
     Rule("fsync, new file", "its name too", made("g", flushed=True), "AAA B", "AAA -", History, linux,
          names=("f", "g")),
     Rule("fsync, new file", "and the new directory", new_in_new, "B", "-", FsyncStopsThere, linux, names=("s/f",)),
+    Rule("fsync, new file", "and what had its name before", steps(rename, made("f", flushed=True)), "B AAA", "B -",
+         partial(LeavesBehind, profile=LINUX), linux, names=("f", "g")),
     Rule("fsync, nothing else", "not the names before it", steps(made("g"), made("h", flushed=True)), "- B, B B", "",
          partial(FsyncTakesAll, profile=LINUX), linux, names=("g", "h")),
     Rule("size by a write", "not in the order", steps(made("g"), d(lambda m: m.rename("/d/g", "/d/f"))), "0 -, B -",

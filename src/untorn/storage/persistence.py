@@ -82,7 +82,9 @@ metadata order           Names, xattrs, mode, gid, sizes by truncate and allocat
                          All that is open in it is one joint variable, "metadata".
 fsync, new file          Its names are durable too, and new directories above it (btrfs: log tree;
                          ext4: J. Kara, lwn.net/Articles/799807; XFS: log force). A file is new
-                         until its first name is durable.
+                         until its first name is durable. What had the name before and was renamed
+                         has its new name then, too (btrfs: log_conflicting_inodes, "fix file loss
+                         caused by fsync after rename and new inode").
 fsync, nothing else      Nothing that was issued before comes along: ext4 and XFS write all of their
                          journal, but btrfs only what its log tree has of that file. A directory is
                          synced as in ``strict``, for the same reason.
@@ -244,10 +246,17 @@ class History(Ledger):
                     own = version if version.twin is None else version.twin
                     if own.value == inode and version.completed < operation.issued and not version.broken:
                         version.synced = True
+                        self._moved_away(self._chains[name][low + 1 : version.ordinal])
                         parents.add(self._bound.get(str(owner)))
         for parent in parents - {None, inode}:
             assert parent is not None
             self._synced_new_names(operation, parent)
+
+    def _moved_away(self, versions: Iterable[Version]) -> None:
+        """A name that comes to another file takes along the renames that took it from the ones before."""
+        for version in versions:
+            if version.twin is not None:
+                version.synced = version.twin.synced = True
 
     def _settle_names(self, operation: Operation) -> None:
         def durable(version: Version) -> bool:

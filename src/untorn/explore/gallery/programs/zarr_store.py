@@ -12,16 +12,16 @@ from zarr.storage import LocalStore
 OLD, NEW = b"old " * 200, b"new " * 300
 
 
-def put(dir: Path, data: bytes) -> None:
-    asyncio.run(LocalStore(dir).set("c/0", Buffer.from_bytes(data)))
+def put(store: LocalStore, data: bytes) -> None:
+    asyncio.run(store.set("c/0", Buffer.from_bytes(data)))
 
 
 def prepare(dir: Path) -> None:
-    put(dir, OLD)
+    put(LocalStore(dir), OLD)
 
 
 def workload(dir: Path) -> None:
-    put(dir, NEW)
+    put(LocalStore(dir), NEW)
 
 
 def check(dir: Path) -> None:
