@@ -174,7 +174,8 @@ def test_every_state_is_on_a_plain_disk_what_the_search_makes_of_it(
             break
         for baseline in Baseline:
             compare(the_case, outer, state_of(outer, run.leaf, baseline))
-        for inner in list(deeper(outer, run))[:3]:
+        # Of two crashes only under strict: nothing else compares what a second one leaves under linux.
+        for inner in list(deeper(outer, run))[: 3 if profile is Profile.STRICT else 0]:
             for cut_off in every(inner):
                 compare(the_case, inner, state_of(inner, cut_off.leaf, Baseline.NEWEST))
                 break

@@ -19,7 +19,7 @@ from untorn.storage.image import Image
 from untorn.storage.persistence import History
 from untorn.storage.recording import Trace
 from untorn.storage.simulated import SimulatedStorage
-from untorn.storage.variables import Choose, Value, Variable
+from untorn.storage.variables import Choose, Value, Variable, members
 
 
 def outcome(search: Field, state: State) -> Problem | None:
@@ -84,16 +84,26 @@ def _image(search: Field, state: State, level: int, trace: Trace) -> Image:
 
 
 def _chooser(search: Field, state: State, level: int) -> Choose:
+    """Chooses as the story says. What it says of several variables together is looked up for each by itself, for by
+    the time of the crash the rules may not have seen yet that they belong together."""
     cells = search.ground.layers[level].cells
     usual = -1 if state.baseline is Baseline.NEWEST else 0
+    owners = {
+        member: (owner, place if isinstance(owner.key, tuple) else None)
+        for owner in cells
+        for place, member in enumerate(members(owner))
+    }
 
     def choose(variable: Variable, legal: Sequence[Value]) -> int:
-        at = state.deviations.get((level, variable))
+        found = [owners.get(member, (member, None)) for member in members(variable)]
+        at = state.deviations.get((level, found[0][0]))
         if at is None:
             return usual
-        value = cells[variable].values[at]
-        if value is BELOW:
+        told = cells[found[0][0]].values[at]
+        if told is BELOW:
             return 0
+        wanted = tuple(told if place is None else told[place] for _, place in found)
+        value = wanted if isinstance(variable.key, tuple) else wanted[0]
         return legal.index(value) if value in legal else usual
 
     return choose

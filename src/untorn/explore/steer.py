@@ -31,17 +31,17 @@ class State:
 
 def legal_at(layer: Layer, key: Key, at: int) -> list[int]:
     """The indices of the values legal at class ``at``, in the order in which the cache had them."""
-    cell = layer.cells[key[1]]
-    start = layer.starts[at]
-    seen = dict.fromkeys(index for since, index in cell.written if since <= start and cell.masks[index] >> at & 1)
-    return list(seen)
+    return list(dict.fromkeys(_there(layer, key, at)))
+
+
+def _there(layer: Layer, key: Key, at: int) -> list[int]:
+    cell, start = layer.cells[key[1]], layer.starts[at]
+    return [index for (since, index), until in zip(cell.written, cell.ends, strict=True) if since <= start < until]
 
 
 def default(layer: Layer, key: Key, at: int, baseline: Baseline) -> int:
     """The index of the value that the variable has by default."""
-    cell = layer.cells[key[1]]
-    start = layer.starts[at]
-    legal = [index for since, index in cell.written if since <= start and cell.masks[index] >> at & 1]
+    legal = _there(layer, key, at)
     return legal[-1] if baseline is Baseline.NEWEST or key[1] == ORDER else legal[0]
 
 

@@ -13,7 +13,7 @@ SECONDS = 2
 
 
 def begin(file: object) -> wave.Wave_write:
-    sound = wave.open(file, "wb")  # type: ignore[call-overload]
+    sound = wave.open(file, "wb")  # type: ignore[call-overload]  # noqa: SIM115
     sound.setnchannels(1)
     sound.setsampwidth(2)
     sound.setframerate(600)
