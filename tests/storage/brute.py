@@ -137,6 +137,8 @@ class Brute:
             case "open" if arguments[2]:
                 self.born(number, b"", operation.result)
                 self.give(("name", operation.path), number, operation)
+            case "tmpfile":
+                self.born(number, b"", operation.result)
             case "pwritev":
                 offset, data, flags = arguments
                 cache = self.cache[number]

@@ -46,7 +46,7 @@ from untorn.storage.recording import Operation, Trace
 _CHANGES: Final = frozenset(
     [
         "allocate", "link", "mkdir", "open", "pwritev", "removexattr", "rename", "rmdir", "set_owner", "set_times",
-        "setxattr", "symlink", "truncate", "unlink",
+        "setxattr", "symlink", "tmpfile", "truncate", "unlink",
     ]
 )  # fmt: skip
 

@@ -31,6 +31,7 @@ def outcome(search: Field, state: State) -> Problem | None:
         for o in trace.operations
         if o.name == "acknowledge" and _done(o.completed, _event(search, state, 0))
     ]
+    storage = SimulatedStorage()
     for level in range(len(ground.layers)):
         highest = max([highest, *trace.image.inodes, *(operation.inode for operation in trace.operations)])
         image = _image(search, state, level, trace)

@@ -39,6 +39,8 @@ class LazyDisk(Disk):
         self.dead = False
         self.handles: dict[int, tuple[int, Inode]] = {}
         self.locks: dict[int, dict[int, bool]] = {}
+        self.backwards = False
+        self.nameless: set[int] = set()
         self.drawn = 0
         self.serial = 0
         self.inodes = ground.last_inode

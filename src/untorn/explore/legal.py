@@ -207,6 +207,8 @@ class Sweep:
 
     def _name_changed(self, operation: Operation) -> None:
         match operation.name:
+            case "tmpfile":
+                self._create(operation)
             case "open" | "mkdir" | "symlink":
                 if operation.name != "open" or operation.arguments[2]:
                     self._create(operation)
@@ -221,7 +223,8 @@ class Sweep:
         number, file = operation.inode, self._file(operation.inode)
         file.born, file.size = True, 0
         self.births[number] = operation.result
-        self._name(operation, operation.path, number)
+        if operation.name != "tmpfile":
+            self._name(operation, operation.path, number)
 
     def _name(self, operation: Operation, path: str, inode: int | None, twin: Version | None = None) -> Version:
         self._names[path] = inode

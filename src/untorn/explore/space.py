@@ -122,7 +122,11 @@ def _cell(variable: Variable, legal: Iterable[Legal], starts: Sequence[int], las
 
 def births(trace: Trace) -> list[Operation]:
     """The operations that created the inodes which the image at the start does not have."""
-    return [o for o in trace.operations if o.name in ("open", "mkdir", "symlink") and o.inode not in trace.image.inodes]
+    return [
+        o
+        for o in trace.operations
+        if o.name in ("open", "tmpfile", "mkdir", "symlink") and o.inode not in trace.image.inodes
+    ]
 
 
 def rules(options: Options) -> dict[str, Any]:

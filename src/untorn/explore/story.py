@@ -107,6 +107,8 @@ def describe(operation: Operation) -> str:
             text = f"{operation.name} of {path} to {arguments[0]}"
         case "open":
             text = f"{'creation' if arguments[2] else 'open'} of {path}"
+        case "tmpfile":
+            text = f"creation of a file without a name in {path}"
         case "setxattr" | "removexattr":
             text = f"{operation.name} {arguments[0]} of {path}"
         case "acknowledge":

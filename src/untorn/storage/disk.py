@@ -96,6 +96,8 @@ class Disk:
         """By inode: the handles that hold its flock, and whether exclusively."""
         self.backwards = False
         """Whether directories are listed backwards: their order is nobody's promise."""
+        self.nameless: set[int] = set()
+        """Inodes that never had a name, and may be given one."""
         self.drawn = 0
         """Blocks of random bytes given out."""
         self.inodes = max(image.inodes, default=0)

@@ -48,7 +48,8 @@ truncate                 A size, and zeros for each sector or part that it cuts:
                          durable the cut data may return, even where the file grows again.
 allocate                 Zeros where nothing was, so only the size is a variable. Reserved blocks
                          survive only from the next sync on.
-link                     A name like any other.
+link                     A name like any other, also the first one of a file that was opened without
+                         (O_TMPFILE); before that a crash leaves nothing of it.
 rename                   The new name is old or new, never absent because of the rename; the old
                          name goes only if the new one came (rename(2)). Its data may come later.
                          The old name's removal is durable after sync_directory of both
@@ -302,6 +303,15 @@ class History(Ledger):
             self._made(operation)
 
     def _made(self, operation: Operation) -> None:
+        if self._made_nameless(operation):
+            self._first_name(operation, operation.path)
+
+    def _first_name(self, operation: Operation, path: str) -> None:
+        version = self._name(operation, path, operation.inode)
+        self._births.setdefault(operation.inode, (Variable("name", 0, path), version))
+
+    def _made_nameless(self, operation: Operation) -> bool:
+        """Whether it came as far as that there is an inode."""
         found = operation.result
         if isinstance(found, FileStat):
             self._inodes[operation.inode] = inode = Inode(
@@ -310,8 +320,7 @@ class History(Ledger):
             if operation.name == "symlink":
                 (inode.target,) = operation.arguments
             self._cached[operation.inode] = Content()
-            version = self._name(operation, operation.path, operation.inode)
-            self._births[operation.inode] = Variable("name", 0, operation.path), version
+        return isinstance(found, FileStat)
 
     def _written(self, operation: Operation) -> None:
         offset, data, flags = operation.arguments
@@ -381,7 +390,10 @@ class History(Ledger):
         self._name(operation, operation.path, None)
 
     def _linked(self, operation: Operation) -> None:
-        self._name(operation, operation.arguments[0], operation.inode)
+        if operation.inode in self.trace.image.inodes:
+            self._name(operation, operation.arguments[0], operation.inode)
+        else:
+            self._first_name(operation, operation.arguments[0])
 
     def _renamed(self, operation: Operation) -> None:
         source, target = operation.path, operation.arguments[0]
@@ -405,7 +417,7 @@ class History(Ledger):
         """Only the time, which is added for every operation that moves it."""
 
 
-_EFFECTS: Final[dict[str, Callable[[History, Operation], None]]] = {
+_EFFECTS: Final[dict[str, Callable[[History, Operation], object]]] = {
     "open": History._opened,
     "pwritev": History._written,
     "truncate": History._truncated,
@@ -413,6 +425,7 @@ _EFFECTS: Final[dict[str, Callable[[History, Operation], None]]] = {
     "setxattr": History._attribute_set,
     "removexattr": History._attribute_set,
     "set_owner": History._owner_set,
+    "tmpfile": History._made_nameless,
     "mkdir": History._made,
     "symlink": History._made,
     "link": History._linked,

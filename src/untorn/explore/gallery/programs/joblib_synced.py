@@ -13,7 +13,7 @@ from untorn.explore.gallery.programs.joblib_memory import cached, check
 __all__ = ["check", "workload"]
 
 
-class Synced(FileSystemStoreBackend):
+class Synced(FileSystemStoreBackend):  # type: ignore[misc] - it ships without types
     """What joblib does with files, and a sync before each rename."""
 
     @staticmethod

@@ -15,7 +15,7 @@ __all__ = ["check", "prepare", "workload"]
 class Replaced(mailbox.MH):
     def set_sequences(self, sequences: Mapping[str, Sequence[int]]) -> None:
         lines = [f"{name}: {' '.join(map(str, keys))}\n" for name, keys in sequences.items() if keys]
-        replace(Path(str(self._path)) / ".mh_sequences", "".join(lines).encode())  # type: ignore[attr-defined]
+        replace(Path(str(self._path)) / ".mh_sequences", "".join(lines).encode())
 
 
 def workload(dir: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
 
-def notebook(cells: int) -> nbformat.NotebookNode:
+def notebook(cells: int) -> Any:
     return new_notebook(cells=[new_code_cell(f"step_{number}()", id=f"cell-{number}") for number in range(cells)])
 
 

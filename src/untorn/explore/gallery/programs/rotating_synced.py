@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -16,7 +15,7 @@ __all__ = ["check", "workload"]
 class Synced(RotatingFileHandler):
     def emit(self, record: logging.LogRecord) -> None:
         super().emit(record)
-        os.fsync(self.stream.fileno())
+        sync(Path(self.baseFilename))
         sync(Path(self.baseFilename).parent)
 
 
