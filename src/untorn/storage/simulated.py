@@ -12,7 +12,7 @@ import os
 import stat
 from typing import Any
 
-from untorn.storage.api import FileStat, Storage
+from untorn.storage.api import FileStat, Storage, StorageFile
 from untorn.storage.disk import PATH_MAX, Disk, Options, Place, failure
 from untorn.storage.image import PAGE, Image, Inode
 from untorn.storage.persistence import History
@@ -105,8 +105,9 @@ class SimulatedStorage(Storage):
         place = os.path.join(directory, f"#{inode.number}")  # as /proc tells it
         return self.opened(disk, disk.serial, inode, place, place, flags & ~os.O_TMPFILE)
 
-    def link_open(self, file: SimulatedFile, target: str) -> None:
+    def link_open(self, file: StorageFile, target: str) -> None:
         """linkat(2) of an open file (AT_EMPTY_PATH, or through /proc/self/fd): ENOENT once its last name is gone."""
+        assert isinstance(file, SimulatedFile)
         goal = self._new(target)
         inode = file.inode
         if inode.is_directory:

@@ -13,7 +13,7 @@ from untorn.explore.gallery.programs.joblib_memory import cached, check
 __all__ = ["check", "workload"]
 
 
-class Synced(FileSystemStoreBackend):  # type: ignore[misc] - it ships without types
+class Synced(FileSystemStoreBackend):  # type: ignore[misc]
     """What joblib does with files, and a sync before each rename."""
 
     @staticmethod
