@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from time import process_time
@@ -11,7 +12,9 @@ from bench.scale import Scale
 from untorn.explore.explorer import explore
 from untorn.explore.library.script import BLOCK, Script
 from untorn.explore.library.targets import TARGETS, Library
+from untorn.explore.module import FunctionTarget
 from untorn.explore.search import every, field_of, recording_of
+from untorn.explore.target import Target
 
 _COMMITS = 20
 
@@ -26,10 +29,14 @@ class Exploring:
     commits_recoveries: int
     """Of twenty commits of 16 data sectors each, with checkpoints."""
     commits_log2_states: float
+    saves_ms: float
+    """Of processor time for each save, to certify many by write, fsync, rename and fsync of the directory."""
+    appends_ms: float
+    """The same for each of many synced appends."""
 
 
 def exploring(place: Path, scale: Scale) -> Exploring:
-    """Needs neither place nor scale: it is all in memory."""
+    """Needs no place: it is all in memory."""
     progress("exploring: the library's targets")
     searches = [field_of(target, recording_of(target.record())) for target in TARGETS]
     start = process_time()
@@ -38,7 +45,62 @@ def exploring(place: Path, scale: Scale) -> Exploring:
     result = explore(Library("twenty commits", _twenty_commits, 4 * BLOCK), depth=0)
     if result.bad or not result.certified:
         raise RuntimeError(f"twenty commits: {result.verdict()}")
-    return Exploring(recoveries / seconds, recoveries, result.recoveries, result.log2_states)
+    progress("exploring: many operations")
+    return Exploring(
+        recoveries / seconds, recoveries, result.recoveries, result.log2_states,
+        _certified(rename_saves(scale.explored_saves)) / scale.explored_saves,
+        _certified(appends(scale.explored_appends)) / scale.explored_appends,
+    )  # fmt: skip
+
+
+def _certified(target: Target) -> float:
+    """Milliseconds of processor time to record, explore and certify a target."""
+    start = process_time()
+    result = explore(target)
+    if not result.certified:
+        raise RuntimeError(f"{target.name}: {result.verdict()}")
+    return (process_time() - start) * 1000
+
+
+def rename_saves(count: int) -> Target:
+    """So many saves by a new file that is synced and renamed over the old one; the check reads it."""
+
+    def workload(dir: Path) -> None:
+        for serial in range(1, count + 1):
+            with open(dir / "new", "wb") as file:
+                file.write(b"%d" % serial)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(dir / "new", dir / "saved")
+            descriptor = os.open(dir, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+
+    def check(dir: Path) -> None:
+        if not 0 <= int((dir / "saved").read_bytes()) <= count:
+            raise ValueError("a save that nobody made")
+
+    return FunctionTarget(
+        f"{count} saves", workload=workload, check=check, prepare=lambda dir: (dir / "saved").write_bytes(b"0")
+    )
+
+
+def appends(count: int) -> Target:
+    """So many synced appends of ten bytes to one file; the check reads it."""
+
+    def workload(dir: Path) -> None:
+        with open(dir / "log", "ab", buffering=0) as file:
+            for serial in range(count):
+                file.write(b"%09d\n" % serial)
+                os.fsync(file.fileno())
+
+    def check(dir: Path) -> None:
+        if len((dir / "log").read_bytes()) > 10 * count:
+            raise ValueError("more than was appended")
+
+    return FunctionTarget(
+        f"{count} appends", workload=workload, check=check, prepare=lambda dir: (dir / "log").write_bytes(b"")
+    )
 
 
 def _twenty_commits(script: Script) -> None:

@@ -38,6 +38,8 @@ class Scale:
     micro_rounds: int = 201
     micro_calls: int = 256
     recovery_rounds: int = 5
+    explored_saves: int = 400
+    explored_appends: int = 1000
 
     @property
     def log_bytes(self) -> int:

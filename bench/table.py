@@ -31,7 +31,9 @@ def render(results: Results, verdicts: Sequence[Verdict], about: About) -> str:
         seen = results.exploring
         parts.append(
             f"Explored the library's targets at {seen.per_second:.0f} recoveries per second and core; 20 commits, "
-            f"about 2^{seen.commits_log2_states:.0f} states, took {seen.commits_recoveries}."
+            f"about 2^{seen.commits_log2_states:.0f} states, took {seen.commits_recoveries}. "
+            f"Certifying takes {seen.saves_ms:.1f} ms of one core for each of many saves by rename, and "
+            f"{seen.appends_ms:.1f} ms for each of many synced appends."
         )
     if results.amounts is not None:
         one = results.amounts

@@ -91,6 +91,11 @@ def verdicts(results: Results) -> list[Verdict]:
         )
         where = f"2^{results.exploring.commits_log2_states:.0f} states"
         found.append(Verdict("recoveries for 20 commits", 100, True, count, None, where, int(count <= 100), 1))
+        for name, limit, seen in (
+            ("ms to certify each of 400 saves by rename", 15_000 / 400, results.exploring.saves_ms),
+            ("ms to certify each of 1,000 synced appends", 60_000 / 1000, results.exploring.appends_ms),
+        ):
+            found.append(Verdict(name, limit, True, seen, None, "one core", int(seen <= limit), 1))
     return [verdict for verdict in found if verdict is not None]
 
 

@@ -28,6 +28,8 @@ TINY = Scale(
     micro_rounds=2,
     micro_calls=8,
     recovery_rounds=1,
+    explored_saves=8,
+    explored_appends=20,
 )
 
 
@@ -49,7 +51,7 @@ def test_every_part_measures_every_contender_and_all_of_it_gets_a_verdict(tmp_pa
 
     judged = verdicts(results)
     assert results.exploring is not None
-    assert len(judged) == 20
+    assert len(judged) == 22
     facts = about(tmp_path, quick=True)
     assert json.loads(json.dumps(as_json(results, judged, facts)))["schema"] == 1
     shown = render(results, judged, facts)

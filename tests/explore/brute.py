@@ -71,14 +71,15 @@ def brutally(case: Case, *, depth: int = 0, limit: int = 5000) -> set[Hashable]:
     numbers = max([*start.image.inodes, *(o.inode for o in start.operations)], default=0)
     seen: set[Hashable] = set()
 
-    def one(image: Image, told: Sequence[Any], crashes: int) -> None:
-        key = (_frozen(image), tuple(told), crashes)
+    def one(image: Image, told: Sequence[Any], crashes: int, *, backwards: bool) -> None:
+        key = (_frozen(image), tuple(told), crashes, backwards)
         if key in seen:
             return
         seen.add(key)
         if not next(left):
             raise TooManyError
         disk = Disk(image, options, crashes)
+        disk.backwards = backwards
         disk.time_ns, disk.inodes = machine.disk.time_ns, max(numbers, *image.inodes)
         storage = SimulatedStorage(disk)
         case.recover(storage)
@@ -89,11 +90,13 @@ def brutally(case: Case, *, depth: int = 0, limit: int = 5000) -> set[Hashable]:
         result.add(case.outcome)
         if crashes <= depth:
             for _, inner in disks(trace, **rules(options)):
-                one(inner, told, crashes + 1)
+                one(inner, told, crashes + 1, backwards=backwards)
 
     acknowledgements = [o for o in start.operations if o.name == "acknowledge"]
     for time, image in disks(start, **rules(options)):
-        one(image, [o.arguments[0] for o in acknowledgements if (o.completed or 1 << 62) <= time], 1)
+        for backwards in (False, True):
+            so_far = [o.arguments[0] for o in acknowledgements if (o.completed or 1 << 62) <= time]
+            one(image, so_far, 1, backwards=backwards)
     return result
 
 

@@ -38,6 +38,7 @@ _change = st.one_of(
     st.tuples(st.just("allocate"), _names, _offsets, _lengths, st.booleans()),
     st.tuples(st.just("rename"), _names, _names),
     st.tuples(st.just("link"), _names, _names),
+    st.tuples(st.just("nameless"), st.sampled_from(["/", "/d"]), _fills, st.booleans(), _names),
     st.tuples(st.just("unlink"), _names),
     st.tuples(st.just("mkdir"), st.just("/e")),
     st.tuples(st.just("rmdir"), st.just("/e")),
@@ -118,9 +119,9 @@ def _play(machine: SimulatedStorage, step: Step, see: See, digests: list[Digest]
             file = machine.open(rest[0], os.O_WRONLY | os.O_APPEND)
             file.write([bytes([rest[2]]) * rest[1]], 0)
             file.close()
-        case "rename" | "link":
-            getattr(machine, name)(*rest)
-        case "unlink" | "mkdir" | "rmdir" | "symlink":
+        case "nameless":
+            _link_nameless(machine, *rest)
+        case "rename" | "link" | "unlink" | "mkdir" | "rmdir" | "symlink":
             getattr(machine, name)(*rest)
         case "directory":
             machine.sync_directory(rest[0])
@@ -142,6 +143,15 @@ def _play(machine: SimulatedStorage, step: Step, see: See, digests: list[Digest]
                 file.close()
         case _:
             _play_on(machine.open(rest[0], os.O_RDWR), name, rest[1:], see)
+
+
+def _link_nameless(machine: SimulatedStorage, directory: str, fill: int, synced: bool, path: str) -> None:
+    file = machine.open(directory, os.O_TMPFILE | os.O_RDWR)
+    file.write([bytes([fill]) * 600], 0)
+    if synced:
+        file.fsync()
+    machine.link_open(file, path)
+    file.close()
 
 
 def _play_on(file: SimulatedFile, name: str, rest: list[Any], see: See) -> None:
@@ -180,7 +190,7 @@ def case(work: list[Step], reader: list[Step], look: str, **options: Any) -> Cas
     for step in work:
         play(machine, step, lambda _: None, digests)
         for path in NAMES:
-            if path[1:] in machine.listdir("/") or (path == "/d/a" and machine.listdir("/d")):
+            if path[1:] in machine.names("/") or (path == "/d/a" and machine.names("/d")):
                 data = machine.read_file(path)
                 for start, end in ((0, len(data)), (0, 512), (100, 600), (512, 1024)):
                     piece = data[start:end]
@@ -200,7 +210,7 @@ def look_at_all(storage: SimulatedStorage) -> Hashable:
     waiting = ["/"]
     while waiting:
         directory = waiting.pop()
-        for name in storage.listdir(directory):
+        for name in storage.names(directory):
             path = os.path.join(directory, name)
             found = storage.stat(path)
             if stat.S_ISDIR(found.mode):

@@ -172,6 +172,25 @@ def test_plain_programs_come_to_what_their_crashes_leave(
     compare(Case(machine, recovery, look_at_all), depth=depth, limit=100_000)
 
 
+def by_order(storage: SimulatedStorage, see: See) -> None:
+    """Whatever is listed first is removed, and the rest is read in the order of a second listing."""
+    names = storage.listdir("/")
+    storage.unlink("/" + [*(name for name in names if name != "d"), "none"][0])
+    storage.sync_directory("/")
+    see(tuple(storage.listdir("/")))
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_directories_list_in_one_of_two_orders_throughout(depth: int) -> None:
+    machine = SimulatedStorage()
+    machine.make_directory("/d")
+    rename_over(machine)
+    case = Case(machine, by_order, look_at_all)
+    compare(case, depth=depth)
+    seen = {outcome[0][0] for outcome in lazily(case, depth=depth)[0] if outcome[0]}  # type: ignore[index]
+    assert {("d", "old"), ("f", "d")} <= seen
+
+
 # Our library
 
 
@@ -236,7 +255,7 @@ def test_the_library_comes_to_what_its_crashes_leave(
     work(machine)
 
     def names(storage: SimulatedStorage) -> Hashable:
-        return tuple(storage.listdir("/"))
+        return tuple(storage.names("/"))
 
     compare(Case(machine, recover, names), depth=depth, limit=100_000)
 

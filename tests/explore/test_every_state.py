@@ -48,7 +48,7 @@ class Watch:
         waiting = ["/"]
         while waiting:
             directory = waiting.pop()
-            for path in (os.path.join(directory, name) for name in storage.listdir(directory)):
+            for path in (os.path.join(directory, name) for name in storage.names(directory)):
                 inode = storage.stat(path)
                 if stat.S_ISDIR(inode.mode):
                     found.add((path,))

@@ -137,6 +137,8 @@ class Brute:
             case "open" if arguments[2]:
                 self.born(number, b"", operation.result)
                 self.give(("name", operation.path), number, operation)
+            case "tmpfile":
+                self.born(number, b"", operation.result)
             case "pwritev":
                 offset, data, flags = arguments
                 cache = self.cache[number]
@@ -148,6 +150,8 @@ class Brute:
                 if flags & ATOMIC:
                     self.atomics.append(given)
                 if at_end:
+                    if not flags & ATOMIC:
+                        self.pass_by(operation, old, offset)
                     self.resize(operation, old, ordered=False)
             case "truncate" | "allocate":
                 cache = self.cache[number]
@@ -188,6 +192,13 @@ class Brute:
                 self.renames.append((source, target))
         if operation.mtime_ns is not None:
             self.give(("mtime", number), operation.mtime_ns, operation)
+
+    def pass_by(self, operation: Operation, old: int, offset: int) -> None:
+        """A write moves the end by blocks: to the end of the block that held it, and to that of each it writes in."""
+        block = 4096 if self.linux else self.unit
+        for size in range(old + 1, len(self.cache[operation.inode])):
+            if size % block == 0 and (size > offset or size - old < block):
+                self.give(("size", operation.inode), size, operation)
 
     def resize(self, operation: Operation, old: int, *, ordered: bool) -> None:
         """A size that is as before changes nothing, but where a failed sync had put it in doubt."""
@@ -241,6 +252,10 @@ class Brute:
             if gone or not self.unbroken("name", place, given, moment):
                 continue
             self.covered.setdefault(given, []).append(moment)
+            for earlier in given.chain[: given_index(given)]:
+                if earlier.twin is not None:  # what was renamed away from this name is there, too
+                    self.covered.setdefault(earlier, []).append(moment)
+                    self.covered.setdefault(earlier.twin, []).append(moment)
             parents.add(place)
         for parent in parents:
             bound = [one for one in self.chains.get(("name", parent), []) if one.issued < moment]

@@ -39,6 +39,7 @@ CALL = st.one_of(
     st.tuples(st.just("fsync"), st.sampled_from(("/e/f", "/e/s/f"))),
     st.tuples(st.sampled_from(("rename", "rename", "link")), st.sampled_from(PATHS), st.sampled_from(PATHS)),
     st.tuples(st.sampled_from(("mkdir", "mkdir", "rmdir")), st.just("/e/s")),
+    st.tuples(st.just("nameless"), st.sampled_from(PATHS), st.booleans()),
     st.tuples(st.sampled_from(("symlink", "times")), st.sampled_from(PATHS)),
     st.tuples(
         st.sampled_from(("directory", "directory", "directory", "failed directory")),
@@ -62,6 +63,12 @@ def perform(machine: SimulatedStorage, call: tuple[object, ...], letter: int) ->
             {"rename": machine.rename, "link": machine.link}[str(name)](path, str(rest[0]))
         elif name in ("unlink", "mkdir", "rmdir"):
             {"unlink": machine.unlink, "mkdir": machine.mkdir, "rmdir": machine.rmdir}[str(name)](path)
+        elif name == "nameless":
+            file = machine.open(os.path.dirname(path), os.O_TMPFILE | os.O_RDWR)
+            file.pwritev([bytes([letter]) * 600], 0)
+            if rest[0]:
+                file.fsync()
+            machine.link_open(file, path)
         elif name == "symlink":
             machine.symlink(f"/nowhere/{letter}", path)
         elif name == "times":

@@ -86,6 +86,20 @@ class SizesSettled(Settled):
     kind = "size"
 
 
+class PassesNothing(History):
+    """A write moves the end at one blow."""
+
+    def _sizes_between(self, old: int, offset: int, end: int) -> Iterable[int]:
+        return ()
+
+
+class PassesGaps(History):
+    """Between the old end and the data the size may be anywhere."""
+
+    def _sizes_between(self, old: int, offset: int, end: int) -> Iterable[int]:
+        return super()._sizes_between(old, old, end)
+
+
 class SectorsSettled(Settled):
     kind = "sector"
 
@@ -230,6 +244,13 @@ class FsyncStopsThere(History):
             super()._synced_new_names(operation, inode)
 
 
+class LeavesBehind(History):
+    """fsync of a new file says nothing of what had its name before and was renamed."""
+
+    def _moved_away(self, versions: Iterable[Version]) -> None:
+        """Nothing is said."""
+
+
 class SizesInOrder(History):
     """The size by a write takes its place in the metadata order when the write is issued."""
 
@@ -303,6 +324,8 @@ RULES = [
     Rule("fdatasync", "ends what was before", steps(w(0, "B"), sync), "BAA", "AAA", NeverDurable),
     Rule("fdatasync", "not what is in flight", steps(w(0, "B"), sync, late), "AAA, BAA", "", InFlightToo),
     Rule("fsync", "attributes too", steps(mark, fsync), "AAA=x", "AAA", DataOnly),
+    Rule("pwritev, at the end", "block by block", w(3, "BBB"), "AAA, AAAB, AAABB, AAABBB", "", PassesNothing),
+    Rule("pwritev, at the end", "not where it leaves a gap", w(6, "B"), "AAA, AAA...B", "AAA.", PassesGaps),
     Rule("pwritev, RWF_DSYNC", "its own sectors", w(0, "B", RWF_DSYNC), "BAA", "AAA", NeverDurable),
     Rule("pwritev, RWF_DSYNC", "nothing written before", steps(w(0, "B"), w(1, "C", RWF_DSYNC)), "ACA, BCA", "AAA",
          DsyncCoversAll),
@@ -336,10 +359,14 @@ RULES = [
     Rule("fsync, new file", "its name too", made("g", flushed=True), "AAA B", "AAA -", History, linux,
          names=("f", "g")),
     Rule("fsync, new file", "and the new directory", new_in_new, "B", "-", FsyncStopsThere, linux, names=("s/f",)),
+    Rule("fsync, new file", "and what had its name before", steps(rename, made("f", flushed=True)), "B AAA", "B -",
+         partial(LeavesBehind, profile=LINUX), linux, names=("f", "g")),
     Rule("fsync, nothing else", "not the names before it", steps(made("g"), made("h", flushed=True)), "- B, B B", "",
          partial(FsyncTakesAll, profile=LINUX), linux, names=("g", "h")),
     Rule("size by a write", "not in the order", steps(made("g"), d(lambda m: m.rename("/d/g", "/d/f"))), "0 -, B -",
          "- -", partial(SizesInOrder, profile=LINUX), linux, names=("f", "g")),
+    Rule("size by a write", "by whole blocks", w(0, "B" * 9), "0, " + "B" * K4 + ", " + "B" * 9, "B, BB",
+         History, linux, content=""),
     Rule("sectors", "the rest of a block apart", steps(cut(1), cut(3)), "A.A", "", partial(WholeCutInOrder,
          profile=LINUX), linux),
 ]  # fmt: skip

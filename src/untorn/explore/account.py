@@ -14,7 +14,8 @@ from math import prod
 from typing import Any
 
 from untorn.explore.legal import Sweep
-from untorn.explore.space import Layer
+from untorn.explore.masks import Rows, bits, meeting, rows_of, union
+from untorn.explore.space import ORDER, Layer
 from untorn.explore.versions import Span
 from untorn.explore.world import Key, Snapshot
 from untorn.storage.variables import Variable
@@ -30,6 +31,10 @@ class Values:
 
     labels: tuple[Any, ...]
     masks: tuple[int, ...]
+    rows: Rows = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.rows = rows_of(self.masks)
 
 
 @dataclass
@@ -62,8 +67,9 @@ def build_level(sweep: Sweep, layer: Layer, last: int) -> Level:
             if set(own) != {spans[0].value}:
                 raise RefusedError(f"the search does not know {variable}")
             continue
-        missing = [value for value, mask in own.items() if mask and value not in cell.values]
-        if missing or len(set(cell.values)) != len(cell.values):
+        theirs = set(cell.values)
+        missing = [value for value, mask in own.items() if mask and value not in theirs]
+        if missing or len(theirs) != len(cell.values):
             raise RefusedError(f"the search does not know a legal value of {variable}")
         masks = tuple(own.get(value, 0) for value in cell.values)
         if masks != cell.masks:
@@ -79,18 +85,23 @@ def _totals(values: Mapping[Variable, Values], starts: Sequence[int]) -> list[in
     """By class: in how many ways every variable can be given a value."""
     steps: list[list[tuple[int, int]]] = [[] for _ in starts]
     for variable, found in values.items():
-        edges = 1 | union(mask ^ mask << 1 for mask in found.masks)
-        count = 1
-        for at in bits(edges & (1 << len(starts)) - 1):
-            now = _at(found.masks, range(len(found.masks)), at)
-            if not now:
+        changes = {0: 0}
+        for mask in found.masks:
+            for at in bits(mask & ~(mask << 1)):
+                changes[at] = changes.get(at, 0) + 1
+            for at in bits(mask << 1 & ~mask & (1 << len(starts)) - 1):
+                changes[at] = changes.get(at, 0) - 1
+        before, count = 1, 0
+        for at in sorted(changes):
+            count += changes[at]
+            if not count:
                 raise RefusedError(f"{variable} has no legal value at event {starts[at]}")
-            steps[at].append((count, now))
-            count = now
+            steps[at].append((before, count))
+            before = count
     total = 1
     totals = []
-    for changes in steps:
-        for before, now in changes:
+    for here in steps:
+        for before, now in here:
             total = total // before * now
         totals.append(total)
     return totals
@@ -152,20 +163,6 @@ def _merged(windows: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     yield start, end
 
 
-def union(masks: Iterable[int]) -> int:
-    result = 0
-    for mask in masks:
-        result |= mask
-    return result
-
-
-def bits(mask: int) -> Iterator[int]:
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
-
-
 Group = Mapping[Key, frozenset[int]]
 """Sectors that do not all match: by variable, the indices of the values that would."""
 
@@ -176,30 +173,74 @@ class State:
 
     levels: Sequence[Level]
     masks: tuple[int, ...]
-    counts: tuple[dict[int, int], ...]
-    """By layer and class: the number of ways that are left; classes without any are not in it."""
+    """By layer: the classes that are left."""
     domains: dict[Key, tuple[int, ...]]
     groups: tuple[Group, ...]
+    known: tuple[dict[int, int] | None, ...]
+    """By layer: what ``counts`` found, as long as no decision about the layer came after."""
 
     @staticmethod
     def first(level: Level) -> State:
-        counts = dict(enumerate(level.totals))
-        return State([level], ((1 << len(counts)) - 1,), (counts,), {}, ())
+        return State([level], ((1 << len(level.totals)) - 1,), {}, (), (None,))
 
     def above(self, level: Level) -> State:
         """The state of a recovery that began in this one and is itself cut off."""
         root = State.first(level)
-        return State(
-            [*self.levels, level], self.masks + root.masks, self.counts + root.counts, self.domains, self.groups
-        )
+        return State([*self.levels, level], self.masks + root.masks, self.domains, self.groups, self.known + root.known)
 
     @property
     def ways(self) -> int:
-        """How many states of the disk, over all crash points; those that no legal set tells apart count once."""
-        return prod(
+        """How many states of the disk, over all crash points; those that no legal set tells apart count once.
+
+        In which order directories list their names is no state of the disk.
+        """
+        every = prod(
             sum(count for at, count in counts.items() if level.distinct >> at & 1)
-            for level, counts in zip(self.levels, self.counts, strict=True)
+            for level, counts in zip(self.levels, self.counts(), strict=True)
         )
+        return every // len(self.legal((0, ORDER)))
+
+    # How many ways are left
+
+    def counts(self) -> tuple[dict[int, int], ...]:
+        """By layer and class: the number of ways that are left, by what decisions took away of all there were."""
+        self.known = tuple(
+            self._counted(level) if counts is None else counts for level, counts in enumerate(self.known)
+        )
+        return tuple(counts for counts in self.known if counts is not None)
+
+    def _counted(self, level: int) -> dict[int, int]:
+        totals = self.levels[level].totals
+        counts = {at: totals[at] for at in bits(self.masks[level])}
+        grouped = {key for group in self.groups for key in group}
+        for key in self.domains:
+            if key[0] == level and key not in grouped:
+                self._discount(counts, {key: frozenset()})
+        if level == 0:
+            for group in self.groups:
+                self._discount(counts, group)
+        if not all(count > 0 for count in counts.values()):
+            raise RefusedError("a crash point is left at which nothing is legal")
+        return counts
+
+    def _discount(self, counts: dict[int, int], group: Group) -> None:
+        """Takes away what the domains of some variables leave out, and the ways in which all of them match."""
+        level = next(iter(group))[0]
+        removed, could = 0, self.masks[level]
+        places = []
+        for key, matching in group.items():
+            masks = self.values(key).masks
+            every = meeting(self.values(key).rows, self.masks[level])
+            kept = self._meeting(key, self.domains.get(key))
+            staying = set(kept)
+            removed |= union(masks[at] for at in every if at not in staying)
+            could &= union(masks[at] for at in kept if at in matching)
+            places.append((masks, every, kept, [at for at in kept if at in matching]))
+        for at in bits((removed | could) & self.masks[level]):
+            before = prod(_at(masks, every, at) for masks, every, _, _ in places)
+            after = prod(_at(masks, kept, at) for masks, _, kept, _ in places)
+            matched = prod(_at(masks, matching, at) for masks, _, _, matching in places)
+            counts[at] = counts[at] // before * (after - matched)
 
     # What is legal here
 
@@ -219,7 +260,7 @@ class State:
     def legal(self, key: Key) -> tuple[int, ...]:
         """The values that some crash point and some values of all other variables go with."""
         masks, mask = self.values(key).masks, self.masks[key[0]]
-        found = [at for at in self.domain(key) if masks[at] & mask]
+        found = self._meeting(key, self.domains.get(key))
         group = self.group(key)
         if group is not None and len(found) > 1:
             others = mask & union(
@@ -232,26 +273,25 @@ class State:
             found = [at for at in found if at not in group[key] or masks[at] & others]
         return tuple(found)
 
+    def _meeting(self, key: Key, domain: Sequence[int] | None) -> list[int]:
+        """Of these values, of all for None, those that some crash point goes with."""
+        values, mask = self.values(key), self.masks[key[0]]
+        return meeting(values.rows, mask) if domain is None else [at for at in domain if values.masks[at] & mask]
+
     # What a decision leaves
 
     def narrowed(self, key: Key, part: tuple[int, ...]) -> State:
         """The state in which a variable has one of these values."""
         level = key[0]
         masks = self.values(key).masks
-        removed = union(masks[at] for at in self.domain(key) if at not in part) & self.masks[level]
         domains = {**self.domains, key: part}
-        group = self.group(key)
-        counts = self.counts[level].copy()
-        for at in bits(removed):
-            if group is None:
-                before, after = _at(masks, self.domain(key), at), _at(masks, part, at)
-            else:
-                before, after = self._unmatched(group, at, self.domains), self._unmatched(group, at, domains)
-            counts[at] = counts[at] // before * after
-        groups = self.groups
-        if group is not None and group[key].isdisjoint(part):
-            groups = tuple(other for other in groups if other is not group)
-        return self._with(level, counts, domains, groups)
+        left = self.masks[level] & union(masks[at] for at in part)
+        group, groups = self.group(key), self.groups
+        if group is not None:
+            left &= self._unmatched(group, domains)
+            if group[key].isdisjoint(part):
+                groups = tuple(other for other in groups if other is not group)
+        return self._with(level, left, domains, groups)
 
     def matched(self, members: Group) -> State:
         """The state in which all members match."""
@@ -263,50 +303,30 @@ class State:
     def mismatched(self, members: Group) -> State:
         """The state in which not all of them do."""
         domains = {**self.domains, **{key: self.legal(key) for key in members}}
-        counts = self.counts[0].copy()
-        could = self.masks[0]
-        for key, matching in members.items():
-            could &= union(self.values(key).masks[at] for at in domains[key] if at in matching)
-        for at in bits(could):
-            product = prod(_at(self.values(key).masks, domains[key], at) for key in members)
-            counts[at] = counts[at] // product * self._unmatched(members, at, domains)
-        return self._with(0, counts, domains, (*self.groups, members))
+        left = self.masks[0] & self._unmatched(members, domains)
+        return self._with(0, left, domains, (*self.groups, members))
 
-    def _unmatched(self, group: Group, at: int, domains: Mapping[Key, Sequence[int]]) -> int:
-        """In how many ways the members of a group do not all match at a class."""
-        all_ways = matching_ways = 1
-        for key, matching in group.items():
-            masks = self.values(key).masks
-            all_ways *= _at(masks, domains[key], at)
-            matching_ways *= _at(masks, [value for value in domains[key] if value in matching], at)
-        return all_ways - matching_ways
+    def _unmatched(self, group: Group, domains: Mapping[Key, Sequence[int]]) -> int:
+        """The classes at which some member of a group may be something that does not match."""
+        return union(
+            self.values(key).masks[at] for key, matching in group.items() for at in domains[key] if at not in matching
+        )
 
     def within(self, level: int, mask: int) -> State:
         """The state in which the crash came in one of these classes."""
-        counts = {at: count for at, count in self.counts[level].items() if mask >> at & 1}
-        return self._with(level, counts, self.domains, self.groups)
+        return self._with(level, self.masks[level] & mask, self.domains, self.groups)
 
-    def _with(
-        self, level: int, counts: dict[int, int], domains: dict[Key, tuple[int, ...]], groups: tuple[Group, ...]
-    ) -> State:
-        left = {at: count for at, count in counts.items() if count}
-        mask = self.masks[level]
-        for at in self.counts[level].keys() - left.keys():
-            mask ^= 1 << at
-        return State(
-            self.levels, (*self.masks[:level], mask, *self.masks[level + 1 :]),
-            (*self.counts[:level], left, *self.counts[level + 1 :]), domains, groups,
-        )  # fmt: skip
+    def _with(self, level: int, mask: int, domains: dict[Key, tuple[int, ...]], groups: tuple[Group, ...]) -> State:
+        masks, known = (*self.masks[:level], mask, *self.masks[level + 1 :]), list(self.known)
+        known[level] = None
+        return State(self.levels, masks, domains, groups, tuple(known))
 
     def differs(self, end: Snapshot) -> str:
         """What a search says of this state that is not so; empty if all is."""
         if tuple(end.masks) != self.masks:
             return "the crash points"
         for key in {*end.domains, *self.domains}:
-            masks, mask = self.values(key).masks, self.masks[key[0]]
-            theirs = end.domains.get(key)
-            every: Sequence[int] = range(len(masks)) if theirs is None else theirs
-            if [at for at in every if masks[at] & mask] != [at for at in self.domain(key) if masks[at] & mask]:
+            if self._meeting(key, end.domains.get(key)) != self._meeting(key, self.domains.get(key)):
                 return f"the values of {key[1]}"
         groups = [frozenset(group.items()) for group in self.groups]
         if len(groups) != len(end.groups) or {frozenset(group.items()) for group in end.groups} != set(groups):

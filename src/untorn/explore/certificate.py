@@ -46,7 +46,7 @@ from untorn.storage.recording import Operation, Trace
 _CHANGES: Final = frozenset(
     [
         "allocate", "link", "mkdir", "open", "pwritev", "removexattr", "rename", "rmdir", "set_owner", "set_times",
-        "setxattr", "symlink", "truncate", "unlink",
+        "setxattr", "symlink", "tmpfile", "truncate", "unlink",
     ]
 )  # fmt: skip
 
@@ -154,7 +154,7 @@ class _Checker:
         tree = _Tree()
         for run in search.runs:
             tree.add(run)
-        sums: list[dict[int, int]] = [dict.fromkeys(counts, 0) for counts in start.counts]
+        sums: list[dict[int, int]] = [dict.fromkeys(counts, 0) for counts in start.counts()]
         waiting: list[tuple[Prefix, State, Run | None]] = [((), start, None)]
         met = 0
         while waiting:
@@ -259,15 +259,16 @@ def _verified(state: State, question: Verify) -> Group:
 
 def _add_up(sums: list[dict[int, int]], state: State) -> None:
     """Adds the ways that a leaf leaves, by layer and class."""
-    ways = [sum(counts.values()) for counts in state.counts]
-    for level, counts in enumerate(state.counts):
+    left = state.counts()
+    ways = [sum(counts.values()) for counts in left]
+    for level, counts in enumerate(left):
         others = prod(ways[:level]) * prod(ways[level + 1 :])
         for at, count in counts.items():
             sums[level][at] += count * others
 
 
 def _all_ways(start: State) -> list[dict[int, int]]:
-    result: list[dict[int, int]] = [dict.fromkeys(counts, 0) for counts in start.counts]
+    result: list[dict[int, int]] = [dict.fromkeys(counts, 0) for counts in start.counts()]
     _add_up(result, start)
     return result
 

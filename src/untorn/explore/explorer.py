@@ -18,7 +18,16 @@ from untorn.explore.certificate import Search, check
 from untorn.explore.ladder import is_complete, rungs
 from untorn.explore.replay import pack
 from untorn.explore.result import Result, Rung, Story
-from untorn.explore.search import NondeterminismError, Prefix, Problem, Recording, Run, field_of, recording_of
+from untorn.explore.search import (
+    NondeterminismError,
+    Prefix,
+    Problem,
+    Recording,
+    Run,
+    field_of,
+    recording_of,
+    without_inner_crash,
+)
 from untorn.explore.shrink import Shrinker, minimize
 from untorn.explore.space import rules
 from untorn.explore.steer import State, show
@@ -219,7 +228,9 @@ class _Exploration:
                 continue
             kinds.add(kind)
             least = self._with_fewer_steps(problem) or self
-            self.result.stories.append(least.story(*(least.bad[0] if least is not self else (origin, run)), crash))
+            story = least.story(*(least.bad[0] if least is not self else (origin, run)), crash)
+            if all(story.words != other.words for other in self.result.stories):  # shrinking may end at the same one
+                self.result.stories.append(story)
 
     def _with_fewer_steps(self, problem: Problem) -> _Exploration | None:
         """The same found bad with the fewest steps of the workload, if it has steps that can be left out."""
@@ -244,7 +255,12 @@ class _Exploration:
         return found.get(tuple(minimize(range(steps), bad)))
 
     def story(self, origin: Origin, run: Run, crash: str) -> Story:
-        """A bad run, shrunk and told."""
+        """A bad run, shrunk and told; one that needs no crash within recovery is told without."""
+        problem = run.leaf.problem
+        assert problem is not None
+        simpler = without_inner_crash(self.outer, problem, _STEPS_RECOVERIES) if origin.steps else None
+        if simpler is not None:
+            origin, run = Origin(), simpler
         search = find(self.outer, origin)
         shrinker = Shrinker(search, run.leaf)
         shrunk = shrinker.shrink()

@@ -13,7 +13,7 @@ from typing import Final
 from xxhash import xxh3_64_intdigest
 
 from untorn.explore.result import Rung
-from untorn.explore.space import Layer
+from untorn.explore.space import ORDER, Layer
 from untorn.explore.steer import Baseline, State, default, legal_at
 from untorn.explore.world import Key
 
@@ -28,7 +28,7 @@ def open_operations(layer: Layer, at: int) -> dict[int, dict[Key, int]]:
     for variable, cell in layer.cells.items():
         key = (0, variable)
         legal = legal_at(layer, key, at)
-        if len(legal) < 2:
+        if len(legal) < 2 or variable == ORDER:
             continue
         written = [(since, value) for since, value in cell.written if since <= start and cell.masks[value] >> at & 1]
         for (_, before), (since, value) in itertools.pairwise(written):

@@ -12,7 +12,7 @@ from typing import TypeVar
 from untorn.explore.contents import LazyContent, same
 from untorn.explore.digests import Digests
 from untorn.explore.inodes import LazyAttributes, LazyInode, LazyStat
-from untorn.explore.space import Layer, births, rules
+from untorn.explore.space import BACKWARDS, ORDER, SORTED, Layer, births, rules
 from untorn.explore.world import World
 from untorn.geometry import SECTOR
 from untorn.storage.api import FileStat, Piece
@@ -39,6 +39,8 @@ class LazyDisk(Disk):
         self.dead = False
         self.handles: dict[int, tuple[int, Inode]] = {}
         self.locks: dict[int, dict[int, bool]] = {}
+        self.backwards = False
+        self.nameless: set[int] = set()
         self.drawn = 0
         self.serial = 0
         self.inodes = ground.last_inode
@@ -89,6 +91,12 @@ class LazyDisk(Disk):
         paths.update(self.ground.children.get(directory, ()))
         there = [path for path in sorted(paths) if path != "/" and self.number(path) is not None]
         return sorted(map(os.path.basename, there))
+
+    def listed(self, directory: str) -> list[str]:
+        names = self.names(directory)
+        if len(names) > 1 and self.world.ask(ORDER, same, lambda: SORTED) == BACKWARDS:
+            names.reverse()
+        return names
 
     def links(self, inode: Inode) -> int:
         """How many names it has; asked in one order in every process, as all questions."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 from untorn.explore.known import Start, UndecidedError, newborn, only
-from untorn.explore.space import BELOW
+from untorn.explore.space import BACKWARDS, BELOW, ORDER, SORTED
 from untorn.explore.versions import Chains, Span, Version
 from untorn.geometry import SECTOR
 from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
@@ -52,9 +52,11 @@ class Sweep:
         profile: str = STRICT, sector: int = SECTOR, trash: bool = False,
     ) -> None:  # fmt: skip
         if profile != STRICT:
-            raise UndecidedError(f"the profile {profile}: the second rules do not have it")
+            raise UndecidedError(
+                f"the profile {profile} is explored, but never certified: there is no second account of its rules"
+            )
         self._start = start
-        self._unit = sector
+        self._unit = self._block = sector
         self._garbage = GARBAGE * (sector // SECTOR) if trash else None
         self._files: dict[int, _File] = {}
         self._names: dict[str, int | None] = {}
@@ -79,7 +81,10 @@ class Sweep:
 
     def spans(self) -> dict[Variable, list[Span]]:
         """By variable: its values with their crash points, oldest first; the first is what it had at the start."""
-        return self.chains.spans()
+        spans = self.chains.spans()
+        if not self._start.nested:  # the order in which directories list: either, and always the same
+            spans[ORDER] = [Span(BACKWARDS, 0, NEVER), Span(SORTED, 0, NEVER)]
+        return spans
 
     # Versions
 
@@ -202,6 +207,8 @@ class Sweep:
 
     def _name_changed(self, operation: Operation) -> None:
         match operation.name:
+            case "tmpfile":
+                self._create(operation)
             case "open" | "mkdir" | "symlink":
                 if operation.name != "open" or operation.arguments[2]:
                     self._create(operation)
@@ -216,7 +223,8 @@ class Sweep:
         number, file = operation.inode, self._file(operation.inode)
         file.born, file.size = True, 0
         self.births[number] = operation.result
-        self._name(operation, operation.path, number)
+        if operation.name != "tmpfile":
+            self._name(operation, operation.path, number)
 
     def _name(self, operation: Operation, path: str, inode: int | None, twin: Version | None = None) -> Version:
         self._names[path] = inode
@@ -254,7 +262,17 @@ class Sweep:
             value = before + data[start + low - offset : start + high - offset] + after
             self._put(operation, index, value, torn=not whole, whole=whole)
         if grows:
+            if not whole:
+                self._pass(operation, only(sizes, f"the size of inode {number}"), offset, end)
             self._resize(operation, end)
+
+    def _pass(self, operation: Operation, old: int, offset: int, end: int) -> None:
+        """The sizes that a write passes on its way from the old end to its own: each full block that it fills."""
+        passed = {-(-old // self._block) * self._block}
+        passed.update(block * self._block for block in range(offset // self._block + 1, -(-end // self._block)))
+        for size in sorted(passed):
+            if old < size < end:
+                self._add(operation, Variable("size", operation.inode), size)
 
     def _truncate(self, operation: Operation, size: int) -> None:
         number = operation.inode
@@ -310,6 +328,8 @@ class Sweep:
         pending = self._pending.get(operation.inode, {})
         for variable in [variable for variable in pending if variable.kind in kinds]:
             self._witness(pending, variable, operation, proved)
+        if not pending:
+            self._pending.pop(operation.inode, None)
 
     def _witness(
         self, pending: dict[Variable, list[Version]], variable: Variable, operation: Operation,
@@ -337,10 +357,12 @@ class Sweep:
         moved = True
         while moved:  # that a name is settled may settle the one that was renamed to it
             moved = False
-            for owner, pending in self._pending.items():
-                if isinstance(owner, str):
-                    for variable in list(pending):
-                        moved |= self._witness(pending, variable, operation, _settled)
+            for owner in [owner for owner in self._pending if isinstance(owner, str)]:
+                pending = self._pending[owner]
+                for variable in list(pending):
+                    moved |= self._witness(pending, variable, operation, _settled)
+                if not pending:
+                    del self._pending[owner]
 
     def _written_through(self, operation: Operation, before: Callable[[Version], bool]) -> None:
         offset, _, flags = operation.arguments

@@ -71,7 +71,7 @@ def plain(storage: SimulatedStorage, path: str, *, aside: bool = False) -> Conte
     With ``aside``, what was set aside under another name may stand beside it.
     """
     folder, _, name = path.rpartition("/")
-    beside = [one for one in storage.listdir(folder or "/") if one.startswith(name)]
+    beside = [one for one in storage.names(folder or "/") if one.startswith(name)]
     if name not in beside:
         return None
     others = [one for one in beside if one != name and not (aside and ".aside-" in one)]

@@ -7,6 +7,7 @@ point in its masks and every value that nobody asked about.
 
 from __future__ import annotations
 
+import itertools
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from untorn.explore.nested import Cut, Segment, cuts
 from untorn.explore.space import build_layer, rules
 from untorn.explore.target import Target
 from untorn.explore.world import Chooser, Question, Snapshot, World
+from untorn.explore.world import NondeterminismError as NondeterminismError  # noqa: PLC0414
 from untorn.storage.disk import Options
 from untorn.storage.persistence import History
 from untorn.storage.recording import STANDARD_LIBRARY, Operation, Trace
@@ -34,10 +36,6 @@ class Recording(NamedTuple):
     time_ns: int
     first: int
     """The first crash point: an event of the trace."""
-
-
-class NondeterminismError(Exception):
-    """Recovery or check asked something else than it had asked before."""
 
 
 class Problem(NamedTuple):
@@ -87,11 +85,22 @@ class Run:
                 yield (*self.leaf.path[: known + at], branch)
 
 
+@dataclass(slots=True)
+class Node:
+    """A place in the tree of choices: the question there, once a run has met it, and how often was asked by then."""
+
+    question: Question | None = None
+    asked: int = 0
+    children: dict[int, Node] = field(default_factory=dict)
+
+
 class _Path:
     """Follows a prefix, then branch 0 everywhere; cuts what recovery does into segments between choices."""
 
-    def __init__(self, prefix: Prefix) -> None:
+    def __init__(self, prefix: Prefix, root: Node) -> None:
         self.prefix = prefix
+        self.node = root
+        self.followed: World | None = None
         self.taken: list[int] = []
         self.questions: list[tuple[Question, int]] = []
         self.segments: list[Segment] = []
@@ -111,7 +120,26 @@ class _Path:
         else:
             self.questions.append((question, branches))
         self.taken.append(picked)
+        self._step(question, picked)
         return picked
+
+    def follow(self, world: World) -> None:
+        """Tells a world what runs before this one were asked in it."""
+        self.followed = world
+        self._expect()
+
+    def _step(self, question: Question, picked: int) -> None:
+        assert self.followed is not None
+        node = self.node
+        if node.question is None:
+            node.question, node.asked = question, self.followed.asked
+        self.node = node.children.setdefault(picked, Node())
+        self._expect()
+
+    def _expect(self) -> None:
+        assert self.followed is not None
+        node = self.node
+        self.followed.expected = None if node.question is None else (node.asked, node.question)
 
     def cut(self, *, choosing: bool) -> None:
         """Ends a segment; one within the prefix belongs to the run that met it first.
@@ -136,11 +164,14 @@ class Field:
     target: Target
     ground: Ground
     start: Snapshot | None = None
+    root: Node = field(default_factory=Node, repr=False)
+    """What the runs so far were asked."""
 
     def run(self, prefix: Prefix, *, nested: bool) -> Run:
         """One run of recovery and check; with ``nested`` also the ways to cut recovery off."""
-        path = _Path(prefix)
+        path = _Path(prefix, self.root)
         world = World(self.ground.layers, path, self.start)
+        path.follow(world)
         storage = LazyStorage(self.ground, world)
         if nested:
             path.world, path.disk = world, storage.lazy
@@ -213,6 +244,15 @@ def field_of(target: Target, recording: Recording) -> Field:
     history.advance(trace.now)
     layer = build_layer(trace, history, recording.first, trace.now, nested=False)
     return Field(target, Ground(layer, recording.options, recording.time_ns))
+
+
+def without_inner_crash(search: Field, problem: Problem, limit: int) -> Run | None:
+    """A run that is bad in the same way although recovery was not cut off, among the first ``limit``."""
+    for run in itertools.islice(every(search), limit):
+        found = run.leaf.problem
+        if found is not None and (found.kind, found.stage) == (problem.kind, problem.stage):
+            return run
+    return None
 
 
 def deeper(search: Field, run: Run) -> Iterator[Field]:

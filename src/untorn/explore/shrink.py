@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from untorn.explore.search import Field, Leaf, Problem
-from untorn.explore.space import Layer
+from untorn.explore.space import ORDER, Layer
 from untorn.explore.steer import Baseline, State, default, is_legal, legal_at, show, state_of
 from untorn.explore.world import Key
 
@@ -68,7 +68,7 @@ class Shrinker:
 
     def bad(self, state: State) -> bool:
         """Whether the state is bad in the same way as the leaf."""
-        if self.tries >= _TRIES or not is_legal(self.layers, state):
+        if self.tries >= _TRIES or not is_legal(self.search, state):
             return False
         self.tries += 1
         problem = show(self.search, state)[0].problem
@@ -93,7 +93,12 @@ class Shrinker:
 
     def _length(self, state: State) -> tuple[int, bool, int]:
         """Of a story: operations first. "This write was lost" says more than "nothing that was not synced is there"."""
-        return max(1, len(set(self.groups(state).values()))), state.baseline is Baseline.OLDEST, len(state.deviations)
+        backwards = (0, ORDER) in state.deviations
+        return (
+            max(1, len(set(self.groups(state).values())) - backwards),
+            state.baseline is Baseline.OLDEST,
+            len(state.deviations),
+        )
 
     # Fewer deviations
 
@@ -164,15 +169,13 @@ class Shrinker:
     # Earlier
 
     def _earliest(self, state: State) -> State:
-        """The same deviations at the earliest crash point of the workload at which they are as bad."""
-        last = state.classes[0]
-        if self.search.start is not None or last == 0:
-            return state
-        step = max(1, last // _POINTS)
-        for at in range(0, last, step):
-            earlier = replace(state, classes=(at, *state.classes[1:]))
-            if self.bad(earlier):
-                return earlier
+        """The same deviations at the earliest crash points, of the workload first, at which they are as bad."""
+        for level, last in enumerate(state.classes):
+            for at in range(0, last, max(1, last // _POINTS)):
+                earlier = replace(state, classes=(*state.classes[:level], at, *state.classes[level + 1 :]))
+                if self.bad(earlier):
+                    state = earlier
+                    break
         return state
 
 

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from untorn.explore.masks import Rows, rows_of
 from untorn.storage.disk import Options
 from untorn.storage.persistence import History
 from untorn.storage.recording import Operation, Trace
-from untorn.storage.variables import Legal, Variable, stacks
+from untorn.storage.variables import NEVER, Legal, Variable, stacks
 
 
 class _Below:
@@ -31,6 +32,13 @@ BELOW: Final = _Below()
 """The value of a variable that the layer below decides."""
 
 
+ORDER: Final = Variable("order", 0)
+"""How directories list their names, everywhere in the same way. It is asked where somebody lists two or more."""
+
+BACKWARDS: Final = "backwards"
+SORTED: Final = "sorted"
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One variable of one layer: its distinct values, oldest first, and the classes at which each is legal."""
@@ -39,6 +47,13 @@ class Cell:
     masks: tuple[int, ...]
     written: tuple[tuple[int, int], ...]
     """(event, index of the value), in the order in which the cache had them."""
+    ends: tuple[int, ...]
+    """By entry of ``written``: the event from which on it is not legal any more; a value may be written again."""
+    rows: Rows = field(init=False, repr=False, compare=False)
+    """The masks, so that those which meet a few classes are found without asking all."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", rows_of(self.masks))
 
 
 @dataclass
@@ -71,6 +86,9 @@ def build_layer(trace: Trace, history: History, first: int, last: int, *, nested
     bounds.update(o.completed for o in acks if o.completed is not None and o.completed > first)
     starts = sorted(bounds)
     cells = {variable: _cell(variable, legal, starts, last, nested=nested) for variable, legal in table.items()}
+    if not nested:
+        every = (1 << len(starts)) - 1
+        cells[ORDER] = Cell((BACKWARDS, SORTED), (every, every), ((0, 0), (0, 1)), (NEVER, NEVER))
     done = sorted(o.completed for o in acks if o.completed is not None)
     return Layer(
         trace, starts, cells, stacks(cells),
@@ -94,14 +112,21 @@ def _cell(variable: Variable, legal: Iterable[Legal], starts: Sequence[int], las
         key = BELOW if inherits and (since == 0 or goes_on) else value
         mask = (1 << high) - (1 << low) if since <= last and high > low else 0
         masks[key] = masks.get(key, 0) | mask
-        written.append((since, key))
+        written.append((since, until, key))
     index = {value: at for at, value in enumerate(masks)}
-    return Cell(tuple(masks), tuple(masks.values()), tuple((since, index[key]) for since, key in written))
+    return Cell(
+        tuple(masks), tuple(masks.values()),
+        tuple((since, index[key]) for since, _, key in written), tuple(until for _, until, _ in written),
+    )  # fmt: skip
 
 
 def births(trace: Trace) -> list[Operation]:
     """The operations that created the inodes which the image at the start does not have."""
-    return [o for o in trace.operations if o.name in ("open", "mkdir", "symlink") and o.inode not in trace.image.inodes]
+    return [
+        o
+        for o in trace.operations
+        if o.name in ("open", "tmpfile", "mkdir", "symlink") and o.inode not in trace.image.inodes
+    ]
 
 
 def rules(options: Options) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from untorn.explore.search import Field, Leaf
-from untorn.explore.space import Layer
+from untorn.explore.space import ORDER, Layer
 from untorn.explore.world import Ask, Key, Question, Snapshot, Verify, When, World
 
 
@@ -31,18 +31,18 @@ class State:
 
 def legal_at(layer: Layer, key: Key, at: int) -> list[int]:
     """The indices of the values legal at class ``at``, in the order in which the cache had them."""
-    cell = layer.cells[key[1]]
-    start = layer.starts[at]
-    seen = dict.fromkeys(index for since, index in cell.written if since <= start and cell.masks[index] >> at & 1)
-    return list(seen)
+    return list(dict.fromkeys(_there(layer, key, at)))
+
+
+def _there(layer: Layer, key: Key, at: int) -> list[int]:
+    cell, start = layer.cells[key[1]], layer.starts[at]
+    return [index for (since, index), until in zip(cell.written, cell.ends, strict=True) if since <= start < until]
 
 
 def default(layer: Layer, key: Key, at: int, baseline: Baseline) -> int:
     """The index of the value that the variable has by default."""
-    cell = layer.cells[key[1]]
-    start = layer.starts[at]
-    legal = [index for since, index in cell.written if since <= start and cell.masks[index] >> at & 1]
-    return legal[-1] if baseline is Baseline.NEWEST else legal[0]
+    legal = _there(layer, key, at)
+    return legal[-1] if baseline is Baseline.NEWEST or key[1] == ORDER else legal[0]
 
 
 class Steering:
@@ -78,11 +78,25 @@ def show(search: Field, state: State) -> tuple[Leaf, World]:
     return search.once(Steering(search.ground.layers, state), Snapshot(masks, domains, groups))
 
 
-def is_legal(layers: Sequence[Layer], state: State) -> bool:
-    """Whether every deviation may be had at the state's crash points."""
-    return all(
+def is_legal(search: Field, state: State) -> bool:
+    """Whether every deviation may be had at the state's crash points, and the search's own start agrees with it.
+
+    A recovery that was cut off did what it did because of what it saw. Of what the crash before it left, a state may
+    differ from that no more than recovery could not see.
+    """
+    layers, start = search.ground.layers, search.start
+    if not all(
         layers[key[0]].cells[key[1]].masks[value] >> state.classes[key[0]] & 1
         for key, value in state.deviations.items()
+    ):
+        return False
+    if start is None:
+        return True
+    value = Steering(layers, state).value
+    return (
+        all(mask >> at & 1 for mask, at in zip(start.masks, state.classes, strict=False))
+        and all(value(key) in domain for key, domain in start.domains.items())
+        and not any(all(value(key) in matching for key, matching in group.items()) for group in start.groups)
     )
 
 

@@ -6,10 +6,11 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from untorn.explore.concrete import outcome
 from untorn.explore.nested import LOOKS
 from untorn.explore.result import Deviation, Story
 from untorn.explore.shrink import Shrinker, Shrunk
-from untorn.explore.space import Layer
+from untorn.explore.space import ORDER, Layer
 from untorn.explore.steer import Baseline, State
 from untorn.explore.survival import survivals
 from untorn.explore.world import Key
@@ -26,7 +27,6 @@ def tell(shrinker: Shrinker, shrunk: Shrunk, *, crash: str = "power") -> Story:
     layers = shrinker.layers
     state = shrunk.state
     deviations = _deviations(shrinker, state)
-    level = len(layers) - 1
     after = [_index(layer, layer.starts[at]) for layer, at in zip(layers, state.classes, strict=True)]
     kind = _kind(layers, state, deviations)
     lines = []
@@ -36,19 +36,34 @@ def tell(shrinker: Shrinker, shrunk: Shrunk, *, crash: str = "power") -> Story:
             what = "The process has died; the power fails"
         lines.append(f"{what} {_moment(layer, index)}.")
         here = [deviation for deviation, at in deviations if at == depth]
-        lines += _fates(state, here, last=depth == level)
+        lines += _fates(state, here)
     problem = shrunk.problem
+    if (0, ORDER) in state.deviations:
+        lines.append("Directories are listed backwards: no order is promised.")
     lines.append(f"Then {problem.stage} says: {problem.kind}: {problem.message}".rstrip(": "))
+    lines += _doubts(shrinker, shrunk)
     return Story(
         kind, problem, crash, layers[0].starts[state.classes[0]], after[0],
         [deviation for deviation, _ in deviations], "\n".join(lines), files=survivals(shrinker.search, state),
     )  # fmt: skip
 
 
-def _fates(state: State, deviations: Sequence[Deviation], *, last: bool) -> list[str]:
+def _doubts(shrinker: Shrinker, shrunk: Shrunk) -> list[str]:
+    """What is to be said if the same crash comes to something else on a plain disk."""
+    problem, found = shrunk.problem, outcome(shrinker.search, shrunk.state)
+    if found is not None and (found.kind, found.stage, found.place) == (problem.kind, problem.stage, problem.place):
+        return []
+    instead = "nothing bad came of it" if found is None else f"{found.stage} said: {found.kind}: {found.message}"
+    return [
+        f"This story could not be confirmed: replayed without the search, {instead}. A bad state was found all the "
+        "same; recovery or check may do something else each time, or this is a fault of untorn."
+    ]
+
+
+def _fates(state: State, deviations: Sequence[Deviation]) -> list[str]:
     if state.baseline is Baseline.NEWEST:
         lines = [f"  {_FATES[one.fate]}: {one.what}{_at(one.site)}" for one in deviations]
-        return lines or ["  all that was issued until then is on the disk"] if last else lines
+        return lines or ["  all that was issued until then is on the disk"]
     lines = [f"  on the disk before its turn: {one.what}{_at(one.site)}" for one in deviations]
     return [*lines, "  of all that was not synced nothing else is on the disk"]
 
@@ -92,6 +107,8 @@ def describe(operation: Operation) -> str:
             text = f"{operation.name} of {path} to {arguments[0]}"
         case "open":
             text = f"{'creation' if arguments[2] else 'open'} of {path}"
+        case "tmpfile":
+            text = f"creation of a file without a name in {path}"
         case "setxattr" | "removexattr":
             text = f"{operation.name} {arguments[0]} of {path}"
         case "acknowledge":
@@ -104,18 +121,21 @@ def describe(operation: Operation) -> str:
 def _deviations(shrinker: Shrinker, state: State) -> list[tuple[Deviation, int]]:
     groups: dict[tuple[int, int], list[Key]] = {}
     for key, group in shrinker.groups(state).items():
+        if key[1] == ORDER:  # that is no operation
+            continue
         groups.setdefault(group, []).append(key)
     result = []
     for (level, event), keys in sorted(groups.items()):
         layer = shrinker.layers[level]
         index = _index(layer, event)
         operation = layer.trace.operations[index]
-        what, sectors = _what(operation, keys)
-        fate = "lost" if state.baseline is Baseline.NEWEST else "early"
         values = [layer.cells[key[1]].values[state.deviations[key]] for key in keys]
+        passed = _passed(operation, keys, values)
+        what, sectors = _what(operation, keys, passed)
+        fate = "lost" if state.baseline is Baseline.NEWEST else "early"
         if any(value == GARBAGE for value in values):
             fate = "garbage"
-        elif sectors is not None and 0 < sectors[0] < sectors[1] and fate == "lost":
+        elif fate == "lost" and (passed is not None or (sectors is not None and 0 < sectors[0] < sectors[1])):
             fate = "torn"
         elif sectors is not None and fate == "early":
             sectors = sectors[1] - sectors[0], sectors[1]
@@ -123,11 +143,22 @@ def _deviations(shrinker: Shrinker, state: State) -> list[tuple[Deviation, int]]
     return result
 
 
-def _what(operation: Operation, keys: Sequence[Key]) -> tuple[str, tuple[int, int] | None]:
+def _passed(operation: Operation, keys: Sequence[Key], values: Sequence[Any]) -> int | None:
+    """The size to which a write had moved the end on its way to its own; None if it did so wholly or not at all."""
+    if operation.name != "pwritev":
+        return None
+    end = operation.arguments[0] + len(operation.arguments[1])
+    sizes = [value for key, value in zip(keys, values, strict=True) if key[1].kind == "size" and isinstance(value, int)]
+    return next((size for size in sizes if operation.arguments[0] < size < end), None)
+
+
+def _what(operation: Operation, keys: Sequence[Key], passed: int | None) -> tuple[str, tuple[int, int] | None]:
     """The operation and the part of it that deviates; of a write (sectors that survive, sectors in all)."""
     text = describe(operation)
     data = [key for key in keys if key[1].kind in ("sector", "sectors")]
     others = sorted({_metadata(key) for key in keys if key not in data})
+    if passed is not None:
+        others = [f"the size beyond {passed} bytes" if other == "the size" else other for other in others]
     parts: list[str] = []
     sectors = None
     if data and operation.name == "pwritev":
@@ -159,13 +190,17 @@ def _metadata(key: Key) -> str:
 
 
 def _kind(layers: Sequence[Layer], state: State, deviations: Sequence[tuple[Deviation, int]]) -> str:
-    if any(one.sectors is not None and 0 < one.sectors[0] < one.sectors[1] for one, _ in deviations):
+    if any(
+        one.fate == "torn" or (one.sectors is not None and 0 < one.sectors[0] < one.sectors[1]) for one, _ in deviations
+    ):
         return "torn"
+    if not deviations and (0, ORDER) in state.deviations:
+        return "listing order"
     if not deviations:
         return "lost sync" if state.baseline is Baseline.OLDEST else "cut short"
     if state.baseline is Baseline.OLDEST:
         return "reordered"
-    kinds = {key[1].kind for key in state.deviations}
+    kinds = {key[1].kind for key in state.deviations if key[1] != ORDER}
     if kinds <= _METADATA:
         return "lost metadata"
     lost = {(level, one.operation) for one, level in deviations}

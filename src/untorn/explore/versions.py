@@ -8,8 +8,10 @@ once one above has, in every sector, it need not be asked any more and has None 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from untorn.storage.variables import NEVER, Variable
@@ -147,18 +149,18 @@ class Chains:
         """All rows of versions that are legal at one time and that no rename forbids."""
         rows: list[tuple[list[Version], int, int]] = [([], 0, NEVER)]
         at = {variable: index for index, variable in enumerate(members)}
+        moves: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for source, removed, target, added in self._renames:
+            if source in at:
+                moves.setdefault((at[source], at[target]), []).append((removed.place, added.place))
         for index, variable in enumerate(members):
             found = windows(self._chains[variable])
-            rules = [
-                (at[source], removed.place, at[target], added.place)
-                for source, removed, target, added in self._renames
-                if source in at and max(at[source], at[target]) == index
-            ]
+            rules = {pair: places for pair, places in moves.items() if max(pair) == index}
             rows = [
-                ([*row, version], max(low, since), min(high, until))
+                (longer, since, until)
                 for row, low, high in rows
-                for version, since, until in found
-                if max(low, since) < min(high, until) and _whole([*row, version], rules)
+                for longer, since, until in _longer(row, low, high, found)
+                if _whole(longer, rules)
             ]
         return [Span(tuple(version.value for version in row), low, high) for row, low, high in rows]
 
@@ -175,11 +177,24 @@ def windows(chain: Sequence[Version]) -> list[tuple[Version, int, int]]:
     return result
 
 
-def _whole(row: Sequence[Version], rules: Sequence[tuple[int, int, int, int]]) -> bool:
-    """Whether no rename took the old name without giving the new one."""
-    return not any(
-        row[source].place >= removed and row[target].place < added for source, removed, target, added in rules
-    )
+def _longer(
+    row: list[Version], low: int, high: int, found: Sequence[tuple[Version, int, int]]
+) -> Iterator[tuple[list[Version], int, int]]:
+    """A row with each version that is legal while the row is; ``found`` is in order of both its bounds."""
+    for at in range(bisect_right(found, low, key=itemgetter(2)), len(found)):
+        version, since, until = found[at]
+        if since >= high:
+            return
+        yield [*row, version], max(low, since), min(high, until)
+
+
+def _whole(row: Sequence[Version], moves: Mapping[tuple[int, int], Sequence[tuple[int, int]]]) -> bool:
+    """Whether no rename took the old name without giving the new one; of several the last that took it counts."""
+    for (source, target), places in moves.items():
+        taken = bisect_right(places, row[source].place, key=itemgetter(0))
+        if taken and row[target].place < places[taken - 1][1]:
+            return False
+    return True
 
 
 def _proved(versions: Sequence[Version]) -> int:

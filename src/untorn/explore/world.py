@@ -15,6 +15,7 @@ from functools import reduce
 from operator import or_
 from typing import Any, Final, NamedTuple, Protocol
 
+from untorn.explore.masks import bits, meeting
 from untorn.explore.space import BELOW, Cell, Layer
 from untorn.storage.variables import LAYERED, Variable
 
@@ -49,6 +50,10 @@ class When(NamedTuple):
 
 
 Question = Ask | Verify | When
+
+
+class NondeterminismError(Exception):
+    """Recovery or check asked something else than it had asked before."""
 
 
 class Chooser(Protocol):
@@ -93,6 +98,10 @@ class World:
         self._grouped: dict[Key, Group] = {key: group for group in self.groups for key in group.matching}
         self._stacks: dict[Variable, Stack] = {}
         self.choices = 0
+        self.asked = 0
+        """How often something was asked, decided or not."""
+        self.expected: tuple[int, Question] | None = None
+        """What a run before this one was asked next, and how often by then: it need not be found out again."""
 
     def snapshot(self) -> Snapshot:
         return Snapshot(tuple(self.masks), dict(self.domains), tuple(dict(group.matching) for group in self.groups))
@@ -105,11 +114,12 @@ class World:
     def legal(self, key: Key) -> list[int]:
         """The indices of the values that the variable may still have."""
         level, variable = key
-        masks, mask = self.layers[level].cells[variable].masks, self.masks[level]
+        cell, mask = self.layers[level].cells[variable], self.masks[level]
         domain = self.domains.get(key)
         if domain is None:
-            found = [at for at, legal in enumerate(masks) if legal & mask]
+            found = meeting(cell.rows, mask)
         else:
+            masks = cell.masks
             found = [at for at in domain if masks[at] & mask]
         if len(found) > 1 and key in self._grouped:
             found = [at for at in found if self._after(key, (at,))]
@@ -204,27 +214,49 @@ class World:
 
     def ask(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> Any:
         """The class of the variable's value, deciding it if need be; ``base`` is its value where no layer has it."""
-        answer = self.descend(variable, classify, base)
-        if answer is UNDECIDED:
-            stack = self.stack(variable)
-            last = len(stack) - 1
-            answer = self._decide(stack[last][0], self._parted(stack, last, variable, classify, base))
-        return answer
+        return self._descend(variable, classify, base, deciding=True)
 
     def descend(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> Any:
         """As ``ask``, but UNDECIDED where only the lowest cell has to decide, and it has not."""
+        return self._descend(variable, classify, base, deciding=False)
+
+    def _descend(
+        self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any], *, deciding: bool
+    ) -> Any:
         stack = self.stack(variable)
         for at, (key, _) in enumerate(stack):
-            classes = self._parted(stack, at, variable, classify, base)
-            if len(classes) == 1:
-                chosen = next(iter(classes))
-            elif at == len(stack) - 1 and key[0] == 0:
-                return UNDECIDED
-            else:
-                chosen = self._decide(key, classes)
+            left_open = not deciding and at == len(stack) - 1 and key[0] == 0
+            chosen = UNDECIDED if left_open else self._again(stack, at, variable, classify, base)
+            if chosen is UNDECIDED:
+                classes = self._parted(stack, at, self.legal(key), variable, classify, base)
+                if len(classes) == 1:
+                    chosen = next(iter(classes))
+                elif left_open:
+                    return UNDECIDED
+                else:
+                    chosen = self._decide(key, classes)
             if chosen is not BELOW:
                 return chosen
         return classify(self._left(variable, -1, base()))
+
+    def _again(
+        self, stack: Stack, at: int, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]
+    ) -> Any:
+        """The answer to a question that a run before this one was asked at the same point, else UNDECIDED."""
+        self.asked += 1
+        known, key = self._known(), stack[at][0]
+        if not isinstance(known, Ask) or known.key != key:
+            return UNDECIDED
+        part = known.parts[self.branch(known, len(known.parts))]
+        self.restrict(key, part)
+        classes = self._parted(stack, at, part, variable, classify, base)
+        if len(classes) != 1:
+            raise NondeterminismError(f"what had one answer before has {len(classes)} now: {key[1]}")
+        return next(iter(classes))
+
+    def _known(self) -> Question | None:
+        """What a run before this one was asked at this point."""
+        return self.expected[1] if self.expected is not None and self.expected[0] == self.asked else None
 
     def possible(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> set[Any]:
         """Every class that the variable's value may have; decides nothing."""
@@ -236,22 +268,23 @@ class World:
         stack = self.stack(variable)
         if at == len(stack):
             return {classify(self._left(variable, -1, base()))}
-        classes = set(self._parted(stack, at, variable, classify, base))
+        classes = set(self._parted(stack, at, self.legal(stack[at][0]), variable, classify, base))
         if BELOW in classes:
             classes.remove(BELOW)
             classes |= self._possible(at + 1, variable, classify, base)
         return classes
 
     def _parted(
-        self, stack: Stack, at: int, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]
-    ) -> dict[Hashable, list[int]]:
-        """The legal values by class; those of what lies below count as one class if they cannot be told apart."""
+        self, stack: Stack, at: int, legal: Sequence[int], variable: Variable,
+        classify: Callable[[Any], Hashable], base: Callable[[], Any],
+    ) -> dict[Hashable, list[int]]:  # fmt: skip
+        """These values by class; those of what lies below count as one class if they cannot be told apart."""
         key, place = stack[at]
         values = self.layers[key[0]].cells[key[1]].values
         layered = variable.kind in LAYERED
         crashed = variable.kind in CUT and len(self.layers) > 1
         classes: dict[Hashable, list[int]] = {}
-        for index in self.legal(key):
+        for index in legal:
             value = values[index]
             if place is not None and value is not BELOW:
                 value = value[place]
@@ -298,13 +331,15 @@ class World:
 
     def when(self, level: int, classify: Callable[[int], Hashable]) -> Hashable:
         """The class of the layer's crash point, deciding it if need be; ``classify`` takes a class's number."""
+        self.asked += 1
+        known = self._known()
+        if isinstance(known, When) and known.layer == level:
+            self.masks[level] = mask = known.parts[self.branch(known, len(known.parts))]
+            return classify((mask & -mask).bit_length() - 1)
         classes: dict[Hashable, int] = {}
-        mask, at = self.masks[level], 0
-        while mask >> at:
-            if mask >> at & 1:
-                name = classify(at)
-                classes[name] = classes.get(name, 0) | 1 << at
-            at += 1
+        for at in bits(self.masks[level]):
+            name = classify(at)
+            classes[name] = classes.get(name, 0) | 1 << at
         if len(classes) == 1:
             return next(iter(classes))
         picked = self.branch(When(level, tuple(classes.values())), len(classes))

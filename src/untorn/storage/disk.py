@@ -96,6 +96,10 @@ class Disk:
         """By handle: the process and the inode it has open."""
         self.locks: dict[int, dict[int, bool]] = {}
         """By inode: the handles that hold its flock, and whether exclusively."""
+        self.backwards = False
+        """Whether directories are listed backwards: their order is nobody's promise."""
+        self.nameless: set[int] = set()
+        """Inodes that never had a name, and may be given one."""
         self.drawn = 0
         """Blocks of random bytes given out."""
         self.inodes = max(image.inodes, default=0)
@@ -142,6 +146,11 @@ class Disk:
         """The names in a directory, sorted."""
         paths = (path for path in self.live.names if path != "/" and os.path.dirname(path) == directory)
         return sorted(map(os.path.basename, paths))
+
+    def listed(self, directory: str) -> list[str]:
+        """The names in a directory in the order in which a program is told them."""
+        names = self.names(directory)
+        return names[::-1] if self.backwards else names
 
     def links(self, inode: Inode) -> int:
         """How many names an inode has."""

@@ -157,6 +157,8 @@ class Ledger:
                         del group[variable]
                         self._determine(variable, chain[ordinal].value)
                     break
+        if not group:
+            self._open.pop(owner, None)
 
     def _determine(self, variable: Variable, value: Value) -> None:
         """Writes the only legal value into what is determined."""

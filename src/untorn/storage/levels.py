@@ -133,16 +133,23 @@ def _until(version: Version) -> int:
 
 
 def ordered_table(members: Sequence[Run]) -> list[Legal]:
-    """What :func:`positions` says at every time, as intervals."""
+    """What :func:`positions` says at every time, as intervals, by when the cache came to them; before these what it
+    never had, as when the fsync of one file made some names durable and left others behind."""
     times = {0}
     for run in members:
         times.update(bound for version in run.chain for bound in (version.issued, version.until) if bound < NEVER)
-    result: list[Legal] = []
-    active: dict[tuple[Any, ...], int] = {}
+    result: list[tuple[bool, Legal]] = []
+    active: dict[tuple[Any, ...], tuple[int, bool]] = {}
+    before: tuple[Any, ...] | None = None
     for time in sorted(times):
-        rows = dict.fromkeys(positions(members, time))
-        result += [Legal(row, active.pop(row), time) for row in list(active) if row not in rows]
+        rows = positions(members, time)
+        cached, legal = rows[-1], set(rows)
+        for row in list(active):
+            if row not in legal or (row == cached != before):  # the cache comes to it, perhaps again
+                since, known = active.pop(row)
+                result.append((known, Legal(row, since, time)))
         for row in rows:
-            active.setdefault(row, time)
-    result += [Legal(row, since, NEVER) for row, since in active.items()]
-    return sorted(result, key=lambda legal: legal.since)
+            active.setdefault(row, (time, row == cached))
+        before = cached
+    result += [(known, Legal(row, since, NEVER)) for row, (since, known) in active.items()]
+    return [legal for _, legal in sorted(result, key=lambda one: (one[0], one[1].since))]

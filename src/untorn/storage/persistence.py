@@ -28,6 +28,12 @@ fdatasync                Its return makes durable the data and size whose operat
                          before it was issued (device flush: Documentation/block/
                          writeback_cache_control.rst); what is in flight meanwhile is not covered.
 fsync                    The same, and attributes, times and owner. Never the name.
+pwritev, at the end      The size it gives, and before that each multiple of a sector that it passes: the size
+                         on disk follows what is written out, block by block (XFS: xfs_setfilesize at the
+                         end of each I/O; ext4: i_disksize in mpage_map_and_submit_extent), and a block may
+                         have 512 bytes (mkfs.xfs(8)). The block that held the end before is one of them;
+                         what lies between it and a write farther on is not. A write with RWF_ATOMIC, a
+                         truncate and an allocate pass nothing: one request, or one change of metadata.
 pwritev, RWF_DSYNC       Its return makes durable its own sectors, and the size if that is needed
                          to read them (pwritev2(2)); nothing that was written before.
 pwritev, RWF_SYNC        The same, and attributes, times and owner as fsync.
@@ -42,7 +48,8 @@ truncate                 A size, and zeros for each sector or part that it cuts:
                          durable the cut data may return, even where the file grows again.
 allocate                 Zeros where nothing was, so only the size is a variable. Reserved blocks
                          survive only from the next sync on.
-link                     A name like any other.
+link                     A name like any other, also the first one of a file that was opened without
+                         (O_TMPFILE); before that a crash leaves nothing of it.
 rename                   The new name is old or new, never absent because of the rename; the old
                          name goes only if the new one came (rename(2)). Its data may come later.
                          The old name's removal is durable after sync_directory of both
@@ -76,7 +83,9 @@ metadata order           Names, xattrs, mode, gid, sizes by truncate and allocat
                          All that is open in it is one joint variable, "metadata".
 fsync, new file          Its names are durable too, and new directories above it (btrfs: log tree;
                          ext4: J. Kara, lwn.net/Articles/799807; XFS: log force). A file is new
-                         until its first name is durable.
+                         until its first name is durable. What had the name before and was renamed
+                         has its new name then, too (btrfs: log_conflicting_inodes, "fix file loss
+                         caused by fsync after rename and new inode").
 fsync, nothing else      Nothing that was issued before comes along: ext4 and XFS write all of their
                          journal, but btrfs only what its log tree has of that file. A directory is
                          synced as in ``strict``, for the same reason.
@@ -84,10 +93,12 @@ size by a write          Not in the order, nor is mtime: they are written with t
                          (delayed allocation; XFS: at I/O completion). So a rename may come before
                          size and data of what it renames: ext4 flushes these only where the target
                          exists (auto_da_alloc, Documentation/admin-guide/ext4.rst), XFS never.
+                         On its way the end passes multiples of 4096, the block of all three.
 sectors                  As in ``strict``, also the rest of a block that a truncate cuts through.
 =======================  ==========================================================================
 
-Neither profile lets a write that moves the end leave a size between the old and the new one.
+Neither profile knows sizes that are no multiple of a block but those that a program gave: that the copying of a write
+into the cache is interrupted within a page by a fault of the program's memory, and the power fails in just that moment.
 """
 
 from __future__ import annotations
@@ -236,10 +247,17 @@ class History(Ledger):
                     own = version if version.twin is None else version.twin
                     if own.value == inode and version.completed < operation.issued and not version.broken:
                         version.synced = True
+                        self._moved_away(self._chains[name][low + 1 : version.ordinal])
                         parents.add(self._bound.get(str(owner)))
         for parent in parents - {None, inode}:
             assert parent is not None
             self._synced_new_names(operation, parent)
+
+    def _moved_away(self, versions: Iterable[Version]) -> None:
+        """A name that comes to another file takes along the renames that took it from the ones before."""
+        for version in versions:
+            if version.twin is not None:
+                version.synced = version.twin.synced = True
 
     def _settle_names(self, operation: Operation) -> None:
         def durable(version: Version) -> bool:
@@ -285,6 +303,15 @@ class History(Ledger):
             self._made(operation)
 
     def _made(self, operation: Operation) -> None:
+        if self._made_nameless(operation):
+            self._first_name(operation, operation.path)
+
+    def _first_name(self, operation: Operation, path: str) -> None:
+        version = self._name(operation, path, operation.inode)
+        self._births.setdefault(operation.inode, (Variable("name", 0, path), version))
+
+    def _made_nameless(self, operation: Operation) -> bool:
+        """Whether it came as far as that there is an inode."""
         found = operation.result
         if isinstance(found, FileStat):
             self._inodes[operation.inode] = inode = Inode(
@@ -293,8 +320,7 @@ class History(Ledger):
             if operation.name == "symlink":
                 (inode.target,) = operation.arguments
             self._cached[operation.inode] = Content()
-            version = self._name(operation, operation.path, operation.inode)
-            self._births[operation.inode] = Variable("name", 0, operation.path), version
+        return isinstance(found, FileStat)
 
     def _written(self, operation: Operation) -> None:
         offset, data, flags = operation.arguments
@@ -302,7 +328,7 @@ class History(Ledger):
         if not length:
             return
         content = self._cached[operation.inode]
-        reaches_end = offset + length >= content.size
+        old, end = content.size, offset + length
         content.write(offset, data[:length])
         indices = range(offset // self.sector, (offset + length - 1) // self.sector + 1)
         if flags & RWF_ATOMIC and length == len(data):
@@ -310,8 +336,17 @@ class History(Ledger):
             self._add_together(operation, operation.inode, indices, values)
         else:
             self._add_sectors(operation, indices, torn=indices)
-        if reaches_end:
+            for size in self._sizes_between(old, offset, end):
+                self._add(operation, Variable("size", operation.inode), size)
+        if end >= old:
             self._add_size(operation)
+
+    def _sizes_between(self, old: int, offset: int, end: int) -> Iterable[int]:
+        """Where the end of a file may be when a write that moves it from ``old`` to ``end`` is only in part on disk."""
+        unit = PAGE if self.in_order else self.sector
+        if old < round_up(old, unit) <= offset:  # the block that held the end is written up to its own
+            yield round_up(old, unit)
+        yield from range(round_up(max(old, offset) + 1, unit), end, unit)
 
     def _truncated(self, operation: Operation) -> None:
         (size,) = operation.arguments
@@ -355,7 +390,10 @@ class History(Ledger):
         self._name(operation, operation.path, None)
 
     def _linked(self, operation: Operation) -> None:
-        self._name(operation, operation.arguments[0], operation.inode)
+        if operation.inode in self.trace.image.inodes:
+            self._name(operation, operation.arguments[0], operation.inode)
+        else:
+            self._first_name(operation, operation.arguments[0])
 
     def _renamed(self, operation: Operation) -> None:
         source, target = operation.path, operation.arguments[0]
@@ -379,7 +417,7 @@ class History(Ledger):
         """Only the time, which is added for every operation that moves it."""
 
 
-_EFFECTS: Final[dict[str, Callable[[History, Operation], None]]] = {
+_EFFECTS: Final[dict[str, Callable[[History, Operation], object]]] = {
     "open": History._opened,
     "pwritev": History._written,
     "truncate": History._truncated,
@@ -387,6 +425,7 @@ _EFFECTS: Final[dict[str, Callable[[History, Operation], None]]] = {
     "setxattr": History._attribute_set,
     "removexattr": History._attribute_set,
     "set_owner": History._owner_set,
+    "tmpfile": History._made_nameless,
     "mkdir": History._made,
     "symlink": History._made,
     "link": History._linked,

@@ -12,7 +12,7 @@ import os
 import stat
 from typing import Any
 
-from untorn.storage.api import FileStat, Storage
+from untorn.storage.api import FileStat, Storage, StorageFile
 from untorn.storage.disk import PATH_MAX, Disk, Options, Place, failure
 from untorn.storage.image import PAGE, Image, Inode
 from untorn.storage.persistence import History
@@ -58,6 +58,8 @@ class SimulatedStorage(Storage):
     def open(self, path: str, flags: int, mode: int = 0o666) -> SimulatedFile:
         self._check(path)
         disk = self._disk
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            return self._nameless(path, flags, mode)
         exclusive = flags & os.O_CREAT and flags & os.O_EXCL
         place = disk.walk(path, follow=not flags & os.O_NOFOLLOW and not exclusive)
         inode = place.inode
@@ -85,6 +87,37 @@ class SimulatedStorage(Storage):
         if flags & os.O_TRUNC and not created and flags & os.O_ACCMODE:
             file.truncate(0)
         return file
+
+    def _nameless(self, path: str, flags: int, mode: int) -> SimulatedFile:
+        """open(2) with O_TMPFILE: a file without a name, which only ``link_open`` can give it one."""
+        disk, directory = self._disk, self._directory(path)
+        if flags & os.O_ACCMODE == os.O_RDONLY:
+            raise failure(errno.EINVAL, path)
+        disk.check_writable(directory, path)
+        inode = disk.new_inode(stat.S_IFREG | mode & 0o777)
+        operation = self._begin("tmpfile", directory, inode.number, flags, mode)
+        disk.live.inodes[inode.number] = inode
+        if not flags & os.O_EXCL:
+            disk.nameless.add(inode.number)
+        disk.serial += 1
+        disk.handles[disk.serial] = (self.process, inode)
+        disk.trace.end(operation, disk.stat(inode))
+        place = os.path.join(directory, f"#{inode.number}")  # as /proc tells it
+        return self.opened(disk, disk.serial, inode, place, place, flags & ~os.O_TMPFILE)
+
+    def link_open(self, file: StorageFile, target: str) -> None:
+        """linkat(2) of an open file (AT_EMPTY_PATH, or through /proc/self/fd): ENOENT once its last name is gone."""
+        assert isinstance(file, SimulatedFile)
+        goal = self._new(target)
+        inode = file.inode
+        if inode.is_directory:
+            raise failure(errno.EPERM, target)
+        if inode.number not in self._disk.nameless and not self._disk.links(inode):
+            raise failure(errno.ENOENT, target)
+        operation = self._begin("link", file.path, inode.number, goal.path)
+        self._disk.bind(goal.path, inode)
+        self._disk.nameless.discard(inode.number)
+        self._disk.trace.end(operation)
 
     def stat(self, path: str) -> FileStat:
         self._check(path)
@@ -215,7 +248,11 @@ class SimulatedStorage(Storage):
         return inode.target
 
     def listdir(self, path: str) -> list[str]:
-        """The names in a directory, sorted."""
+        """The names in a directory, sorted or, on a machine that lists so, backwards."""
+        return self._disk.listed(self._directory(path))
+
+    def names(self, path: str) -> list[str]:
+        """The names in a directory, sorted: for those who look at the machine and are no program on it."""
         return self._disk.names(self._directory(path))
 
     def random_bytes(self, length: int) -> bytes:

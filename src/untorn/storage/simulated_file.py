@@ -44,6 +44,11 @@ class SimulatedFile(StorageFile):
         self._direct = bool(flags & os.O_DIRECT)
         self._sync = RWF_SYNC if flags & os.O_SYNC == os.O_SYNC else RWF_DSYNC if flags & os.O_DSYNC else 0
 
+    @property
+    def inode(self) -> Inode:
+        """What is open."""
+        return self._inode
+
     def _begin(self, name: str, *arguments: Any) -> Operation:
         self._check()
         return self._disk.trace.begin(name, self._place, self._inode.number, *arguments)

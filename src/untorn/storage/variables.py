@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from xxhash import xxh3_64_intdigest
@@ -225,22 +227,41 @@ def connected(renames: Sequence[Rename]) -> Iterator[list[Variable]]:
 def combinations(
     names: Sequence[Variable], candidates: Sequence[Sequence[Version]], renames: Sequence[Rename]
 ) -> Iterator[Legal]:
-    """The legal tuples: legal at one time, and no rename took the old name without giving the new."""
+    """The legal tuples: legal at one time, and no rename took the old name without giving the new.
+
+    Candidates are in the order of issue, so those that are legal together with others are neighbours.
+    """
     at = {variable: index for index, variable in enumerate(names)}
-    rules = [(at[r.source], r.removed.ordinal, at[r.target], r.added.ordinal) for r in renames if r.source in at]
+    rules: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for rename in renames:
+        if rename.source in at:
+            pair = at[rename.source], at[rename.target]
+            rules.setdefault(pair, []).append((rename.removed.ordinal, rename.added.ordinal))
     partial: list[tuple[tuple[Version, ...], int, int]] = [((), 0, NEVER)]
     for index, versions in enumerate(candidates):
-        due = [rule for rule in rules if max(rule[0], rule[2]) == index]
+        due = [(pair, found) for pair, found in rules.items() if max(pair) == index]
         extended = []
         for chosen, since, until in partial:
-            for version in versions:
+            first = bisect_right(versions, since, key=_until)
+            for version in versions[first : bisect_left(versions, until, key=_issued)]:
                 row = (*chosen, version)
                 low, high = max(since, version.issued), min(until, version.until)
-                if low < high and not any(
-                    row[source].ordinal >= removed and row[target].ordinal < added
-                    for source, removed, target, added in due
-                ):
+                if low < high and not any(_halved(row[s].ordinal, row[t].ordinal, found) for (s, t), found in due):
                     extended.append((row, low, high))
         partial = extended
     for row, since, until in partial:
         yield Legal(tuple(inode_number(version.value) for version in row), since, until)
+
+
+def _halved(source: int, target: int, rules: Sequence[tuple[int, int]]) -> bool:
+    """Whether one of a pair's renames took the old name without giving the new; the last one that took it decides."""
+    last = bisect_right(rules, source, key=itemgetter(0)) - 1
+    return last >= 0 and target < rules[last][1]
+
+
+def _until(version: Version) -> int:
+    return version.until
+
+
+def _issued(version: Version) -> int:
+    return version.issued

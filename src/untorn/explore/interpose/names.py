@@ -58,8 +58,6 @@ class NameCalls(FileCalls):
 
     def open(self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         place = self.at(path, dir_fd)
-        if flags & os.O_TMPFILE == os.O_TMPFILE:
-            raise failure(errno.EOPNOTSUPP)  # as on a file system without; tempfile takes another way
         if flags & os.O_DIRECT:
             raise failure(errno.EINVAL)
         if flags & os.O_PATH:
@@ -142,6 +140,11 @@ class NameCalls(FileCalls):
         self, src: Any, dst: Any, *,
         src_dir_fd: int | None = None, dst_dir_fd: int | None = None, follow_symlinks: bool = True,
     ) -> None:  # fmt: skip
+        number = os.fsdecode(src).removeprefix("/proc/self/fd/")
+        if src_dir_fd is not None and follow_symlinks and number.isdecimal() and int(number) in self.descriptors:
+            # Only so does os.link follow: it calls linkat with AT_SYMLINK_FOLLOW.
+            self.storage.link_open(self.descriptors[int(number)].file, self.at(dst, dst_dir_fd))
+            return
         self.storage.link(self.at(src, src_dir_fd), self.at(dst, dst_dir_fd))
 
     def symlink(self, src: Any, dst: Any, target_is_directory: bool = False, *, dir_fd: int | None = None) -> None:

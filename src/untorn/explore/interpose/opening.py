@@ -39,6 +39,22 @@ class RawFile(_pyio.FileIO):  # type: ignore[misc]
 opened: Final[weakref.WeakSet[RawFile]] = weakref.WeakSet()
 """Those that may still be open."""
 
+_AHEAD: Final = 512
+"""Bytes that a reader reads ahead. What is read is decided, and a program that stops at the first torn record should
+not decide what comes behind it. Of files that are written, too, the buffers are as large as CPython's."""
+
+
+def _reader(raw: RawFile, buffering: int) -> io.BufferedReader:
+    return io.BufferedReader(raw, min(buffering, _AHEAD))
+
+
+def _text(buffer: Any, *args: Any, **kwargs: Any) -> io.TextIOWrapper:
+    text = io.TextIOWrapper(buffer, *args, **kwargs)
+    if isinstance(buffer, io.BufferedReader):
+        text._CHUNK_SIZE = _AHEAD  # type: ignore[attr-defined]
+    return text
+
+
 _twin: Any = getattr(_pyio.open, "__func__", _pyio.open)  # a staticmethod in some versions
 
 explored_open: Final = types.FunctionType(
@@ -47,9 +63,9 @@ explored_open: Final = types.FunctionType(
         **vars(_pyio),
         "FileIO": RawFile,
         "BufferedRandom": io.BufferedRandom,
-        "BufferedReader": io.BufferedReader,
+        "BufferedReader": _reader,
         "BufferedWriter": io.BufferedWriter,
-        "TextIOWrapper": io.TextIOWrapper,
+        "TextIOWrapper": _text,
         "text_encoding": io.text_encoding,
     },
     "open",
