@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as MappingType
 from itertools import accumulate
 from typing import Any, ClassVar, Final
@@ -17,10 +17,11 @@ from typing import Any, ClassVar, Final
 from xxhash import xxh3_64_intdigest
 
 from untorn.designs.base import Design, Savepoint
+from untorn.designs.bio import slice_of
 from untorn.designs.home import AtomicHome
 from untorn.errors import CheckpointError, ForeignEditError
 from untorn.geometry import BLOCK, SECTOR, round_up
-from untorn.log.install import cut_home, install, read_extent
+from untorn.log.install import cut_home, install, read_extents
 from untorn.log.log import NO_SPACE, Log
 from untorn.log.mapping import Mapping
 from untorn.log.ondisk import EXTENT_BYTES, SIZE_MAX, Extent, RecordKind
@@ -88,20 +89,20 @@ class CopyOnWrite(Design):
         stop = start + self._folio_size
         extents = self._mapping.folios.get(index, ())
         if len(extents) == 1 and extents[0].start == start and extents[0].stop == stop:
-            return bytes(self._fetch(extents[0]))
+            return bytes(self._fetch(extents)[0])
         below = min(stop, self._mapping.home_limit) - start
         data = self._home.read(below, start) if below > 0 else b""
         if not extents:
             return data
         patch = bytearray(data)
-        for extent in extents:
+        for extent, piece in zip(extents, self._fetch(extents), strict=True):
             patch.extend(bytes(max(0, extent.start - start - len(patch))))
-            patch[extent.start - start : extent.stop - start] = self._fetch(extent)
+            patch[extent.start - start : extent.stop - start] = piece
         return bytes(patch)
 
-    def _fetch(self, extent: Extent) -> Buffer:
+    def _fetch(self, extents: Sequence[Extent]) -> list[Buffer]:
         assert self._log.file is not None
-        return read_extent(self._log.file, self._salt, extent)
+        return read_extents(self._log.file, self._salt, extents)
 
     # Space
 
@@ -253,15 +254,13 @@ class CopyOnWrite(Design):
         before = self._check_unchanged()
         log.begin_checkpoint(before)
 
-        def fetch(extent: Extent) -> Buffer:
-            index = extent.start // self._folio_size
+        def fetch(extents: Sequence[Extent]) -> Sequence[Buffer]:
+            index = extents[0].start // self._folio_size
             folio = cached(index)
             if folio is None:
-                return self._fetch(extent)
-            if extent.stop - extent.start == len(folio.data):
-                return folio.data
+                return self._fetch(extents)
             base = index * self._folio_size
-            return memoryview(folio.data)[extent.start - base : extent.stop - base]
+            return [slice_of(folio, extent.start - base, extent.stop - base) for extent in extents]
 
         try:
             cut_home(self._home, self._mapping)

@@ -27,6 +27,7 @@ import os
 import shlex
 import stat
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -40,7 +41,7 @@ from untorn.errors import (
     UntornWarning,
     UntrustedLogError,
 )
-from untorn.log.install import install, read_extent
+from untorn.log.install import install, read_extents
 from untorn.log.log import MARK, NO_SPACE, SUFFIX, Log, log_path
 from untorn.log.ondisk import Extent, Identity, Slot, SlotKind
 from untorn.log.scan import Replay, damaged_slot, is_blank, read_slots, replay_log
@@ -189,8 +190,8 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
             home.truncate(slot.home_size)
         source = found.log
 
-        def fetch(extent: Extent) -> Buffer:
-            return read_extent(source, slot.salt, extent)
+        def fetch(extents: Sequence[Extent]) -> Sequence[Buffer]:
+            return read_extents(source, slot.salt, extents)
 
         try:
             install(home, replay.mapping, replay.size, fetch)

@@ -58,20 +58,21 @@ class Replay:
     tail: int = RECORDS_OFFSET
     stop: Stop = Stop(RECORDS_OFFSET, "", False)
     _pending: list[Entry] = field(default_factory=list)
+    _counting: set[int] = field(default_factory=set)
+    """Sequences of the pending DATA records."""
     _committed: int = 0
 
     def accepts(self, record: Record) -> bool:
         """Whether the record builds on the last commit or on a DATA record that still counts."""
-        return record.parent == self._committed or any(
-            entry.record.sequence == record.parent for entry in self._pending
-        )
+        return record.parent == self._committed or record.parent in self._counting
 
     def add(self, entry: Entry) -> None:
         """Takes one more valid record into account."""
         record = entry.record
         while self._pending and self._pending[-1].record.sequence > record.parent:
-            self._pending.pop()
+            self._counting.discard(self._pending.pop().record.sequence)
         self._pending.append(entry)
+        self._counting.add(record.sequence)
         self.sequence = record.sequence
         self.synced_through = max(self.synced_through, record.synced_through)
         self.tail = entry.position + record.total_length
@@ -87,6 +88,7 @@ class Replay:
         self.commits += 1
         self._committed = self.sequence
         self._pending.clear()
+        self._counting.clear()
 
 
 def read_slots(log: StorageFile) -> Slot | None:

@@ -94,7 +94,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         unchecked.slot_unchecked, "ondisk.decode_slot", "",
         _DAMAGE + "a slot is one sector, which no crash tears: tests/log/test_recovery_pictures.py (slots damaged)"),
     "an extent's digest is not checked when it is read": Mutant(
-        unchecked.extent_unchecked, "install.read_extent", "",
+        unchecked.extent_unchecked, "install._proved", "",
         _DAMAGE + "what is read was proved when it was found: tests/explore/test_library_damage.py"),
     "the chain of headers is not checked": Mutant(
         unchecked.chain_ignored, "scan._entry: previous", "",

@@ -48,30 +48,41 @@ class Library:
         self.states, self.transactions = script.states, script.transactions
         return script.machine
 
+    @property
+    def aside(self) -> bool:
+        """Whether a log may be set aside: one whose first slot is garbage cannot be told from another program's."""
+        return bool(self.machine.get("trash"))
+
     def recover(self, storage: SimulatedStorage) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UntornWarning)
+            self.go_on(storage)
+
+    def go_on(self, storage: SimulatedStorage) -> None:
+        """What comes after the crash."""
         try:
             api.recover(PATH, storage=storage)
         except FileNotFoundError:
             pass
 
     def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
-        state_is_a_commit(plain(storage, PATH), self.states, acknowledged)
+        state_is_a_commit(plain(storage, PATH, aside=self.aside), self.states, acknowledged)
 
 
 class Reopened(Library):
     """Recovered by opening the file to write."""
 
-    def recover(self, storage: SimulatedStorage) -> None:
+    def go_on(self, storage: SimulatedStorage) -> None:
         api.open(PATH, "r+b", storage=storage).close()
 
 
 class Read(Library):
     """A reader looks at it before it is recovered: both must see the same."""
 
-    def recover(self, storage: SimulatedStorage) -> None:
+    def go_on(self, storage: SimulatedStorage) -> None:
         with api.open(PATH, "rb", storage=storage) as file:
             seen = file.read()
-        super().recover(storage)
+        super().go_on(storage)
         if storage.read_file(PATH) != seen:
             raise AssertionError("a reader saw another state than recovery installed")
 
@@ -79,21 +90,17 @@ class Read(Library):
 class Aside(Library):
     """A log that cannot be this file's may be set aside."""
 
-    def recover(self, storage: SimulatedStorage) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UntornWarning)
-            super().recover(storage)
-
-    def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
-        state_is_a_commit(plain(storage, PATH, aside=True), self.states, acknowledged)
+    @property
+    def aside(self) -> bool:
+        return True
 
 
 class Discarded(Aside):
     """The commits in the log were given up; a log that was half renamed is refused until one name of it is removed."""
 
-    def recover(self, storage: SimulatedStorage) -> None:
+    def go_on(self, storage: SimulatedStorage) -> None:
         try:
-            super().recover(storage)
+            super().go_on(storage)
         except UntrustedLogError:
             storage.unlink(log_path(PATH))
 
@@ -101,10 +108,8 @@ class Discarded(Aside):
 class Created(Library):
     """Recovered by opening the file to append, which makes it where it is missing."""
 
-    def recover(self, storage: SimulatedStorage) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UntornWarning)
-            api.open(PATH, "a+b", storage=storage).close()
+    def go_on(self, storage: SimulatedStorage) -> None:
+        api.open(PATH, "a+b", storage=storage).close()
 
     def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
         state_is_a_commit(plain(storage, PATH, aside=True), [state or b"" for state in self.states], acknowledged)
@@ -113,9 +118,9 @@ class Created(Library):
 class Edited(Aside):
     """Another program wrote the file: what it wrote stays, or is refused; it is never written over (I8)."""
 
-    def recover(self, storage: SimulatedStorage) -> None:
+    def go_on(self, storage: SimulatedStorage) -> None:
         try:
-            super().recover(storage)
+            super().go_on(storage)
         except ForeignEditError:
             pass
 
@@ -130,7 +135,7 @@ class Edited(Aside):
 class Untouched(Library):
     """After a clean close or a recovery any program reads the file, without untorn and after any crash (I6)."""
 
-    def recover(self, storage: SimulatedStorage) -> None:
+    def go_on(self, storage: SimulatedStorage) -> None:
         pass
 
     def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:

@@ -6,12 +6,11 @@ from typing import Any
 
 from xxhash import xxh3_64_intdigest
 
-from untorn.designs import cow
 from untorn.explore.lazy import LazyFile
 from untorn.explore.library.plants import Patch, Plant, callers
 from untorn.geometry import SECTOR
 from untorn.log import log as log_module
-from untorn.log import ondisk, recovery, scan
+from untorn.log import install, ondisk, scan
 from untorn.log.log import Log
 from untorn.log.mapping import Mapping
 from untorn.log.ondisk import Record, RecordKind, Slot
@@ -67,12 +66,7 @@ def _checked(sector: bytes, seed: int) -> bytes:
 
 
 def extent_unchecked(patch: Patch) -> None:
-    def read_extent(log: StorageFile, salt: int, extent: Any) -> bytes:
-        data = log.read(extent.length, extent.position)
-        return data[extent.start - extent.offset : extent.stop - extent.offset]
-
-    for module in (recovery, cow):
-        patch(module, "read_extent", read_extent)
+    patch(install, "_proved", lambda log, salt, extent: log.read(extent.length, extent.position))
 
 
 def chain_ignored(patch: Patch) -> None:
