@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as MappingType
 from itertools import accumulate
@@ -18,6 +19,7 @@ from xxhash import xxh3_64_intdigest
 
 from untorn.designs.base import Design, Savepoint
 from untorn.designs.bio import slice_of
+from untorn.designs.dirty import dirty_blocks, dirty_bytes
 from untorn.designs.home import AtomicHome
 from untorn.errors import CheckpointError, ForeignEditError
 from untorn.geometry import BLOCK, SECTOR, round_up
@@ -33,8 +35,8 @@ from untorn.storage.api import AtomicLimits, Buffer, FileStat, Storage, StorageF
 EXTENTS_IN_LOG: Final = 1 << 16
 """Extents that wait for a checkpoint before one is made: bounds the map's memory."""
 
-_RECORDS_COST: Final = 3 * (2 * SECTOR + BLOCK)
-"""Header and padding of three records: what is dirty may go in two, and an empty one may end the transaction."""
+_RECORDS_COST: Final = 3 * (2 * SECTOR + 2 * BLOCK)
+"""Header, padding and edge of three records: what is dirty may go in two, and an empty one may end the transaction."""
 
 # A NamedTuple's own constructor takes twice as long, and there is one for each page of each commit.
 _new_tuple: Final[Any] = tuple.__new__
@@ -138,12 +140,13 @@ class CopyOnWrite(Design):
         """None if the commit is in home already."""
         log = self._log
         self._changes += 1
-        offsets, payload = self._dirty_pieces(folios)
-        lengths = [len(piece) for piece in payload]
         alone = self._atomic.limits.unit_max and durable and log.sequence == 0 and size_min == size == self._info.size
-        if alone and self._atomic.takes(offsets, lengths, self.dense) and self._write_home(offsets[0], payload):
+        if alone and self._commit_in_home(folios):
             return None
         self._leave_home()
+        offsets, payload = dirty_blocks(folios, self._folio_size, size)
+        self._add_edge(offsets, payload, size)
+        lengths = [len(piece) for piece in payload]
         log.start(self._info)
         assert log.slot is not None
         salt = log.slot.salt
@@ -158,17 +161,25 @@ class CopyOnWrite(Design):
         log.append(RecordKind.COMMIT if commit else RecordKind.DATA, extents, payload, size, size_min)
         return extents
 
-    def _dirty_pieces(self, folios: MappingType[int, Folio]) -> tuple[list[int], list[Buffer]]:
-        """Offset and bytes of every dirty range, in file order."""
-        offsets = []
-        payload: list[Buffer] = []
-        for index in sorted(folios):
-            folio = folios[index]
-            data = folio.data
-            for start, stop in folio.ranges:
-                offsets.append(index * self._folio_size + start)
-                payload.append(data if stop - start == len(data) else memoryview(data)[start:stop])
-        return offsets, payload
+    def _add_edge(self, offsets: list[int], payload: list[Buffer], size: int) -> None:
+        """The block in which home is cut or from which it grows: the kernel zeros the rest of it, so it is in flight.
+
+        Once it is in the log a checkpoint takes it from there.
+        """
+        limit = self._mapping.home_limit
+        if not limit % BLOCK or limit == size == self._info.size:
+            return
+        start = limit - limit % BLOCK
+        at = bisect_right(offsets, start)
+        if at and offsets[at - 1] + len(payload[at - 1]) > start:
+            return
+        index = start // self._folio_size
+        if any(extent.start <= start < extent.stop for extent in self._mapping.folios.get(index, ())):
+            return
+        base = index * self._folio_size
+        stop = min(start + BLOCK, size)
+        offsets.insert(at, start)
+        payload.insert(at, self.read_folio(index)[start - base : stop - base].ljust(stop - start, b"\0"))
 
     def land(self, written: list[Extent] | None, size: int, *, commit: bool) -> None:
         if written is None:
@@ -181,6 +192,12 @@ class CopyOnWrite(Design):
             self.committed_size = size
 
     # Commit in home, where the device writes whole what is to change
+
+    def _commit_in_home(self, folios: MappingType[int, Folio]) -> bool:
+        """Whether all that is dirty is one range that the device wrote whole."""
+        offsets, payload = dirty_bytes(folios, self._folio_size)
+        taken = self._atomic.takes(offsets, [len(piece) for piece in payload], self.dense)
+        return taken and self._write_home(offsets[0], payload)
 
     def _write_home(self, start: int, payload: list[Buffer]) -> bool:
         """False if it was not taken, and nothing changed. Before the next append comes ``_leave_home``.

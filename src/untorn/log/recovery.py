@@ -41,6 +41,7 @@ from untorn.errors import (
     UntornWarning,
     UntrustedLogError,
 )
+from untorn.log.doubt import settle
 from untorn.log.install import install, read_extents
 from untorn.log.log import MARK, NO_SPACE, SUFFIX, Log, log_path
 from untorn.log.ondisk import Extent, Identity, Slot, SlotKind
@@ -181,7 +182,9 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
     if replay.size > home.stat().size:
         home.check_size(replay.size)
     log = Log(storage, home, slot.folio_size)
-    log.adopt(found.log, slot, replay.tail, replay.sequence)
+    copy = settle(found.log, slot, replay)
+    slot = slot._replace(copy_after=copy.after, copy_start=copy.start, copy_end=copy.end)
+    log.adopt(found.log, slot, max(replay.tail, copy.end), replay.committed)
     if replay.commits:
         info = home.stat()
         log.begin_checkpoint(info)

@@ -20,6 +20,7 @@ from untorn.log.ondisk import (
     Record,
     RecordKind,
     Slot,
+    SlotKind,
     decode_record,
     decode_slot,
     decode_table,
@@ -55,16 +56,22 @@ class Replay:
     sequence: int = 0
     """Of the last valid record."""
     synced_through: int = 0
+    proved: int = 0
+    """Highest sequence that the log itself proves to have been durable; known when all of it was read."""
     tail: int = RECORDS_OFFSET
+    """Behind everything that counts."""
     stop: Stop = Stop(RECORDS_OFFSET, "", False)
     _pending: list[Entry] = field(default_factory=list)
+    committed: int = 0
+    """Sequence of the last commit."""
+    commit_tail: int = RECORDS_OFFSET
+    """Where in the log it ends."""
     _counting: set[int] = field(default_factory=set)
     """Sequences of the pending DATA records."""
-    _committed: int = 0
 
     def accepts(self, record: Record) -> bool:
         """Whether the record builds on the last commit or on a DATA record that still counts."""
-        return record.parent == self._committed or record.parent in self._counting
+        return record.parent == self.committed or record.parent in self._counting
 
     def add(self, entry: Entry) -> None:
         """Takes one more valid record into account."""
@@ -86,14 +93,14 @@ class Replay:
             self.size = record.size
         self.mapping.settle()
         self.commits += 1
-        self._committed = self.sequence
+        self.committed, self.commit_tail = self.sequence, self.tail
         self._pending.clear()
         self._counting.clear()
 
 
 def read_slots(log: StorageFile) -> Slot | None:
     """The valid slot with the highest generation."""
-    slots = [decode_slot(log.read(SECTOR, offset)) for offset in SLOT_OFFSETS]
+    slots = log.observe(0, RECORDS_OFFSET, BLOCK, decode_slot)
     return max((slot for slot in slots if slot), key=lambda slot: slot.generation, default=None)
 
 
@@ -116,14 +123,27 @@ def entries(log: StorageFile, slot: Slot, replay: Replay) -> Iterator[Entry]:
     """Every valid record in turn, each added to ``replay``; sets ``replay.stop`` at the end."""
     previous = slot.salt
     position = RECORDS_OFFSET
-    while isinstance(entry := _entry(log, slot, replay, previous, position), Entry):
+    ends = slot.synced_through if slot.kind is SlotKind.CHECKPOINT else None
+    damaged = False
+    while replay.sequence != ends:
+        if slot.copy_end and replay.sequence == slot.copy_after:
+            position = slot.copy_start
+        entry = _entry(log, slot, replay, previous, position)
+        if isinstance(entry, str):
+            missing = replay.sequence + 1
+            reason = f"record {missing}: {entry}"
+            damaged = slot.synced_through >= missing or _was_durable(log, slot, position, missing)
+            break
         replay.add(entry)
         yield entry
         previous = entry.record.checksum
         position += entry.record.total_length
-    missing = replay.sequence + 1
-    damaged = slot.synced_through >= missing or _was_durable(log, slot, position, missing)
-    replay.stop = Stop(position, f"record {missing}: {entry}", damaged)
+    else:
+        reason = "the slot of the checkpoint says that it ends there"
+    replay.stop = Stop(position, reason, damaged)
+    # What lies before damage was as durable as what is damaged.
+    replay.proved = max(slot.synced_through, replay.synced_through, replay.sequence if damaged else 0)
+    replay.tail = max(replay.tail, slot.copy_end)
 
 
 def _entry(log: StorageFile, slot: Slot, replay: Replay, previous: int, position: int) -> Entry | str:
