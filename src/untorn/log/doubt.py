@@ -36,9 +36,10 @@ def settle(file: StorageFile, slot: Slot, replay: Replay) -> Copy:
     doubtful = replay.proved < replay.committed
     start, end = (_place(file, slot, replay.proved), replay.commit_tail) if doubtful else (0, 0)
     if doubtful:
+        free = replay.tail + _length(file, slot, replay.tail)
         try:
-            file.allocate(replay.tail, end - start, keep_size=False)
-            copy = Copy(replay.proved, replay.tail, replay.tail + end - start)
+            file.allocate(free, end - start, keep_size=False)
+            copy = Copy(replay.proved, free, free + end - start)
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
@@ -67,10 +68,14 @@ def _place(file: StorageFile, slot: Slot, sequence: int) -> int:
     """Where the record behind ``sequence`` starts."""
     position = RECORDS_OFFSET
     for _ in range(sequence):
-        record = decode_record(file.read(SECTOR, position), slot.salt)
-        assert record is not None
-        position += record.total_length
+        position += _length(file, slot, position)
     return position
+
+
+def _length(file: StorageFile, slot: Slot, position: int) -> int:
+    """Bytes of the record there, torn or not; 0 if no header says."""
+    record = decode_record(file.read(SECTOR, position), slot.salt)
+    return 0 if record is None else record.total_length
 
 
 def _records(file: StorageFile, slot: Slot, position: int, end: int) -> Iterator[bytes]:

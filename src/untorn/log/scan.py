@@ -124,7 +124,7 @@ def entries(log: StorageFile, slot: Slot, replay: Replay) -> Iterator[Entry]:
     previous = slot.salt
     position = RECORDS_OFFSET
     ends = slot.synced_through if slot.kind is SlotKind.CHECKPOINT else None
-    damaged = False
+    reason, damaged = "the slot of the checkpoint says that it ends there", False
     while replay.sequence != ends:
         if slot.copy_end and replay.sequence == slot.copy_after:
             position = slot.copy_start
@@ -138,8 +138,6 @@ def entries(log: StorageFile, slot: Slot, replay: Replay) -> Iterator[Entry]:
         yield entry
         previous = entry.record.checksum
         position += entry.record.total_length
-    else:
-        reason = "the slot of the checkpoint says that it ends there"
     replay.stop = Stop(position, reason, damaged)
     # What lies before damage was as durable as what is damaged.
     replay.proved = max(slot.synced_through, replay.synced_through, replay.sequence if damaged else 0)

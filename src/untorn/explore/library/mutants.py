@@ -51,7 +51,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         plants.slot_not_synced(SlotKind.CHECKPOINT), "Log._write_slot: before home", "sessions"),
     "the restart slot is not synced": Mutant(
         plants.slot_not_synced(SlotKind.START), "Log._write_slot: before the first reused byte", "restarts"),
-    "recovery does not sync the log": Mutant(no_sync("fsync", "adopt"), "Log.adopt", "kills"),
+    "recovery does not sync its copy": Mutant(no_sync("fdatasync", "settle"), "doubt.settle: before the slot", "kills"),
     # Syncs of home
     "home is not synced": Mutant(plants.no_fsync("home"), "every fsync of home", "commits"),
     "home is not synced at the start": Mutant(
@@ -114,13 +114,19 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "size_min is ignored": Mutant(unchecked.smallest_size_ignored, "scan.Replay: size_min", "truncates"),
     "what was cut stays in home": Mutant(unchecked.home_not_cut, "Mapping.cut: home_limit", "truncates"),
     "records are padded to 512 bytes": Mutant(unchecked.padded_to_sectors, "Record.total_length", "garbage"),
+    # What a device may turn to garbage
+    "sectors of 512 bytes are logged, where the device has 4096": Mutant(
+        unchecked.sectors_logged, "dirty.dirty_blocks", "commits, garbage of 4096"),
+    "the block where home is cut is not logged": Mutant(
+        unchecked.edge_not_logged, "CopyOnWrite._add_edge", "truncates, garbage"),
     # Restart and checkpoint
     "the salt stays": Mutant(plants.salt_kept, "Log._new_slot: salt", "restarts"),
     "the log restarts before home is durable": Mutant(
         plants.restarted_before_home_is_durable, "CopyOnWrite.checkpoint: order", "commits"),
     "no restart before a close unlinks the log": Mutant(no_restart("close"), "Log.restart, then remove", "sessions"),
     "no restart before recovery unlinks the log": Mutant(no_restart("recover"), "Log.restart, then remove", "kills"),
-    "one slot is written over": Mutant(plants.one_slot, "SLOT_OFFSETS: alternate", "restarts"),
+    "one slot is written over": Mutant(plants.one_slot, "ondisk.slot_offset", "restarts"),
+    "two slots alternate": Mutant(plants.two_slots, "log.next_generation", "fails again, garbage"),
     "the stale slot stays": Mutant(
         plants.stale_slot_stays, "Log.append: zeros over the slot of the generation before", "",
         _DAMAGE + "a slot with a higher generation holds: tests/explore/test_library_damage.py"),
@@ -129,9 +135,13 @@ MUTANTS: Final[dict[str, Mutant]] = {
         plants.checkpoint_not_logged_first, "Log.begin_checkpoint", "rewrites"),
     "a second try records home's time anew": Mutant(plants.time_recorded_anew, "Log.begin_checkpoint: time", "deaths"),
     # Recovery
-    "recovery does not rewrite what it found": Mutant(
-        unchecked.recovery_does_not_rewrite, "Log.adopt: cached bytes are not trusted", "fails"),
-    "recovery does not set the log's size again": Mutant(no_truncate("adopt"), "Log.adopt: size", "fails"),
+    "recovery does not copy what it cannot prove": Mutant(
+        unchecked.doubtful_not_copied, "doubt.settle: cached bytes are not trusted", "fails"),
+    "recovery writes over what it cannot prove": Mutant(
+        unchecked.doubtful_written_over, "doubt.settle: a copy", "kills, garbage"),
+    "the slot does not name the copy": Mutant(
+        unchecked.copy_not_named, "recovery.recover: copy_after, copy_start, copy_end", "fails"),
+    "recovery does not set the log's size again": Mutant(no_truncate("settle"), "doubt.settle: size", "fails"),
     "recovery does not cut anew": Mutant(no_truncate("recover"), "recovery.recover: cut again", "fails in a cut"),
     # The mark
     "the file is not marked": Mutant(plants.never_marked, "Log._mark", "commits"),
