@@ -37,6 +37,7 @@ def planted(mutant: Mutant) -> Iterator[None]:
 
 
 _DAMAGE: Final = "damage, not a crash: "
+_IN_PLACE: Final = "in place, atomic writes"
 _CALLS: Final = "an I/O error, not a crash: tests/crash/test_every_call_fails.py"
 
 MUTANTS: Final[dict[str, Mutant]] = {
@@ -113,7 +114,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "tests/log/test_recovery_pictures.py (damaged in a checkpoint)"),
     "size_min is ignored": Mutant(unchecked.smallest_size_ignored, "scan.Replay: size_min", "truncates"),
     "what was cut stays in home": Mutant(unchecked.home_not_cut, "Mapping.cut: home_limit", "truncates"),
-    "records are padded to 512 bytes": Mutant(unchecked.padded_to_sectors, "Record.total_length", "garbage"),
+    "records are padded to 512 bytes": Mutant(unchecked.padded_to_sectors, "Record.total_length", "commits, garbage"),
     # What a device may turn to garbage
     "sectors of 512 bytes are logged, where the device has 4096": Mutant(
         unchecked.sectors_logged, "dirty.dirty_blocks", "commits, garbage of 4096"),
@@ -151,15 +152,15 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "a mark is removed from the cache once": Mutant(plants.unmarked_once, "Log._unmark: set again", "fails again"),
     "the mark is not looked at": Mutant(plants.mark_ignored, "recovery._read_mark", "commits"),
     # Commits in home
-    "a commit in home is not atomic": Mutant(plants.torn_in_place, "AtomicHome.write: RWF_ATOMIC", "in place"),
-    "a commit in home is not synced": Mutant(no_sync("fdatasync", "sync", "home"), "AtomicHome.sync", "in place"),
+    "a commit in home is not atomic": Mutant(plants.torn_in_place, "AtomicHome.write: RWF_ATOMIC", _IN_PLACE),
+    "a commit in home is not synced": Mutant(no_sync("fdatasync", "sync", "home"), "AtomicHome.sync", _IN_PLACE),
     "a commit in home is not announced": Mutant(
         plants.not_announced_in_place, "CopyOnWrite._write_home: checkpoint slot", "",
         _DAMAGE + "the slot before it holds no records: tests/explore/test_library_damage.py"),
     "home is not synced after commits in home": Mutant(
-        no_sync("fsync", "_leave_home"), "CopyOnWrite._leave_home: home's time", "in place"),
+        no_sync("fsync", "_leave_home"), "CopyOnWrite._leave_home: home's time", _IN_PLACE),
     "no restart after commits in home": Mutant(
-        no_restart("_leave_home"), "CopyOnWrite._leave_home: the slot knows home's time", "in place"),
+        no_restart("_leave_home"), "CopyOnWrite._leave_home: the slot knows home's time", _IN_PLACE),
     # Other programs
     "home's time is taken at the first commit": Mutant(
         plants.time_of_first_commit, "Log.start: home as it was opened", "edited early"),

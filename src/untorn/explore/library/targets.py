@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from untorn.errors import ForeignEditError, UntornWarning, UntrustedLogError
@@ -156,7 +156,7 @@ def _edit(told: Sequence[Any]) -> int | None:
     return edits.get("edited", 0 if "edit" in edits else None)
 
 
-TARGETS: Final = (
+WORKLOADS: Final = (
     Library("commits", workloads.commits),
     Library("restarts", workloads.restarts, depth=2),
     Library("truncates", workloads.truncates),
@@ -173,7 +173,6 @@ TARGETS: Final = (
     Library("fails in a cut", workloads.fails_cut),
     Library("fails again", workloads.fails_again),
     Library("outages", workloads.outages, depth=2),
-    Library("no attributes", workloads.restarts, machine={"xattrs": False}),
     Edited("edited hot", workloads.edited_hot, depth=2),
     Edited("edited open", workloads.edited_open, depth=2),
     Edited("edited early", workloads.edited_early, depth=2),
@@ -181,8 +180,42 @@ TARGETS: Final = (
     Edited("takes over a new file", workloads.takes_over, None),
     Untouched("closes", workloads.closes),
     Discarded("discards", workloads.discards, depth=2),
-    Discarded("discards, no attributes", workloads.discards, machine={"xattrs": False}, depth=2),
-    Aside("garbage", workloads.blocks, 4 * BLOCK, {"trash": True, "sector": BLOCK}, depth=0),
-    Library("in place", workloads.in_place, machine={"atomic": AtomicLimits(BLOCK, 4 * BLOCK, 0, 1)}, depth=2),
-    Library("4096", workloads.truncates, machine={"sector": 4096}),
+    Library("in place", workloads.in_place, depth=2),
 )
+"""Each on a device with sectors of 512 bytes, powersafe overwrite, attributes, and no atomic writes."""
+
+_ATOMIC: Final = AtomicLimits(BLOCK, 4 * BLOCK, 0, 1)
+_SECTORS: Final[dict[str, dict[str, Any]]] = {
+    "": {},
+    "4096": {"sector": 4096},
+    "garbage": {"trash": True},
+    "garbage of 4096": {"trash": True, "sector": 4096},
+}
+_MORE: Final[dict[str, dict[str, Any]]] = {
+    "": {}, "no attributes": {"xattrs": False}, "atomic writes": {"atomic": _ATOMIC}
+}  # fmt: skip
+DEVICES: Final = {
+    ", ".join(filter(None, (sector, more))): {**_SECTORS[sector], **_MORE[more]}
+    for sector in _SECTORS
+    for more in _MORE
+}
+"""By name: options of the machine."""
+
+
+def on(target: Library, device: str) -> Library:
+    """The same on this device. Garbage multiplies the states, so that there recovery is cut off once."""
+    name = ", ".join(filter(None, (target.name, device)))
+    depth = min(target.depth, 1) if DEVICES[device].get("trash") else target.depth
+    return replace(target, name=name, machine=DEVICES[device], depth=depth)
+
+
+MATRIX: Final = tuple(on(target, device) for device in DEVICES for target in WORKLOADS)
+"""Every workload on every device."""
+
+_ALSO: Final = (
+    "commits, 4096", "truncates, 4096", "commits, garbage of 4096", "truncates, garbage of 4096",
+    "restarts, no attributes", "discards, no attributes", "kills, garbage, no attributes", "in place, atomic writes",
+    "in place, garbage, atomic writes",
+)  # fmt: skip
+TARGETS: Final = tuple(target for target in MATRIX if target.machine in ({}, {"trash": True}) or target.name in _ALSO)
+"""What ``make test`` explores: every workload without and with garbage, and some on other devices."""
