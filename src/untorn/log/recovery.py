@@ -197,6 +197,9 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
     log = Log(storage, home, slot.folio_size)
     copy = settle(found.log, slot, replay)
     slot = slot._replace(copy_after=copy.after, copy_start=copy.start, copy_end=copy.end)
+    if replay.stop.damaged:
+        # A death in what follows must not hide the damage, and so the log.
+        slot = slot._replace(synced_through=max(slot.synced_through, replay.sequence + 1))
     log.adopt(found.log, slot, max(replay.tail, copy.end), replay.committed)
     if replay.commits:
         info = home.stat()
