@@ -26,7 +26,7 @@ from untorn.geometry import BLOCK, SECTOR, round_up
 from untorn.log.install import cut_home, install, read_extents
 from untorn.log.log import NO_SPACE, Log
 from untorn.log.mapping import Mapping
-from untorn.log.ondisk import EXTENT_BYTES, SIZE_MAX, Extent, RecordKind
+from untorn.log.ondisk import EXTENT_BYTES, RECORDS_OFFSET, SIZE_MAX, Extent, RecordKind
 from untorn.log.recovery import Found
 from untorn.pagecache.folio import RANGES_MAX, Folio
 from untorn.pagecache.observer import Observer, Step
@@ -261,7 +261,7 @@ class CopyOnWrite(Design):
     # Checkpoint
 
     def checkpoint_due(self) -> bool:
-        return self._log.tail > self._log_bytes or len(self._mapping) > EXTENTS_IN_LOG
+        return self._log.tail - RECORDS_OFFSET > self._log_bytes or len(self._mapping) > EXTENTS_IN_LOG
 
     def checkpoint(self, cached: Callable[[int], Folio | None]) -> None:
         assert self._mapping.settled, "a checkpoint would write uncommitted data home"

@@ -225,7 +225,10 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
     if keep:
         _drop(storage, home, found, keep=True)
     else:
-        log.restart(home.stat())
+        # A slot that is durable and has no record says what the next one would. It is if the mark came behind it.
+        durable = found.marked or slot.identity is Identity.INODE
+        if replay.sequence or slot.kind is SlotKind.CHECKPOINT or not durable:
+            log.restart(home.stat())
         log.remove()
         found.log = None
         _LOG.info("%s: its log of %d bytes was removed", home.path, replay.tail)
