@@ -114,10 +114,10 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "tests/log/test_recovery_pictures.py (damaged in a checkpoint)"),
     "size_min is ignored": Mutant(unchecked.smallest_size_ignored, "scan.Replay: size_min", "truncates"),
     "what was cut stays in home": Mutant(unchecked.home_not_cut, "Mapping.cut: home_limit", "truncates"),
-    "records are padded to 512 bytes": Mutant(unchecked.padded_to_sectors, "Record.total_length", "commits, garbage"),
+    "records are padded to 512 bytes": Mutant(unchecked.padded_to_sectors, "Record.total_length", "commits, garbage of 4096"),
     # What a device may turn to garbage
     "sectors of 512 bytes are logged, where the device has 4096": Mutant(
-        unchecked.sectors_logged, "dirty.dirty_blocks", "commits, garbage of 4096"),
+        unchecked.sectors_logged, "dirty.dirty_blocks", "sessions, garbage of 4096"),
     "the block where home is cut is not logged": Mutant(
         unchecked.edge_not_logged, "CopyOnWrite._add_edge", "truncates, garbage"),
     # Restart and checkpoint
@@ -126,7 +126,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         plants.restarted_before_home_is_durable, "CopyOnWrite.checkpoint: order", "commits"),
     "no restart before a close unlinks the log": Mutant(no_restart("close"), "Log.restart, then remove", "sessions"),
     "no restart before recovery unlinks the log": Mutant(no_restart("recover"), "Log.restart, then remove", "kills"),
-    "one slot is written over": Mutant(plants.one_slot, "ondisk.slot_offset", "restarts"),
+    "one slot is written over": Mutant(plants.one_slot, "ondisk.slot_offset", "restarts, garbage"),
     "two slots alternate": Mutant(plants.two_slots, "log.next_generation", "fails again, garbage"),
     "the stale slot stays": Mutant(
         plants.stale_slot_stays, "Log.append: zeros over the slot of the generation before", "",

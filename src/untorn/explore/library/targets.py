@@ -213,7 +213,8 @@ MATRIX: Final = tuple(on(target, device) for device in DEVICES for target in WOR
 """Every workload on every device."""
 
 _ALSO: Final = (
-    "commits, 4096", "truncates, 4096", "commits, garbage of 4096", "truncates, garbage of 4096",
+    "commits, 4096", "truncates, 4096", "commits, garbage of 4096", "sessions, garbage of 4096",
+    "truncates, garbage of 4096",
     "restarts, no attributes", "discards, no attributes", "kills, garbage, no attributes", "in place, atomic writes",
     "in place, garbage, atomic writes",
 )  # fmt: skip
