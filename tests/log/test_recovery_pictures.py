@@ -15,7 +15,7 @@ import pytest
 import untorn
 from tests.log.pictures import FILE, FOLDER, LOG, Picture, content, machine, picture
 from tests.log.rows import PICTURES
-from untorn.errors import CorruptLogError, LogError, UntornError, UntornWarning, UntrustedLogError
+from untorn.errors import CorruptLogError, LogError, UntornError, UntornWarning
 from untorn.log.log import MARK
 from untorn.log.ondisk import RECORDS_OFFSET
 from untorn.storage.faulty import Fault, FaultyStorage, ProcessDeath

@@ -75,7 +75,7 @@ def remove_orphan(storage: Storage, path: str) -> bool:
         log.close()
     storage.unlink(place)
     storage.sync_directory(os.path.dirname(place))
-    _LOG.info("%s: its log of %d bytes was removed; it held no commit, and the file is not there", path, length)
+    _LOG.info("%r: its log of %d bytes was removed; it held no commit, and the file is not there", path, length)
     message = f"there is no file {path!r}; its log, which held no commit, was removed"
     warnings.warn(message, UntornWarning, stacklevel=3)
     return True

@@ -221,7 +221,7 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
             log.give_back()
             install(home, replay.mapping, replay.size, fetch)
         home.fsync()
-        _LOG.info("%s: %d commits were brought home, the file has %d bytes", home.path, replay.commits, replay.size)
+        _LOG.info("%r: %d commits were brought home, the file has %d bytes", home.path, replay.commits, replay.size)
     if keep:
         _drop(storage, home, found, keep=True)
     else:
@@ -231,7 +231,7 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
             log.restart(home.stat())
         log.remove()
         found.log = None
-        _LOG.info("%s: its log of %d bytes was removed", home.path, replay.tail)
+        _LOG.info("%r: its log of %d bytes was removed", home.path, replay.tail)
     return replay.commits
 
 
@@ -255,7 +255,7 @@ def set_aside(storage: Storage, found: Found) -> str:
     storage.rename(found.log_path, aside)
     storage.sync_directory(os.path.dirname(aside))
     what = "a log that is not this file's" if found.state is State.STRAY else "the log"
-    _LOG.warning("%s: %s was set aside as %s", found.log_path.removesuffix(SUFFIX), what, aside)
+    _LOG.warning("%r: %r was set aside as %r", found.log_path.removesuffix(SUFFIX), what, aside)
     warnings.warn(f"{what} was set aside as {aside!r}", UntornWarning, stacklevel=2)
     return aside
 
@@ -273,7 +273,7 @@ def _drop(storage: Storage, home: StorageFile, found: Found, *, keep: bool) -> N
         found.close()
         storage.unlink(found.log_path)
         storage.sync_directory(os.path.dirname(found.log_path))
-        _LOG.info("%s: its log, which held no commit, was removed", home.path)
+        _LOG.info("%r: its log, which held no commit, was removed", home.path)
 
 
 def _remove_mark(home: StorageFile, found: Found) -> None:
