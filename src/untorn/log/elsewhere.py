@@ -11,7 +11,7 @@ from typing import Final
 
 from untorn.errors import LogError, UntornError, UntornWarning
 from untorn.log import words
-from untorn.log.log import SUFFIX, log_path
+from untorn.log.log import MARK, SUFFIX, log_path
 from untorn.log.ondisk import Slot
 from untorn.log.scan import is_blank, read_slots, replay_log
 from untorn.log.trust import open_trusted
@@ -23,7 +23,7 @@ _CANDIDATES_MAX: Final = 100
 _LOG: Final = logging.getLogger("untorn")
 
 
-def find_log(storage: Storage, path: str, file_id: bytes) -> str | None:
+def find_log(storage: Storage, path: str, file_id: bytes) -> words.Elsewhere | None:
     """Where in the directory of the file at ``path`` the log with this id is, if its name says that it is a log."""
     folder = os.path.dirname(path)
     own = os.path.basename(log_path(path))
@@ -36,7 +36,22 @@ def find_log(storage: Storage, path: str, file_id: bytes) -> str | None:
         with suppress(OSError, UntornError):
             slot = _slot(storage, candidate)
             if slot is not None and slot.file_id == file_id:
-                return candidate
+                return words.Elsewhere(candidate, _owner(storage, candidate, file_id))
+    return None
+
+
+def _owner(storage: Storage, log: str, file_id: bytes) -> str | None:
+    """The file in whose place the log is, if it has the log's mark."""
+    path = log.removesuffix(SUFFIX)
+    if path == log:
+        return None
+    with suppress(OSError):
+        if stat.S_ISREG(storage.stat(path).mode):
+            file = storage.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                return path if file.getxattr(MARK) == file_id else None
+            finally:
+                file.close()
     return None
 
 

@@ -377,12 +377,12 @@ class Log:
 
 
 def next_generation(durable: int, newest: int) -> int:
-    """The generation after ``newest``, in a place of its own.
+    """The generation after ``newest``, in a place where no slot is that may be needed.
 
-    The slots from the one that is known to be ``durable`` to the newest are those that the disk may hold alone: each
-    recovery that was cut off adds one of which the next cannot tell whether it got there. When they take all places,
-    the first and the last are spared: so a slot that is needed is in flight only if the power fails in the eighth
-    recovery in a row of which none came to its end, and the sync of one between failed.
+    Those are all from the one that is known to be ``durable`` to the newest: each recovery that is cut off adds one,
+    and the next cannot tell whether it got to the disk. When they take every place the first and the last are spared.
+    So a slot that is needed is in flight only if seven recoveries in a row were cut off behind the writing of their
+    first slot, the sync of one but the last of them was the last that did not fail, and then the power fails.
     """
     taken = {slot_offset(one) for one in range(max(durable, newest - SLOTS, 1), newest + 1)}
     if len(taken) == SLOTS:

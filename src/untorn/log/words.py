@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import Final
+from typing import Final, NamedTuple
 
 from untorn.errors import CorruptLogError
 from untorn.log.log import SUFFIX
@@ -35,33 +35,50 @@ def lost_slot(path: str, offset: int, differences: str) -> CorruptLogError:
     return CorruptLogError(message, path, offset, reason)
 
 
-def missing(path: str, log: str, found: str | None) -> str:
-    """The file is marked, and its log is not in its place; ``found``: where it is."""
-    if found is not None:
+def missing(path: str, log: str, found: Elsewhere | None) -> str:
+    """The file is marked, and its log is not in its place."""
+    if found is None:
         return (
-            f"commits to this file wait in its log, which is not at {log!r} but at {found!r}. Nothing was changed. "
-            f"Put it back with: mv -n {shlex.quote(found)} {shlex.quote(log)}"
+            f"commits to this file wait in a log that is not at {log!r}: was the file renamed, copied or linked after "
+            "a crash? Put its log back there. Nothing was changed; "
+            f"'untorn recover --discard {shlex.quote(path)}' takes the file as it is, without those commits"
         )
     return (
-        f"commits to this file wait in a log that is not at {log!r}: was the file renamed, copied or linked after "
-        "a crash? Put its log back there. Nothing was changed; "
-        f"'untorn recover --discard {shlex.quote(path)}' takes the file as it is, without those commits"
+        f"commits to this file wait in its log, which is not at {log!r} but at {found.path!r}. Nothing was changed. "
+        + found.cure(path, log)
     )
 
 
-def anothers(path: str, log: str, found: str | None) -> str:
+def anothers(path: str, log: str, found: Elsewhere | None) -> str:
     """The file is marked, and another file's log is in the place of its own."""
-    if found is not None:
-        quoted = shlex.quote(log)
+    if found is None:
         return (
-            f"the log {log!r} belongs to another file; this file's own is {found!r}. Nothing was changed. Put them in "
-            f"their places with: mv -n {quoted} {shlex.quote(log + '.other')}; mv -n {shlex.quote(found)} {quoted}"
+            f"the log {log!r} belongs to another file, and this file's own log is not beside it. Nothing was changed. "
+            "Move that log to its own file and put this file's log in its place; 'untorn recover --discard "
+            f"{shlex.quote(path)}' takes the file as it is, and keeps the log under another name"
         )
     return (
-        f"the log {log!r} belongs to another file, and this file's own log is not beside it. Nothing was changed. Move "
-        "that log to its own file and put this file's log in its place; "
-        f"'untorn recover --discard {shlex.quote(path)}' takes the file as it is, and keeps the log under another name"
+        f"the log {log!r} belongs to another file; this file's own is {found.path!r}. Nothing was changed. First move "
+        f"that of the other one away. {found.cure(path, log)}"
     )
+
+
+class Elsewhere(NamedTuple):
+    """A log that was found in another place than its file's name says."""
+
+    path: str
+    beside: str | None
+    """The file in whose place it is, if that is marked alike: a link or a copy, or what was copied."""
+
+    def cure(self, path: str, log: str) -> str:
+        """What to do."""
+        if self.beside is not None:
+            return (
+                f"There it is that of {self.beside!r}: this file is a link to that one or a copy of it. Run 'untorn "
+                f"recover {shlex.quote(self.beside)}', and if this is a copy, copy again"
+            )
+        move = f"mv -n {shlex.quote(self.path)} {shlex.quote(log)}"
+        return f"Put it back with: {move}; then 'untorn recover {shlex.quote(path)}' brings the commits in"
 
 
 def differences(slot: Slot, home: FileStat, *, inode: bool = False) -> str:

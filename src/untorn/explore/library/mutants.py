@@ -114,7 +114,8 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "tests/log/test_recovery_pictures.py (damaged in a checkpoint)"),
     "size_min is ignored": Mutant(unchecked.smallest_size_ignored, "scan.Replay: size_min", "truncates"),
     "what was cut stays in home": Mutant(unchecked.home_not_cut, "Mapping.cut: home_limit", "truncates"),
-    "records are padded to 512 bytes": Mutant(unchecked.padded_to_sectors, "Record.total_length", "commits, garbage of 4096"),
+    "records are padded to 512 bytes": Mutant(
+        unchecked.padded_to_sectors, "Record.total_length", "commits, garbage of 4096"),
     # What a device may turn to garbage
     "sectors of 512 bytes are logged, where the device has 4096": Mutant(
         unchecked.sectors_logged, "dirty.dirty_blocks", "sessions, garbage of 4096"),
