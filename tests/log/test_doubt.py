@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -63,7 +64,7 @@ def test_a_torn_record_behind_the_tail_is_left_as_it_is() -> None:
 def test_on_a_full_disk_the_records_are_written_over_themselves() -> None:
     storage = machine(TWO_COMMITS)
     used = sum(inode.content.blocks for inode in storage.disk.live.inodes.values())
-    storage.disk.options = storage.disk.options._replace_capacity(used * BLOCK)  # type: ignore[attr-defined]
+    storage.disk.options = replace(storage.disk.options, capacity=used * BLOCK)
     assert written(storage) == [(FIRST, 2 * BLOCK)]
     assert picture(storage.read_file(FILE)) == TWO_COMMITS.result
 
@@ -86,7 +87,7 @@ def test_a_slot_that_may_be_needed_is_not_written_over(durable: int, more: int) 
 
 @pytest.mark.parametrize("attempts", range(1, SLOTS))
 def test_recoveries_that_are_cut_off_one_after_the_other_take_a_slot_each(attempts: int) -> None:
-    """From the seventh in a row on that of an earlier one is written over."""
+    """The eighth in a row writes over that of an earlier one."""
     durable, newest = 1, 1
     places = {slot_offset(newest)}
     for _ in range(attempts):

@@ -381,8 +381,8 @@ def next_generation(durable: int, newest: int) -> int:
 
     Those are all from the one that is known to be ``durable`` to the newest: each recovery that is cut off adds one,
     and the next cannot tell whether it got to the disk. When they take every place the first and the last are spared.
-    So a slot that is needed is in flight only if seven recoveries in a row were cut off behind the writing of their
-    first slot, the sync of one but the last of them was the last that did not fail, and then the power fails.
+    So a slot that is needed is in flight only in the eighth recovery in a row that is cut off with its slot in doubt,
+    and only if of the slots of those between no later one got to the disk.
     """
     taken = {slot_offset(one) for one in range(max(durable, newest - SLOTS, 1), newest + 1)}
     if len(taken) == SLOTS:
