@@ -14,7 +14,7 @@ import pytest
 from untorn.demo import cuts
 from untorn.demo.cuts import PAGE, CutEffort, Cuts, Kind, cut_power, states_log2
 from untorn.geometry import SECTOR
-from untorn.log import recovery
+from untorn.log import install
 from untorn.log.log import Log
 from untorn.log.ondisk import Extent
 from untorn.storage.api import StorageFile
@@ -84,7 +84,7 @@ def keep_the_log(log: Log) -> None:
 
 MUTANTS = [
     pytest.param([(Log, "sync", forget_to_sync)], "lost", id="no-sync-at-commit"),
-    pytest.param([(SimulatedFile, "verify", no_digest), (recovery, "read_extent", unproved)], "torn", id="no-digest"),
+    pytest.param([(SimulatedFile, "verify", no_digest), (install, "_proved", unproved)], "torn", id="no-digest"),
     pytest.param([(Log, "remove", keep_the_log)], "refused", id="log-left-behind"),
 ]
 

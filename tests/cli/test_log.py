@@ -32,9 +32,9 @@ def test_each_commit_is_one_line_with_its_sizes_and_digest(tmp_path: Path) -> No
     assert lines[0].startswith(f"{tmp_path}/file-untorn: hot log, generation 1")
     rows = [line.split() for line in lines[3:6]]
     assert [row[:6] for row in rows] == [[str(n), "COMMIT", str(n), "1", "4,096", "32,768"] for n in (1, 2, 3)]
-    assert [int(row[6]) for row in rows] == [8192, 16384, 24576]
+    assert [int(row[6]) for row in rows] == [32768, 40960, 49152]
     assert lines[6] == "3 transactions in 3 records"
-    assert lines[7].startswith("ends at byte 32,768: record 4: ")
+    assert lines[7].startswith("ends at byte 57,344: record 4: ")
 
 
 def test_a_record_is_durable_if_a_later_one_says_so(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_the_way_of_a_commit_in_home_and_of_a_checkpoint() -> None:
     file.close()
     assert steps[-3:] == [
         Step("fdatasync", target="log"),
-        Step("checkpoint", length=2, target="home"),
+        Step("checkpoint", length=BLOCK, target="home"),
         Step("fsync", target="home"),
     ]
 

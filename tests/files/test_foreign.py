@@ -144,8 +144,9 @@ def test_a_hot_file_removed_and_made_anew_does_not_get_the_old_commits(path: Pat
     path.unlink()
     with pytest.raises(FileNotFoundError):
         untorn.open(path, "r+b")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(LogError, match="there is no such file, but a log with 3 commits to it"):
         untorn.recover(path)
+    assert sidecar(path).read_bytes() == log
     with pytest.warns(UntornWarning, match="set aside"), untorn.open(path, "xb") as file:
         file.write(THEIRS)
     assert read(path) == THEIRS

@@ -8,6 +8,7 @@ A file is a string, one letter for UNIT equal bytes, ``.`` for UNIT zeros. A log
 ``cA0``              COMMIT record that writes an A over the file's first unit; ``cAB2C7`` two extents
 ``dB1``              DATA record; records are numbered 1, 2, 3... as they come
 ``1:cA0``            a record with the salt of generation 1
+``+``                here begins the copy that a slot names by ``@``: what follows are the words of its records again
 ``|``                what follows is in the cache only, as a killed writer leaves it
 ``||``               likewise, and a sync of it failed: no later sync will make it durable
 
@@ -17,6 +18,7 @@ and to each word, in any order:
 ``=5``               the size is 5 units: home's for a slot (else what it is), the file's for a record (else as it was)
 ``<3``               size_min is 3 units (else the smaller of the sizes before and after)
 ``^1``               parent is 1 (else the record before)
+``@1``               the records behind the first one are read from the copy
 ``!h !t !p``         a bit of header (or slot), table or payload is flipped
 ``!H !T !P``         the header's, the table's or the payload's last sector never reached the disk; ``!z`` nothing did
 ``!c !n``            ``previous`` or the sequence is not that of the record before
@@ -39,7 +41,6 @@ from untorn.geometry import BLOCK, SECTOR, round_up
 from untorn.log.log import MARK
 from untorn.log.ondisk import (
     RECORDS_OFFSET,
-    SLOT_OFFSETS,
     Identity,
     Record,
     RecordKind,
@@ -47,6 +48,7 @@ from untorn.log.ondisk import (
     SlotKind,
     encode_record,
     encode_slot,
+    slot_offset,
 )
 from untorn.storage.api import FileStat
 from untorn.storage.simulated import SimulatedStorage
@@ -58,9 +60,9 @@ LOG: Final = "/d/file-untorn"
 FILE_ID: Final = b"the file's own id"[:16]
 OTHER_ID: Final = b"another file's id"[:16]
 
-_WORD = re.compile(r"(?:(\d):)?([SKcd])(\d*)((?:[A-Z.]+\d+)*)((?:[~=<^]\d+|![a-zA-Z])*)")
+_WORD = re.compile(r"(?:(\d):)?([SKcd])(\d*)((?:[A-Z.]+\d+)*)((?:[~=<^@]\d+|![a-zA-Z])*)")
 _EXTENT = re.compile(r"([A-Z.]+)(\d+)")
-_SUFFIX = re.compile(r"([~=<^!])(\d+|[a-zA-Z])")
+_SUFFIX = re.compile(r"([~=<^@!])(\d+|[a-zA-Z])")
 
 
 def content(letters: str) -> bytes:
@@ -86,7 +88,7 @@ class Picture:
     outcome: str
     """The file afterwards; ``aside ...`` if the log was set aside; or an error's name, with ``@`` and offset."""
     force: str = ""
-    """Where the outcome is an error: the file after ``force``, if that differs from home."""
+    """Where the outcome is an error, or the log is set aside: the file after ``force``, if that differs from home."""
     mark: str = "own"
     """own, other or none."""
     edited: str = ""
@@ -103,6 +105,11 @@ class Picture:
     def problem(self) -> bool:
         """Whether recovery has to refuse."""
         return "Error" in self.outcome
+
+    @property
+    def forcible(self) -> bool:
+        """Whether ``force`` may go on nevertheless: the log is this file's."""
+        return self.outcome.startswith(("CorruptLogError", "ForeignEditError"))
 
     @property
     def aside(self) -> bool:
@@ -159,6 +166,10 @@ class _Builder:
     previous: int = 0
     sizes: dict[int, int] = field(default_factory=dict)
     """By sequence, in bytes; 0 is home."""
+    checksums: dict[int, int] = field(default_factory=dict)
+    """By sequence, of the records' headers."""
+    copied: Slot | None = None
+    """The slot that names a copy."""
 
     def __post_init__(self) -> None:
         self.sizes[0] = self.home.size
@@ -167,6 +178,12 @@ class _Builder:
         """One word of the picture."""
         if word in ("0", "00"):
             self.data.extend(bytes(RECORDS_OFFSET if word == "00" else 0))
+            return
+        if word == "+":
+            assert self.copied is not None
+            self.copied = self.copied._replace(copy_start=len(self.data))
+            self.sequence = self.copied.copy_after
+            self.previous = self.checksums.get(self.sequence, 0)
             return
         match = _WORD.fullmatch(word)
         assert match, f"no such word: {word}"
@@ -178,6 +195,8 @@ class _Builder:
             self._slot(kind, int(generation), options)
         else:
             self._record(kind, _EXTENT.findall(extents), salt(int(salt_of or self.generation)), options)
+            if self.copied is not None and self.copied.copy_start:
+                self._put(self.copied._replace(copy_end=len(self.data)))
 
     def _slot(self, kind: str, generation: int, options: dict[str, Any]) -> None:
         self.data.extend(bytes(max(0, RECORDS_OFFSET - len(self.data))))
@@ -194,15 +213,19 @@ class _Builder:
             home_size=size,
             home_mtime_ns=self.home.mtime_ns + {"later": -1, "earlier": 1}.get(self.row.edited, 0),
             synced_through=options.get("~", 0),
+            copy_after=options.get("@", 0),
         )
-        sector = bytearray(encode_slot(slot))
-        if options["!"] == "h":
-            sector[100] ^= 1
-        at = SLOT_OFFSETS[(generation - 1) % 2]
-        self.data[at : at + SECTOR] = sector
+        if "@" in options:
+            self.copied = slot
+        self._put(slot, damaged=options["!"] == "h")
         if generation >= self.generation:
             self.generation = generation
             self.sizes[0] = size
+
+    def _put(self, slot: Slot, *, damaged: bool = False) -> None:
+        at = slot_offset(slot.generation)
+        self.data[at : at + SECTOR] = encode_slot(slot)
+        self.data[at + 200] ^= damaged
 
     def _record(self, kind: str, extents: list[tuple[str, str]], seed: int, options: dict[str, Any]) -> None:
         self.sequence += 1
@@ -233,6 +256,7 @@ class _Builder:
             table_digest=xxh3_64_intdigest(table, seed),
         )
         header, self.previous = encode_record(record)
+        self.checksums[self.sequence] = self.previous
         start = SECTOR + round_up(len(table), SECTOR)
         sectors = bytearray((header + table).ljust(start, b"\0") + payload)
         sectors.extend(bytes(round_up(len(sectors), BLOCK) - len(sectors)))

@@ -63,16 +63,16 @@ PICTURES: dict[str, Picture] = {
     "a later generation's record behind a torn one": P("S1 cA0!z 3:cB1~1", W, W),
     # Damage is not
     **{
-        f"a durable record damaged ({t})": P(f"S1 cA0 cB1{t} cC2~2", W, "CorruptLogError@12288", "Axyz") for t in DAMAGE
+        f"a durable record damaged ({t})": P(f"S1 cA0 cB1{t} cC2~2", W, "CorruptLogError@36864", "Axyz") for t in DAMAGE
     },
-    "the first record damaged": P("S1 cA0!p cB1~1", W, "CorruptLogError@8192", W),
-    "damaged, known from far behind": P("S1 cA0 cB1!p cC2 cD3 cA1~2", W, "CorruptLogError@12288", "Axyz"),
-    "damaged, known from data": P("S1 cA0!p dB1~1", W, "CorruptLogError@8192", W),
-    "damaged, known from a record that is torn": P("S1 cA0!z cB1~1!p", W, "CorruptLogError@8192", W),
-    "damaged in a checkpoint": P("S1 K2~2 cA0 cB1!p", W, "CorruptLogError@12288", "Axyz"),
-    "damaged in a checkpoint, home partly rewritten": P("S1 K2~2 cA0!p cB1", "wByz", "CorruptLogError@8192"),
-    "all records lost in a checkpoint": P("S1 K2~2 cA0!z cB1!z", W, "CorruptLogError@8192", W),
-    "a record in another's place": P("S1 cA0 cB1!n~2", W, "CorruptLogError@12288", "Axyz"),
+    "the first record damaged": P("S1 cA0!p cB1~1", W, "CorruptLogError@32768", W),
+    "damaged, known from far behind": P("S1 cA0 cB1!p cC2 cD3 cA1~2", W, "CorruptLogError@36864", "Axyz"),
+    "damaged, known from data": P("S1 cA0!p dB1~1", W, "CorruptLogError@32768", W),
+    "damaged, known from a record that is torn": P("S1 cA0!z cB1~1!p", W, "CorruptLogError@32768", W),
+    "damaged in a checkpoint": P("S1 K2~2 cA0 cB1!p", W, "CorruptLogError@36864", "Axyz"),
+    "damaged in a checkpoint, home partly rewritten": P("S1 K2~2 cA0!p cB1", "wByz", "CorruptLogError@32768"),
+    "all records lost in a checkpoint": P("S1 K2~2 cA0!z cB1!z", W, "CorruptLogError@32768", W),
+    "a record in another's place": P("S1 cA0 cB1!n~2", W, "CorruptLogError@36864", "Axyz"),
     # Checkpoints: home in any state between
     **{
         f"checkpoint of two commits, home {home}": P("S1 K2~2 cA0 cB1", home, "AByz")
@@ -87,6 +87,19 @@ PICTURES: dict[str, Picture] = {
         f"checkpoint of a growth, home {home}": P("S1 K2~1=4 cA6", home, "wxyz..A")
         for home in ["wxyz", "wxyz..", "wxyz...", "wxyz..A"]
     },
+    # What an earlier recovery could not prove it copied, and was cut off in its checkpoint
+    **{
+        f"copied by recovery, home {home}": P("S1 K2~2@1 cA0 cB1!z + cB1", home, "AByz")
+        for home in ["wxyz", "Axyz", "wByz", "AByz"]
+    },
+    "copied, the records in their place are whole, too": P("S1 K2~2@1 cA0 cB1 + cB1", W, "AByz"),
+    "all of it copied": P("S1 K2~2@0 cA0!z cB1!z + cA0 cB1", W, "AByz"),
+    "a transaction copied": P("S1 K2~3@1 cA0 dB1!z cC2!z + dB1 cC2", W, "ABCz"),
+    "a record behind the copy": P("S1 K2~1@0 cA0 + cA0 cB1", W, "Axyz"),
+    "the copy damaged": P("S1 K2~2@1 cA0 cB1 + cB1!p", W, "CorruptLogError@40960", "Axyz"),
+    "what was not copied damaged": P("S1 K2~2@1 cA0!p cB1 + cB1", W, "CorruptLogError@32768", W),
+    "another record where the copy should be": P("S1 K2~2@1 cA0 cB1 + cB1!n", W, "CorruptLogError@40960", "Axyz"),
+    "copied, restarted": P("K2~2@1 S3 1:cA0 1:cB1", "ABqz", "ABqz"),
     "checkpoint, slot alone left": P("K2~1 cA0", W, "Axyz"),
     "checkpoint of nothing": P("S1 K2", W, W),
     # Restarts
@@ -100,20 +113,21 @@ PICTURES: dict[str, Picture] = {
     "the only slot damaged": P("S1!h cA0", W, "CorruptLogError@0"),
     "both slots damaged": P("S1!h K2!h cA0", W, "CorruptLogError@0"),
     "the newest slot damaged, the one before zeroed": P("S3!h cC2 1:cB1", W, "CorruptLogError@0"),
-    "the newest slot damaged, new records over the old": P("K2~1 S3!h cC2", W, "CorruptLogError@8192"),
+    "the newest slot damaged, new records over the old": P("K2~1 S3!h cC2", W, "CorruptLogError@32768"),
     "the newest slot damaged, nothing written since": P("K2~1 S3!h 1:cA0", "Axyz", "Axyz"),
     "the checkpoint slot damaged, home touched": P("S1 K2~1!h cA0", "Axyz", "ForeignEditError", "Axyz", edited="later"),
     "the checkpoint slot damaged, no record left": P("S1 K2~1!h", "Axyz", "CorruptLogError@4096", edited="later"),
+    "a recovery cut off in its slot, then edited": P("S1 K2!h", "qqqq", "CorruptLogError@4096", edited="later"),
     "the checkpoint slot damaged, home untouched": P("S1 K2!h", W, W),
     "the older slot damaged": P("S1!h K2~1 cA0", W, "Axyz"),
     # Whose log it is
-    "unmarked, a log with records": P("S1 cA0", W, "aside wxyz", mark="none"),
-    "unmarked, a checkpoint": P("S1 K2~1 cA0", W, "aside wxyz", mark="none"),
+    "unmarked, a log with records": P("S1 cA0", W, "aside wxyz", "Axyz", mark="none"),
+    "unmarked, a checkpoint": P("S1 K2~1 cA0", W, "aside wxyz", "Axyz", mark="none"),
     "unmarked, something else": P("S1!h cA0", W, "aside wxyz", mark="none"),
     "unmarked, slots zero, records behind": P("00 cA0", W, "aside wxyz", mark="none"),
-    "unmarked, another file's log": P("S1!f cA0", W, "aside wxyz", mark="none"),
+    "unmarked, another file's log": P("S1!f cA0", W, "aside wxyz", "Axyz", mark="none"),
     "unmarked, the first record damaged": P("S1 cA0!p cB1~1", W, "aside wxyz", mark="none"),
-    "unmarked, damaged": P("S1 cA0 cB1!p cC2~2", W, "aside wxyz", mark="none"),
+    "unmarked, damaged": P("S1 cA0 cB1!p cC2~2", W, "aside wxyz", "Axyz", mark="none"),
     "marked, no log": P("-", W, "MissingLogError"),
     "marked, an empty file": P("0", W, "CorruptLogError@0"),
     "marked, a blank log": P("00", W, "CorruptLogError@0"),
@@ -126,10 +140,12 @@ PICTURES: dict[str, Picture] = {
     "by inode, started": P("S1", W, W, xattrs=False),
     "by inode, created": P("00", W, W, xattrs=False),
     "by inode, in a checkpoint": P("S1 K2~2 cA0 cB1", "wByz", "AByz", xattrs=False),
-    "by inode, another file": P("S1 cA0", W, "aside wxyz", xattrs=False, moved=True),
+    "by inode, another file": P("S1 cA0", W, "aside wxyz", "Axyz", xattrs=False, moved=True),
+    "by inode, another file, changed": P("S1 cA0", W, "aside wxyz", xattrs=False, moved=True, edited="later"),
+    "unmarked, another file": P("S1 cA0", W, "aside wxyz", mark="none", moved=True, edited="later"),
     "by inode, another file, no records": P("S1", W, W, xattrs=False, moved=True),
     "by inode, slot damaged": P("S1!h cA0", W, "aside wxyz", xattrs=False),
-    "by inode, damaged": P("S1 cA0!p cB1~1", W, "CorruptLogError@8192", W, xattrs=False),
+    "by inode, damaged": P("S1 cA0!p cB1~1", W, "CorruptLogError@32768", W, xattrs=False),
     "by inode, edited": P("S1 cA0", W, "ForeignEditError", "Axyz", xattrs=False, edited="later"),
     # Home changed by another program
     "edited, longer": P("S1=3 cA0", W, "ForeignEditError", "Axy"),
@@ -138,7 +154,7 @@ PICTURES: dict[str, Picture] = {
     "restored from a backup": P("S1 cA0", W, "ForeignEditError", "Axyz", edited="earlier"),
     "edited, nothing committed": P("S1", W, W, edited="later"),
     "edited, data but no commit": P("S1 dA0", W, W, edited="later"),
-    "edited, damaged": P("S1 cA0!p cB1~1", W, "CorruptLogError@8192", W, edited="later"),
+    "edited, damaged": P("S1 cA0!p cB1~1", W, "CorruptLogError@32768", W, edited="later"),
     "in a checkpoint, home newer": P("S1 K2~1 cA0", W, "Axyz", edited="later"),
     "restored from a backup in a checkpoint": P("S1 K2~1 cA0", W, "ForeignEditError", "Axyz", edited="earlier"),
     # The writer was killed: some of it is in the cache only
@@ -149,5 +165,5 @@ PICTURES: dict[str, Picture] = {
     "killed in a spill": P("S1 cA0 | dB1 dC2", W, "Axyz"),
     "killed in a checkpoint": P("S1 K2~1 cA0", W, "Axyz", cached="Axyz"),
     "killed in a checkpoint that grows": P("S1 K2~1 cA6", W, "wxyz..A", cached="wxyz..A"),
-    "killed in a checkpoint, new commits behind": P("S1 K2~1 cA0 | cB1", W, "AByz", cached="Axyz", legal=("Axyz",)),
+    "killed in a checkpoint, a commit behind what the slot counts": P("S1 K2~1 cA0 | cB1", W, "Axyz", cached="Axyz"),
 }

@@ -84,7 +84,7 @@ def scene(seed: int, name: str) -> Scene:
     if name == "commits":
         legal = work(storage, seed)
     elif name == "checkpoint":
-        dying = FaultyStorage(storage, Fault(nth=2, names={"pwritev", "truncate"}, paths={FILE}, death=True))
+        dying = FaultyStorage(storage, Fault(nth=0, names={"pwritev"}, paths={FILE}, death=True, transfer=0.5))
         legal = work(dying, seed, close=True)
     else:
         legal = work(storage, seed, log_bytes=8 * BLOCK)

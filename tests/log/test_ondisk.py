@@ -32,6 +32,7 @@ from untorn.log.ondisk import (
     encode_slot,
     encode_table,
     record_length_max,
+    slot_offset,
 )
 
 U64 = st.integers(0, (1 << 64) - 1)
@@ -52,6 +53,10 @@ SLOTS = st.builds(
     home_size=SIZES,
     home_mtime_ns=st.integers(-(1 << 63), (1 << 63) - 1),
     synced_through=U64,
+    durable=st.just(0),
+    copy_after=st.just(0),
+    copy_start=st.just(0),
+    copy_end=st.just(0),
 )
 RECORDS = st.builds(
     Record,
@@ -63,12 +68,14 @@ RECORDS = st.builds(
     previous=U64,
     synced_through=U64,
     size=SIZES,
-    size_min=SIZES,
+    size_min=st.just(0),
     payload_length=st.integers(0, PAYLOAD_MAX),
     table_digest=U64,
-)
+).flatmap(lambda record: st.integers(0, record.size).map(lambda size_min: record._replace(size_min=size_min)))
 
-SLOT = Slot(SlotKind.CHECKPOINT, Identity.MARK, BLOCK, 7, 0x5A17, bytes(range(16)), 12, 34, 56, -78, 9)
+SLOT = Slot(
+    SlotKind.CHECKPOINT, Identity.MARK, BLOCK, 7, 0x5A17, bytes(range(16)), 12, 34, 56, -78, 9, 6, 8, 65536, 69632
+)  # fmt: skip
 RECORD = Record(RecordKind.COMMIT, 2, 0x5A17, 3, 2, 0xCAFE, 1, 9000, 4096, 5000, 0xD16E)
 
 
@@ -100,9 +107,19 @@ def fixed(sector: bytes, seed: int) -> bytes:
     return sector[:504] + struct.pack("<Q", xxh3_64_intdigest(sector[:504], seed))
 
 
-@given(SLOTS)
-def test_a_slot_is_read_as_it_was_written(slot: Slot) -> None:
+COPIES = st.tuples(U64, st.integers(0, 1 << 40), st.integers(1, 1 << 20))
+"""Of a copy: after which sequence, in which block it starts and how many it has."""
+
+
+@given(SLOTS, COPIES, st.data())
+def test_a_slot_is_read_as_it_was_written(slot: Slot, copy: tuple[int, int, int], data: st.DataObject) -> None:
+    slot = slot._replace(durable=data.draw(st.integers(0, slot.generation)))
     assert decode_slot(encode_slot(slot)) == slot
+
+    after, start, blocks = copy
+    start = RECORDS_OFFSET + start * BLOCK
+    copied = slot._replace(copy_after=after, copy_start=start, copy_end=start + blocks * BLOCK)
+    assert decode_slot(encode_slot(copied)) == (copied if slot.kind is SlotKind.CHECKPOINT else None)
 
 
 @given(RECORDS)
@@ -123,8 +140,9 @@ def test_a_table_is_read_as_it_was_written(data: st.DataObject) -> None:
     extents = []
     for _ in range(data.draw(st.integers(0, 20))):
         base = data.draw(st.integers(0, 1 << 40)) * folio_size
-        start = data.draw(st.integers(0, folio_size - 1))
-        extents.append(extent(base + start, data.draw(st.integers(1, folio_size - start)), data.draw(U64)))
+        start = data.draw(st.integers(0, folio_size // SECTOR - 1))
+        sectors = data.draw(st.integers(1, folio_size // SECTOR - start))
+        extents.append(extent(base + start * SECTOR, sectors * SECTOR, data.draw(U64)))
     length = sum(one.length for one in extents)
     record = RECORD._replace(extent_count=len(extents), payload_length=length, size=(1 << 63) - 1)
 
@@ -166,7 +184,8 @@ def test_the_headers_lie_as_the_tables_say() -> None:
     values: dict[str, bytes | int] = {
         "magic": b"untornS\x01", "version": 1, "kind": 2, "identity": 1, "folio_size": BLOCK, "generation": 7,
         "salt": 0x5A17, "file_id": bytes(range(16)), "home_inode": 12, "home_birth_ns": 34, "home_size": 56,
-        "home_mtime_ns": -78, "synced_through": 9,
+        "home_mtime_ns": -78, "synced_through": 9, "durable": 6, "copy_after": 8, "copy_start": 65536,
+        "copy_end": 69632,
     }  # fmt: skip
     sector = encode_slot(SLOT)
     check_layout("Slot", sector, {**values, "checksum": xxh3_64_intdigest(sector[:504])})
@@ -208,14 +227,12 @@ def test_the_extent_table_lies_as_the_docstring_says() -> None:
 
 def test_the_log_is_laid_out_as_the_docstring_says() -> None:
     assert ondisk.__doc__ is not None
-    places = dict(re.findall(r"^ {4}(\d+) +(slot 0|slot 1|records) ", ondisk.__doc__, re.MULTILINE))
-    assert {int(place): name for place, name in places.items()} == {
-        SLOT_OFFSETS[0]: "slot 0",
-        SLOT_OFFSETS[1]: "slot 1",
-        RECORDS_OFFSET: "records",
-    }
-    assert SLOT_OFFSETS == (0, 4096)
-    assert RECORDS_OFFSET == 8192
+    places = dict(re.findall(r"^ {4}(\d+) +(slots|records) ", ondisk.__doc__, re.MULTILINE))
+    assert {int(place): name for place, name in places.items()} == {0: "slots", RECORDS_OFFSET: "records"}
+    assert "generation g has slot (g - 1) % 8" in ondisk.__doc__
+    assert SLOT_OFFSETS == (0, 4096, 8192, 12288, 16384, 20480, 24576, 28672)
+    assert RECORDS_OFFSET == 32768
+    assert [slot_offset(generation) for generation in (1, 2, 8, 9)] == [0, 4096, 28672, 0]
 
 
 def test_the_numbers_of_kinds_are_as_the_docstring_says() -> None:
@@ -267,6 +284,14 @@ HOSTILE_SLOTS = {
     "no folio": (12, "<I", 0),
     "last generation": (16, "<Q", (1 << 64) - 1),
     "home beyond off_t": (64, "<Q", 1 << 63),
+    "a later one known to be durable": (88, "<Q", 8),
+    "a copy over the slots": (104, "<Q", 28672),
+    "a copy that starts within a block": (104, "<Q", 65537),
+    "a copy that ends within a block": (112, "<Q", 69633),
+    "a copy that ends before it starts": (112, "<Q", 61440),
+    "an empty copy": (112, "<Q", 65536),
+    "a copy without an end": (112, "<Q", 0),
+    "a copy beyond off_t": (112, "<Q", 1 << 63),
 }
 HOSTILE_RECORDS = {
     "version": (8, "<H", 2),
@@ -276,6 +301,7 @@ HOSTILE_RECORDS = {
     "most extents": (12, "<I", (1 << 32) - 1),
     "another salt": (16, "<Q", 1),
     "size beyond off_t": (56, "<Q", 1 << 63),
+    "smallest size above the size": (64, "<Q", 9001),
     "payload too long": (72, "<Q", PAYLOAD_MAX + 1),
     "longest payload": (72, "<Q", (1 << 64) - 1),
 }
@@ -316,8 +342,10 @@ def test_the_checksum_is_what_lets_a_hostile_header_pass() -> None:
         pytest.param([extent(4000, 97)], 97, id="across two folios"),
         pytest.param([extent(8192, 809)], 809, id="beyond the size"),
         pytest.param([extent((1 << 64) - 4096, 4096)], 4096, id="at the end of the world"),
-        pytest.param([extent(0, 100)], 101, id="payload too long"),
-        pytest.param([extent(0, 100)], 99, id="payload too short"),
+        pytest.param([extent(0, 512)], 513, id="payload too long"),
+        pytest.param([extent(0, 512)], 511, id="payload too short"),
+        pytest.param([extent(100, 412)], 412, id="starts within a sector"),
+        pytest.param([extent(0, 100)], 100, id="ends within a sector that goes on"),
         pytest.param([extent(0, (1 << 32) - 1)], PAYLOAD_MAX, id="longest"),
     ],
 )
@@ -327,9 +355,16 @@ def test_an_extent_that_breaks_a_rule_is_refused(extents: list[Extent], payload:
 
 
 def test_an_extent_of_another_file_is_refused() -> None:
-    table = struct.pack("<IIQQ", 1, 100, 0, 5)
-    record = RECORD._replace(extent_count=1, payload_length=100)
+    table = struct.pack("<IIQQ", 1, 512, 0, 5)
+    record = RECORD._replace(extent_count=1, payload_length=512)
     assert decode_table(table, record, RECORDS_OFFSET, BLOCK) is None
-    table = struct.pack("<IIQQ", 0, 100, 0, 5)
+    table = struct.pack("<IIQQ", 0, 512, 0, 5)
     at = RECORDS_OFFSET + record.payload_start
-    assert decode_table(table, record, RECORDS_OFFSET, BLOCK) == [extent(0, 100, 5, at)]
+    assert decode_table(table, record, RECORDS_OFFSET, BLOCK) == [extent(0, 512, 5, at)]
+
+
+def test_an_extent_may_end_where_the_file_does() -> None:
+    """The control of those that end within a sector."""
+    record = RECORD._replace(extent_count=1, payload_length=9000 - 8192, size=9000)
+    table = encode_table([extent(8192, 9000 - 8192)])
+    assert decode_table(table, record, RECORDS_OFFSET, BLOCK) is not None

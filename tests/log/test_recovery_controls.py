@@ -12,6 +12,7 @@ from tests.log.pictures import Picture
 from tests.log.rows import PICTURES
 from untorn.errors import UntornError
 from untorn.log import recovery, scan
+from untorn.log.doubt import Copy
 from untorn.log.log import Log
 from untorn.log.ondisk import Slot
 from untorn.storage.api import FileStat, StorageFile
@@ -25,8 +26,8 @@ SURVIVES_DEATH: Test = pictures.test_a_process_that_dies_in_recovery_leaves_the_
 SURVIVES_POWER: Test = pictures.test_a_power_failure_in_recovery_leaves_the_outcome_to_the_next
 
 
-def adopt_without_rewriting(log: Log, file: StorageFile, slot: Slot, tail: int, sequence: int) -> None:
-    log.file, log.slot, log.tail, log.sequence, log.synced_through = file, slot, tail, sequence, sequence
+def not_copied(file: StorageFile, slot: Slot, replay: scan.Replay) -> Copy:
+    return Copy(0, 0, 0)
 
 
 def no_checkpoint_slot(log: Log, home: FileStat) -> None:
@@ -41,8 +42,8 @@ def restart_before_home_is_durable(log: Log, home: FileStat) -> None:
 real_begin, real_restart = Log.begin_checkpoint, Log.restart
 
 MUTANTS: dict[str, tuple[Any, str, Any, str, Test]] = {
-    "accepted records are not written again": (
-        Log, "adopt", adopt_without_rewriting, "killed after its sync failed", SURVIVES_POWER,
+    "what cannot be proved is not copied": (
+        recovery, "settle", not_copied, "killed after its sync failed", SURVIVES_POWER,
     ),
     "home is written before the checkpoint slot": (
         Log, "begin_checkpoint", no_checkpoint_slot, "commits in order", SURVIVES_DEATH,

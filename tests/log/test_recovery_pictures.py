@@ -15,8 +15,9 @@ import pytest
 import untorn
 from tests.log.pictures import FILE, FOLDER, LOG, Picture, content, machine, picture
 from tests.log.rows import PICTURES
-from untorn.errors import CorruptLogError, UntornError, UntornWarning, UntrustedLogError
+from untorn.errors import CorruptLogError, LogError, UntornError, UntornWarning
 from untorn.log.log import MARK
+from untorn.log.ondisk import RECORDS_OFFSET
 from untorn.storage.faulty import Fault, FaultyStorage, ProcessDeath
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.variables import Choose, newest, oldest, seeded
@@ -24,6 +25,9 @@ from untorn.storage.variables import Choose, newest, oldest, seeded
 ROWS = [pytest.param(row, id=name) for name, row in PICTURES.items()]
 GOOD = [pytest.param(row, id=name) for name, row in PICTURES.items() if not row.problem]
 BAD = [pytest.param(row, id=name) for name, row in PICTURES.items() if row.problem]
+FORCIBLE = [pytest.param(row, id=name) for name, row in PICTURES.items() if row.forcible]
+ELSEWHERE = [pytest.param(row, id=name) for name, row in PICTURES.items() if row.problem and not row.forcible]
+STRAYS = [pytest.param(row, id=name) for name, row in PICTURES.items() if row.aside]
 
 READING = {"open", "stat", "resolve", "pread", "getxattr", "lock", "lock_holder", "first_hole", "close"}
 CHANGES = {"pwritev", "truncate", "fdatasync", "fsync", "sync_directory", "unlink", "rename", "removexattr"}
@@ -69,7 +73,8 @@ def check_plain(storage: SimulatedStorage, result: str, log: bytes | None = None
     assert len(others) == (log is not None), others
     if log is not None:
         # Slots may have changed: that the file was being rewritten has to be in them.
-        assert storage.read_file(f"{FOLDER}/{others[0]}")[8192:] == log[8192:]
+        kept = storage.read_file(f"{FOLDER}/{others[0]}")
+        assert kept[RECORDS_OFFSET : len(log)] == log[RECORDS_OFFSET:]
 
 
 def log_of(storage: SimulatedStorage) -> bytes | None:
@@ -208,17 +213,17 @@ def test_a_power_failure_in_recovery_leaves_the_outcome_to_the_next(row: Picture
 
 
 def check_half_renamed(storage: SimulatedStorage, result: str) -> None:
-    """A power failure may leave both names of a log that was being set aside: refused until one is removed."""
-    with pytest.raises(UntrustedLogError, match=r"several names.*Move it away"):
-        untorn.recover(FILE, storage=storage)
-    storage.unlink(LOG)
-    untorn.recover(FILE, storage=storage)
+    """A power failure may leave both names of a log that was being set aside: the old one goes, the log stays."""
+    quietly(lambda: untorn.recover(FILE, storage=storage))
     assert picture(storage.read_file(FILE)) == result
+    others = [f"{FOLDER}/{name}" for name in storage.listdir(FOLDER) if name != "file"]
+    assert all(".aside-" in name for name in others)
+    assert len({storage.stat(name).inode for name in others}) == 1
 
 
 def test_recovery_makes_the_changes_that_the_crashes_are_planted_at() -> None:
     """The control: most states need several, and a crash at each of them does change what is found."""
-    row = PICTURES["killed in a checkpoint, new commits behind"]
+    row = PICTURES["killed, no commit durable"]
     found = {picture(storage.power_cut(oldest).read_file(FILE)) for storage in crashes(row)}
     assert len(list(crashes(row))) > 8
     assert found == {"wxyz", "AByz"}
@@ -228,7 +233,7 @@ def test_recovery_makes_the_changes_that_the_crashes_are_planted_at() -> None:
 # The ways out
 
 
-@pytest.mark.parametrize("row", BAD)
+@pytest.mark.parametrize("row", FORCIBLE)
 def test_force_applies_what_can_be_proved_and_keeps_the_log_aside(row: Picture) -> None:
     storage = machine(row)
     log = log_of(storage)
@@ -236,7 +241,44 @@ def test_force_applies_what_can_be_proved_and_keeps_the_log_aside(row: Picture) 
     check_plain(storage, row.force or row.home, log)
 
 
-@pytest.mark.parametrize("row", BAD)
+@pytest.mark.parametrize("row", ELSEWHERE)
+def test_force_takes_no_mark_away_while_its_log_is_elsewhere(row: Picture) -> None:
+    storage = machine(row)
+    before = everything(storage)
+    check_refused(row, lambda: untorn.recover(FILE, force=True, storage=storage))
+    assert everything(storage) == before
+
+
+@pytest.mark.parametrize("row", STRAYS)
+def test_force_applies_an_unmarked_log_only_where_it_is_shown_to_be_the_files(row: Picture) -> None:
+    storage = machine(row)
+    log, before = log_of(storage), everything(storage)
+    if row.moved and row.edited:
+        with pytest.raises(LogError, match="nothing shows that they are this file's: its inode is"):
+            untorn.recover(FILE, force=True, storage=storage)
+        assert everything(storage) == before
+        return
+    quietly(lambda: untorn.recover(FILE, force=True, storage=storage))
+    check_plain(storage, row.force or row.home, log)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_log_that_was_discarded_and_is_put_back_gives_its_commits(row: Picture) -> None:
+    storage = machine(row)
+    home = picture(storage.read_file(FILE))
+    quietly(lambda: untorn.recover(FILE, discard=True, storage=storage))
+    aside = [name for name in storage.listdir(FOLDER) if name != "file"]
+    if not aside or row in [one.values[0] for one in ELSEWHERE]:
+        return
+    storage.rename(f"{FOLDER}/{aside[0]}", LOG)
+    if row.moved and row.edited:
+        return
+    quietly(lambda: untorn.recover(FILE, force=True, storage=storage))
+    forced = row.force or home if row.problem or row.aside else row.result
+    assert picture(storage.read_file(FILE)) == forced
+
+
+@pytest.mark.parametrize("row", FORCIBLE)
 def test_a_process_that_dies_in_force_loses_neither_file_nor_evidence(row: Picture) -> None:
     log = log_of(machine(row))
     forced = row.force or row.home

@@ -54,7 +54,10 @@ class Effort:
 @click.argument("names", nargs=-1, metavar="[TARGET]...")
 @click.option("--list", "listing", is_flag=True, help="Name the built-in targets.")
 @click.option(
-    "--all", "group", type=click.Choice(["library", "gallery"]), help="Explore every built-in target of a group."
+    "--all",
+    "group",
+    type=click.Choice(["library", "matrix", "gallery"]),
+    help="Explore every built-in target of a group; the matrix is all of the library's on every device.",
 )
 @click.option(
     "--profile", type=click.Choice(["strict", "linux"]), default="strict", show_default=True,
@@ -162,6 +165,9 @@ def _list(as_json: bool) -> int:
         emit("explore", groups=groups)
         return FINE
     for group, names in groups.items():
+        if group == "matrix":
+            say(f"matrix: the {len(names)} targets of the library on every device")
+            continue
         if names:
             say(f"{group}:")
         for name in names:

@@ -8,7 +8,8 @@ optimisation of that: a durable commit of one such range, while the log is empty
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as MappingType
 from itertools import accumulate
 from typing import Any, ClassVar, Final
@@ -16,14 +17,17 @@ from typing import Any, ClassVar, Final
 from xxhash import xxh3_64_intdigest
 
 from untorn.designs.base import Design, Savepoint
+from untorn.designs.bio import slice_of
+from untorn.designs.dirty import dirty_blocks, dirty_bytes
 from untorn.designs.growth import Growth, hand_over
 from untorn.designs.home import AtomicHome
 from untorn.errors import CheckpointError, ForeignEditError
 from untorn.geometry import BLOCK, SECTOR
-from untorn.log.install import cut_home, install, read_extent
-from untorn.log.log import Log, differences
+from untorn.log import words
+from untorn.log.install import cut_home, install, read_extents
+from untorn.log.log import Log
 from untorn.log.mapping import Mapping
-from untorn.log.ondisk import EXTENT_BYTES, SIZE_MAX, Extent, RecordKind
+from untorn.log.ondisk import EXTENT_BYTES, RECORDS_OFFSET, SIZE_MAX, Extent, RecordKind
 from untorn.log.recovery import Found
 from untorn.log.space import NO_SPACE
 from untorn.pagecache.folio import RANGES_MAX, Folio
@@ -33,8 +37,8 @@ from untorn.storage.api import AtomicLimits, Buffer, FileStat, Storage, StorageF
 EXTENTS_IN_LOG: Final = 1 << 16
 """Extents that wait for a checkpoint before one is made: bounds the map's memory."""
 
-_RECORD_COST: Final = 2 * SECTOR + BLOCK
-"""Header and padding of a record."""
+_RECORD_COST: Final = 2 * SECTOR + 2 * BLOCK
+"""Header, padding and edge of a record."""
 
 # A NamedTuple's own constructor takes twice as long, and there is one for each page of each commit.
 _new_tuple: Final[Any] = tuple.__new__
@@ -95,20 +99,20 @@ class CopyOnWrite(Design):
         stop = start + self._folio_size
         extents = self._mapping.folios.get(index, ())
         if len(extents) == 1 and extents[0].start == start and extents[0].stop == stop:
-            return bytes(self._fetch(extents[0]))
+            return bytes(self._fetch(extents)[0])
         below = min(stop, self._mapping.home_limit) - start
         data = self._home.read(below, start) if below > 0 else b""
         if not extents:
             return data
         patch = bytearray(data)
-        for extent in extents:
+        for extent, piece in zip(extents, self._fetch(extents), strict=True):
             patch.extend(bytes(max(0, extent.start - start - len(patch))))
-            patch[extent.start - start : extent.stop - start] = self._fetch(extent)
+            patch[extent.start - start : extent.stop - start] = piece
         return bytes(patch)
 
-    def _fetch(self, extent: Extent) -> Buffer:
+    def _fetch(self, extents: Sequence[Extent]) -> list[Buffer]:
         assert self._log.file is not None
-        return read_extent(self._log.file, self._salt, extent)
+        return read_extents(self._log.file, self._salt, extents)
 
     # Space
 
@@ -155,12 +159,13 @@ class CopyOnWrite(Design):
         """None if the commit is in home already."""
         log = self._log
         self._changes += 1
-        offsets, payload = self._dirty_pieces(folios)
-        lengths = [len(piece) for piece in payload]
         alone = self._atomic.limits.unit_max and durable and log.sequence == 0 and size_min == size == self._info.size
-        if alone and self._atomic.takes(offsets, lengths, self.dense) and self._write_home(offsets[0], payload):
+        if alone and self._commit_in_home(folios):
             return None
         self._leave_home()
+        offsets, payload = dirty_blocks(folios, self._folio_size, size)
+        self._add_edge(offsets, payload, size)
+        lengths = [len(piece) for piece in payload]
         log.start(self._info)
         assert log.slot is not None
         salt = log.slot.salt
@@ -175,17 +180,25 @@ class CopyOnWrite(Design):
         log.append(RecordKind.COMMIT if commit else RecordKind.DATA, extents, payload, size, size_min)
         return extents
 
-    def _dirty_pieces(self, folios: MappingType[int, Folio]) -> tuple[list[int], list[Buffer]]:
-        """Offset and bytes of every dirty range, in file order."""
-        offsets = []
-        payload: list[Buffer] = []
-        for index in sorted(folios):
-            folio = folios[index]
-            data = folio.data
-            for start, stop in folio.ranges:
-                offsets.append(index * self._folio_size + start)
-                payload.append(data if stop - start == len(data) else memoryview(data)[start:stop])
-        return offsets, payload
+    def _add_edge(self, offsets: list[int], payload: list[Buffer], size: int) -> None:
+        """The block in which home is cut or from which it grows: the kernel zeros the rest of it, so it is in flight.
+
+        Once it is in the log a checkpoint takes it from there.
+        """
+        limit = self._mapping.home_limit
+        if not limit % BLOCK or limit == size == self._info.size:
+            return
+        start = limit - limit % BLOCK
+        at = bisect_right(offsets, start)
+        if at and offsets[at - 1] + len(payload[at - 1]) > start:
+            return
+        index = start // self._folio_size
+        if any(extent.start <= start < extent.stop for extent in self._mapping.folios.get(index, ())):
+            return
+        base = index * self._folio_size
+        stop = min(start + BLOCK, size)
+        offsets.insert(at, start)
+        payload.insert(at, self.read_folio(index)[start - base : stop - base].ljust(stop - start, b"\0"))
 
     def land(self, written: list[Extent] | None, size: int, *, commit: bool) -> None:
         if written is None:
@@ -199,6 +212,12 @@ class CopyOnWrite(Design):
             self.committed_size = size
 
     # Commit in home, where the device writes whole what is to change
+
+    def _commit_in_home(self, folios: MappingType[int, Folio]) -> bool:
+        """Whether all that is dirty is one range that the device wrote whole."""
+        offsets, payload = dirty_bytes(folios, self._folio_size)
+        taken = self._atomic.takes(offsets, [len(piece) for piece in payload], self.dense)
+        return taken and self._write_home(offsets[0], payload)
 
     def _write_home(self, start: int, payload: list[Buffer]) -> bool:
         """False if it was not taken, and nothing changed. Before the next append comes ``_leave_home``.
@@ -266,7 +285,7 @@ class CopyOnWrite(Design):
     # Checkpoint
 
     def checkpoint_due(self) -> bool:
-        return self._log.tail > self._log_bytes or len(self._mapping) > EXTENTS_IN_LOG
+        return self._log.tail - RECORDS_OFFSET > self._log_bytes or len(self._mapping) > EXTENTS_IN_LOG
 
     def checkpoint(self, cached: Callable[[int], Folio | None]) -> None:
         assert self._mapping.settled, "a checkpoint would write uncommitted data home"
@@ -276,15 +295,13 @@ class CopyOnWrite(Design):
         before = self._check_unchanged()
         log.begin_checkpoint(before)
 
-        def fetch(extent: Extent) -> Buffer:
-            index = extent.start // self._folio_size
+        def fetch(extents: Sequence[Extent]) -> Sequence[Buffer]:
+            index = extents[0].start // self._folio_size
             folio = cached(index)
             if folio is None:
-                return self._fetch(extent)
-            if extent.stop - extent.start == len(folio.data):
-                return folio.data
+                return self._fetch(extents)
             base = index * self._folio_size
-            return memoryview(folio.data)[extent.start - base : extent.stop - base]
+            return [slice_of(folio, extent.start - base, extent.stop - base) for extent in extents]
 
         try:
             cut_home(self._home, self._mapping)
@@ -328,9 +345,10 @@ class CopyOnWrite(Design):
         known = self._info
         if not home.links:
             raise ForeignEditError(self._removed(), self._home.shown)
-        if (home.size, home.mtime_ns) != (known.size, known.mtime_ns):
+        different = words.differences(known.size, known.mtime_ns, home)
+        if different:
             raise ForeignEditError(
-                f"another program changed the file while it was open here ({differences(known, home)}); it was not "
+                f"another program changed the file while it was open here ({different}); it was not "
                 f"overwritten, and the commits to it are kept in {self._log.path!r}. If it was only touched, or if you "
                 "want them rather than what that program wrote, run 'untorn recover --force'; '--discard' keeps the "
                 "file as it is, and the log under another name",

@@ -12,7 +12,11 @@ from untorn.errors import UntornError
 from untorn.explore.module import ModuleTarget
 from untorn.explore.target import Target
 
-GROUPS: Final = {"library": "untorn.explore.library.targets", "gallery": "untorn.explore.gallery.targets"}
+GROUPS: Final = {
+    "library": "untorn.explore.library.targets",
+    "matrix": "untorn.explore.library.matrix",
+    "gallery": "untorn.explore.gallery.targets",
+}
 """Modules of built-in targets: each has ``TARGETS``, dataclasses with options of their machine in ``machine``."""
 
 

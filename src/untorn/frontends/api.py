@@ -14,6 +14,7 @@ from untorn.frontends.opening import open_inode, open_locked
 from untorn.frontends.text import TextFile
 from untorn.geometry import FOLIO_SIZE
 from untorn.log import recovery
+from untorn.log.elsewhere import remove_orphan
 from untorn.log.recovery import examine
 from untorn.storage.api import FileSystem, Storage
 from untorn.storage.linux import LinuxStorage
@@ -153,7 +154,12 @@ def recover(
     if force and discard:
         raise ValueError("force and discard exclude each other")
     storage = storage or LinuxStorage()
-    home = open_locked(storage, _name(path), _UPDATE)
+    try:
+        home = open_locked(storage, _name(path), _UPDATE)
+    except FileNotFoundError:
+        if _name(path) and remove_orphan(storage, storage.resolve(_name(path))):
+            return 0
+        raise
     try:
         found = examine(storage, home, writable=True)
         try:

@@ -56,7 +56,8 @@ class CachedFile(Guarded, ABC):
         self._shift = self.pages.shift
         self._folio_size = folio_size
         self._whole = ((0, folio_size),)
-        limits = dirty_bytes // folio_size, PAYLOAD_MAX // folio_size, EXTENTS_MAX // RANGES_MAX
+        # One less than a record has room for: the design may add a block.
+        limits = dirty_bytes // folio_size, PAYLOAD_MAX // folio_size - 1, EXTENTS_MAX // RANGES_MAX - 1
         self._dirty_max = max(min(limits), _DIRTY_MIN)
         self._room = 0
         """Folios that may be dirty before space has to be reserved again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from xxhash import xxh3_64_intdigest
@@ -15,18 +15,37 @@ from untorn.storage.api import Buffer, StorageFile
 RUN_MAX: Final = 1 << 23
 """Most bytes held in memory for one write to home."""
 
+Fetch = Callable[[Sequence[Extent]], Sequence[Buffer]]
+"""Gives the current bytes of each of a folio's extents."""
 
-def read_extent(log: StorageFile, salt: int, extent: Extent) -> bytes:
-    """The extent's current bytes from the log, proved by its digest; CorruptLogError if that fails."""
+
+def read_extents(log: StorageFile, salt: int, extents: Sequence[Extent]) -> list[Buffer]:
+    """The current bytes of a folio's extents, from the log and proved; CorruptLogError if that fails.
+
+    What one record wrote is read and proved once, however many pieces of it later ones have left.
+    """
+    places: dict[int, list[int]] = {}
+    for place, extent in enumerate(extents):
+        places.setdefault(extent.position, []).append(place)
+    found: list[Buffer] = [b""] * len(extents)
+    for same in places.values():
+        data = _proved(log, salt, extents[same[0]])
+        for place in same:
+            extent = extents[place]
+            # A copy: a view would keep all that was logged in memory, once for each piece that is left of it.
+            whole = extent.stop - extent.start == extent.length
+            found[place] = data if whole else data[extent.start - extent.offset : extent.stop - extent.offset]
+    return found
+
+
+def _proved(log: StorageFile, salt: int, extent: Extent) -> bytes:
+    """All bytes of the extent as they were logged."""
     data = log.read(extent.length, extent.position)
     if len(data) != extent.length or xxh3_64_intdigest(data, salt) != extent.digest:
         reason = f"the {extent.length} bytes logged for offset {extent.offset} do not have their digest"
         message = f"{reason}; the file was not changed by them. Run 'untorn check' on it"
         raise CorruptLogError(message, log.path, extent.position, reason)
-    if extent.stop - extent.start == extent.length:
-        return data
-    # A copy: a view would keep all of the extent in memory, once for each piece that is left of it.
-    return data[extent.start - extent.offset : extent.stop - extent.offset]
+    return data
 
 
 def cut_home(home: StorageFile, mapping: Mapping) -> None:
@@ -45,7 +64,7 @@ def cut_home(home: StorageFile, mapping: Mapping) -> None:
         home.truncate(keep)
 
 
-def install(home: StorageFile, mapping: Mapping, size: int, fetch: Callable[[Extent], Buffer]) -> int:
+def install(home: StorageFile, mapping: Mapping, size: int, fetch: Fetch) -> int:
     """Makes home's content that of the map and ``size``; returns bytes written. Not durable yet.
 
     Can be done again from any state that a crash in its middle leaves: what the map does not cover it
@@ -62,16 +81,18 @@ def install(home: StorageFile, mapping: Mapping, size: int, fetch: Callable[[Ext
     return written
 
 
-def _runs(mapping: Mapping, fetch: Callable[[Extent], Buffer]) -> Iterator[tuple[int, list[Buffer]]]:
+def _runs(mapping: Mapping, fetch: Fetch) -> Iterator[tuple[int, list[Buffer]]]:
     """Extents that touch, as one write each, in file order."""
     start = stop = 0
     buffers: list[Buffer] = []
-    for extent in mapping.extents():
-        if extent.start != stop or stop - start >= RUN_MAX:
-            if buffers:
-                yield start, buffers
-            start, buffers = extent.start, []
-        buffers.append(fetch(extent))
-        stop = extent.stop
+    for index in sorted(mapping.folios):
+        extents = mapping.folios[index]
+        for extent, buffer in zip(extents, fetch(extents), strict=True):
+            if extent.start != stop or stop - start >= RUN_MAX:
+                if buffers:
+                    yield start, buffers
+                start, buffers = extent.start, []
+            buffers.append(buffer)
+            stop = extent.stop
     if buffers:
         yield start, buffers

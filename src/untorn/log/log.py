@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -25,22 +25,21 @@ from untorn.geometry import BLOCK, SECTOR
 from untorn.log.ondisk import (
     EXTENTS_MAX,
     PAYLOAD_MAX,
-    RECORDS_OFFSET,
-    SLOT_OFFSETS,
+    SLOTS,
     Extent,
     Identity,
     Record,
     RecordKind,
     Slot,
     SlotKind,
-    decode_record,
     encode_record,
     encode_slot,
     encode_table,
     payload_start,
+    slot_offset,
 )
 from untorn.log.space import NO_SPACE, LogSpace
-from untorn.storage.api import IOV_MAX, NO_SYNC, READ_CHUNK, Buffer, Directory, FileStat, Storage, StorageFile
+from untorn.storage.api import NO_SYNC, Buffer, Directory, FileStat, Storage, StorageFile
 
 MARK: Final = "user.untorn"
 """Extended attribute of a file whose log is hot; holds the log's file_id."""
@@ -54,22 +53,6 @@ NO_ATTRIBUTES: Final = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPE
 def log_path(path: str) -> str:
     """The log's place beside the file at ``path``."""
     return path + SUFFIX
-
-
-def differences(known: FileStat, found: FileStat) -> str:
-    """In which of size and time a file differs from what was known of it, in words."""
-    words = []
-    if known.size != found.size:
-        words.append(f"its size was {known.size} bytes and is {found.size}")
-    if known.mtime_ns != found.mtime_ns:
-        alone = "" if words else ", its size is the same"
-        words.append(f"its modification time was {_time(known.mtime_ns)} and is {_time(found.mtime_ns)}{alone}")
-    return "; ".join(words)
-
-
-def _time(nanoseconds: int) -> str:
-    """Seconds since 1970, as ``stat -c %.Y`` shows them."""
-    return f"{nanoseconds // 10**9}.{nanoseconds % 10**9:09}"
 
 
 class Log(LogSpace):
@@ -97,7 +80,10 @@ class Log(LogSpace):
         self._home = home
         self._folio_size = folio_size
         self._previous = 0
-        self._stale_slot: int | None = None
+        self._durable = 0
+        """Highest generation whose slot is known to be durable."""
+        self._slots: set[int] = set()
+        """Where slots of ours are that were not zeroed."""
 
     # Start
 
@@ -148,14 +134,13 @@ class Log(LogSpace):
                 raise
             identity = Identity.INODE
         file_id = self._storage.random_bytes(16)
-        slot = self._new_slot(SlotKind.START, home, identity=identity, file_id=file_id, generation=1)
-        self.file.write([encode_slot(slot).ljust(RECORDS_OFFSET, b"\0")], 0)
+        slot = self._new_slot(SlotKind.START, home, identity, file_id)._replace(generation=1)
+        self.file.write([encode_slot(slot).ljust(BLOCK, b"\0")], 0)
         self.file.fsync()
+        self._durable, self._slots = slot.generation, {slot_offset(slot.generation)}
         self._sync_name()
         if identity is Identity.MARK and not self._mark(file_id):
-            slot = slot._replace(identity=Identity.INODE)
-            self.file.write([encode_slot(slot)], 0)
-            self.file.fsync()
+            slot = self._write_slot(slot._replace(identity=Identity.INODE))
         # Also makes home's time durable, by which a foreign edit is noticed.
         self._home.fsync()
         self.syncs += 3
@@ -182,42 +167,16 @@ class Log(LogSpace):
         return True
 
     def adopt(self, file: StorageFile, slot: Slot, tail: int, sequence: int) -> None:
-        """Takes over a found log, records up to ``tail`` valid, to checkpoint it; never to append to it."""
+        """Takes over a found log, durable up to ``sequence``, to checkpoint it; never to append to it.
+
+        ``slot`` says where its records are, also what no slot on disk says yet; what is free begins at ``tail``.
+        """
         self.file = file
         self.slot = slot
         self.tail = tail
         self.allocated = file.stat().size
-        self.sequence = sequence
-        # What the cache shows may never have reached the disk: the writer was killed, or its sync had failed and left
-        # clean pages that the disk does not hold. So all that was accepted is written again, the size too.
-        file.truncate(self.allocated)
-        start = length = 0
-        buffers: list[bytes] = []
-        for piece in self._accepted(slot):
-            buffers.append(piece)
-            length += len(piece)
-            if length >= READ_CHUNK or len(buffers) == IOV_MAX:
-                file.write(buffers, start)
-                start, length, buffers = start + length, 0, []
-        file.write(buffers, start)
-        file.fsync()
-        self.syncs += 1
-        self.synced_through = sequence
-
-    def _accepted(self, slot: Slot) -> Iterator[bytes]:
-        """The found log up to its tail, piece by piece: what recovery has proved, and zeros for what is between."""
-        assert self.file is not None
-        for offset in SLOT_OFFSETS:
-            yield self.file.read(SECTOR, offset).ljust(BLOCK, b"\0")
-        position = RECORDS_OFFSET
-        while position < self.tail:
-            record = decode_record(self.file.read(SECTOR, position), slot.salt)
-            assert record is not None
-            end = position + record.payload_start + record.payload_length
-            for start in range(position, end, READ_CHUNK):
-                yield self.file.read(min(READ_CHUNK, end - start), start)
-            position += record.total_length
-            yield bytes(position - end)
+        self.sequence = self.synced_through = sequence
+        self._durable = slot.durable
 
     # Append and sync
 
@@ -249,14 +208,22 @@ class Log(LogSpace):
         buffers = [(header + table).ljust(start, b"\0"), *payload, bytes(total - start - length)]
         if length < _SMALL * len(payload):
             buffers = [b"".join(buffers)]
-        if self._stale_slot is not None:
-            self.file.write([bytes(SECTOR)], self._stale_slot)
-            self._stale_slot = None
+        if len(self._slots) > 1:
+            self._zero_stale_slots()
         self.file.write(buffers, self.tail)
         self.tail += total
         self.bytes_written += total
         self.sequence = self.parent = record.sequence
         self._previous = checksum
+
+    def _zero_stale_slots(self) -> None:
+        """Damage to the slot that holds must not bring back a generation before it."""
+        assert self.file is not None
+        assert self.slot is not None
+        holds = slot_offset(self.slot.generation)
+        for offset in self._slots - {holds}:
+            self.file.write([bytes(SECTOR)], offset)
+        self._slots = {holds}
 
     def sync(self) -> None:
         """Makes every record durable. A failure is final: it is never tried again."""
@@ -277,19 +244,13 @@ class Log(LogSpace):
             slot = slot._replace(kind=SlotKind.CHECKPOINT, home_size=home.size, home_mtime_ns=home.mtime_ns)
         # At a second try home's first size and time stay: those of the first try's writes may not be durable, and
         # a time that a power failure took back would look like a file restored from a backup.
-        synced_through = max(slot.synced_through, self.synced_through)
-        self._write_slot(slot._replace(generation=slot.generation + 1, synced_through=synced_through))
+        self._write_slot(slot._replace(synced_through=max(slot.synced_through, self.synced_through)))
 
     def restart(self, home: FileStat) -> None:
         """Empties the log; ``home`` is durable and as given."""
         old = self.slot
         assert old is not None
-        slot = self._new_slot(
-            SlotKind.START, home, identity=old.identity, file_id=old.file_id, generation=old.generation + 1
-        )
-        self._write_slot(slot)
-        self._begin(slot)
-        self._stale_slot = SLOT_OFFSETS[(old.generation - 1) % 2]
+        self._begin(self._write_slot(self._new_slot(SlotKind.START, home, old.identity, old.file_id)))
 
     def remove(self) -> None:
         """Takes the log away after a restart: an ordinary file is left and nothing beside it."""
@@ -360,16 +321,37 @@ class Log(LogSpace):
         self.sequence = self.parent = self.synced_through = 0
         self._previous = slot.salt
 
-    def _new_slot(self, kind: SlotKind, home: FileStat, *, identity: Identity, file_id: bytes, generation: int) -> Slot:
+    def _new_slot(self, kind: SlotKind, home: FileStat, identity: Identity, file_id: bytes) -> Slot:
         salt = int.from_bytes(self._storage.random_bytes(8), "little")
         return Slot(
-            kind, identity, self._folio_size, generation, salt, file_id,
-            home.inode, home.birth_ns or 0, home.size, home.mtime_ns, 0,
+            kind, identity, self._folio_size, 0, salt, file_id, home.inode, home.birth_ns or 0,
+            home.size, home.mtime_ns, synced_through=0,
         )  # fmt: skip
 
-    def _write_slot(self, slot: Slot) -> None:
+    def _write_slot(self, slot: Slot) -> Slot:
+        """Makes it durable, as the next generation; no slot that may be needed until then is written over."""
         assert self.file is not None
-        self.file.write([encode_slot(slot)], SLOT_OFFSETS[(slot.generation - 1) % 2])
+        newest = self._durable if self.slot is None else self.slot.generation
+        generation = next_generation(self._durable, newest)
+        slot = slot._replace(generation=generation, durable=self._durable)
+        self.file.write([encode_slot(slot)], slot_offset(generation))
         self.file.fdatasync()
         self.syncs += 1
         self.slot = slot
+        self._durable = generation
+        self._slots.add(slot_offset(generation))
+        return slot
+
+
+def next_generation(durable: int, newest: int) -> int:
+    """The generation after ``newest``, in a place where no slot is that may be needed.
+
+    Those are all from the one that is known to be ``durable`` to the newest: each recovery that is cut off adds one,
+    and the next cannot tell whether it got to the disk. When they take every place the first and the last are spared.
+    So a slot that is needed is in flight only in the eighth recovery in a row that is cut off with its slot in doubt,
+    and only if of the slots of those between no later one got to the disk.
+    """
+    taken = {slot_offset(one) for one in range(max(durable, newest - SLOTS, 1), newest + 1)}
+    if len(taken) == SLOTS:
+        taken = {slot_offset(max(durable, 1)), slot_offset(newest)}
+    return next(one for one in range(newest + 1, newest + SLOTS) if slot_offset(one) not in taken)

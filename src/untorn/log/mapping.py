@@ -7,10 +7,15 @@ until they are committed (``settle``).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from heapq import heappop, heappush
+from typing import Final, NamedTuple
 
 from untorn.log.ondisk import Extent
+
+_STALE_MAX: Final = 64
+"""Folios in the heap that are mapped no more, beside as many as are mapped."""
 
 
 class Mark(NamedTuple):
@@ -30,6 +35,10 @@ class Mapping:
         self._count = 0
         self._undo: list[tuple[int, tuple[Extent, ...]]] = []
         self._settled_limit = home_size
+        self._order: list[int] = []
+        """A heap of negative folio indices, so that a cut looks at no folio below it; some are mapped no more."""
+        self._ordered: set[int] = set()
+        """Folios that are mapped and in the heap; in ``folios`` they stand before all others."""
 
     def __len__(self) -> int:
         """Number of extents, the measure of memory."""
@@ -69,13 +78,30 @@ class Mapping:
     def cut(self, size: int) -> None:
         """Drops everything from byte ``size`` on, home's bytes too; can be rolled back."""
         first = size // self.folio_size
-        for index in [index for index in self.folios if index >= first]:
-            before = self.folios[index]
-            after = tuple(segment._replace(stop=min(segment.stop, size)) for segment in before if segment.start < size)
+        self._put_in_order()
+        while self._order and -self._order[0] >= first:
+            index = -self._order[0]
+            before = self.folios.get(index, ())
+            after = before[: bisect_left(before, (size,))]
+            if after and after[-1].stop > size:
+                after = (*after[:-1], after[-1]._replace(stop=size))
             if after != before:
                 self._undo.append((index, before))
                 self._replace(index, after)
+            if after:
+                break
+            heappop(self._order)
         self.home_limit = min(self.home_limit, size)
+
+    def _put_in_order(self) -> None:
+        """Adds to the heap what was mapped since the last cut: it stands behind all others."""
+        for index in reversed(self.folios):
+            if index in self._ordered:
+                break
+            self._ordered.add(index)
+            heappush(self._order, -index)
+        if len(self._order) > 2 * len(self.folios) + _STALE_MAX:
+            self._order = sorted(-index for index in self.folios)
 
     def mark(self) -> Mark:
         """The state now, to roll back to."""
@@ -98,16 +124,17 @@ class Mapping:
             self.folios[index] = extents
         else:
             self.folios.pop(index, None)
+            self._ordered.discard(index)
 
 
 def _overlay(before: tuple[Extent, ...], extent: Extent) -> tuple[Extent, ...]:
     """``before`` with ``extent`` over it, in order of start."""
     start, stop = extent.start, extent.stop
-    after = [extent]
-    for old in before:
-        if old.start < start:
-            after.append(old if old.stop <= start else old._replace(stop=start))
-        if old.stop > stop:
-            after.append(old if old.start >= stop else old._replace(start=stop))
-    after.sort()
-    return tuple(after)
+    low, high = bisect_left(before, (start,)), bisect_left(before, (stop,))
+    middle = [extent]
+    if low and before[low - 1].stop > start:
+        low -= 1
+        middle.insert(0, before[low]._replace(stop=start))
+    if high and before[high - 1].stop > stop:
+        middle.append(before[high - 1]._replace(start=stop))
+    return (*before[:low], *middle, *before[high:])

@@ -5,9 +5,9 @@ salt, so that bytes of an older generation never verify.
 
 Layout, in bytes::
 
-    0      slot 0      512, the rest of its 4096-byte block is zero
-    4096   slot 1      512, likewise
-    8192   records     each starts at a multiple of 4096, the next one where the last one ends
+    0      slots       eight, each 512 bytes at the start of a 4096-byte block whose rest is zero;
+                       generation g has slot (g - 1) % 8
+    32768  records     each starts at a multiple of 4096, the next one where the last one ends
 
 Slot (which generation the log is in, and whose it is)::
 
@@ -16,14 +16,19 @@ Slot (which generation the log is in, and whose it is)::
     10   1  kind            1 START: home is as recorded. 2 CHECKPOINT: home may be partly rewritten.
     11   1  identity        1 MARK: home carries file_id in an xattr. 2 INODE: by inode and birth time.
     12   4  folio_size      no extent crosses a multiple of it
-    16   8  generation      of two valid slots the higher one holds; every slot write raises it
+    16   8  generation      of the valid slots the highest one holds; every slot write raises it
     24   8  salt            drawn anew by each START; guards against records of an earlier generation
     32   16 file_id         random; guards against a log of another file
     48   8  home_inode
     56   8  home_birth_ns   0 where the file system has none
     64   8  home_size       home's size and (signed) mtime when the slot was written: guards against
     72   8  home_mtime_ns   writing over another program's changes
-    80   8  synced_through  CHECKPOINT: every record up to this sequence was durable before home was touched
+    80   8  synced_through  CHECKPOINT: every record up to this sequence was durable before home was touched,
+                            and none behind it counts
+    88   8  durable         highest generation whose slot was known to be durable when this one was written
+    96   8  copy_after      CHECKPOINT: the records behind this sequence are read from the copy, if there is one
+    104  8  copy_start      where in the log the copy starts and ends, multiples of 4096; both 0 if there is none:
+    112  8  copy_end        the same bytes once more, of records that recovery could not prove to be durable
     504  8  checksum        of bytes 0 to 503, seed 0; what is between is zero
 
 Record (one header sector, an extent table, a payload; each starts on a sector of its own)::
@@ -39,14 +44,15 @@ Record (one header sector, an extent table, a payload; each starts on a sector o
                             a later record cannot come back to life behind a rewritten one
     48   8  synced_through  highest sequence known durable when this was written: tells a torn tail from damage
     56   8  size            of the file after this record
-    64   8  size_min        smallest size since the parent: bytes beyond it were cut, whatever followed
+    64   8  size_min        smallest size since the parent, at most size: bytes beyond it were cut, whatever followed
     72   8  payload_length
     80   8  table_digest    of the extent table
     504  8  checksum        of bytes 0 to 503, seeded with the salt; what is between is zero
 
     512          extent table, 24 bytes an extent, zero to the next sector:
                  0 4 file (0; one log may later serve a tree)   4 4 length (1 to folio_size)
-                 8 8 offset (in home)                          16 8 digest (of the extent's bytes)
+                 8 8 offset (in home, a multiple of 512)       16 8 digest (of the extent's bytes)
+                 an extent ends at a multiple of 512 too, or at the file's size
     next sector  payload: the extents' bytes in the table's order, zero to the next multiple of 4096
 
 A record is valid if and only if (1) its header's magic, version, salt and checksum are right, (2) its sequence
@@ -57,9 +63,13 @@ The file's content is home, changed by every COMMIT in order: cut to ``size_min`
 that is not valid. If that record is known to have been durable (``synced_through`` of the slot or of any valid
 header further on reaches it) the log is damaged; otherwise its tail is torn, which is what crashes do.
 
-Within a generation a log byte is written once. A restart (START with a new salt) empties the log. The slot of
-the generation before is zeroed with the first record of the new one, so that damage to the new slot cannot
-bring the old generation back.
+Within a generation a log byte is written once. A restart (START with a new salt) empties the log. The slots of
+generations before are zeroed with the first record of the new one, so that damage to the new slot cannot
+bring an old generation back.
+
+The writer logs whole blocks of 4096 bytes, as far as the file goes, and the block in which home is cut, or from
+whose middle on it grows: a checkpoint then sends no byte to home that is not in the log, and a device that turns
+what it is writing into garbage takes nothing with it.
 """
 
 from __future__ import annotations
@@ -74,8 +84,9 @@ from xxhash import xxh3_64_intdigest
 from untorn.geometry import BLOCK, SECTOR, is_folio_size, round_up
 
 VERSION: Final = 1
-SLOT_OFFSETS: Final = (0, BLOCK)
-RECORDS_OFFSET: Final = 2 * BLOCK
+SLOTS: Final = 8
+SLOT_OFFSETS: Final = tuple(range(0, SLOTS * BLOCK, BLOCK))
+RECORDS_OFFSET: Final = SLOTS * BLOCK
 EXTENTS_MAX: Final = 1 << 16
 """Most extents in one record: a table of 1.5 MiB, the most that recovery holds of unproven length."""
 PAYLOAD_MAX: Final = 1 << 26
@@ -85,7 +96,7 @@ SIZE_MAX: Final = (1 << 63) - 1
 
 _SLOT_MAGIC: Final = b"untornS\x01"
 _RECORD_MAGIC: Final = b"untornR\x01"
-_SLOT: Final = struct.Struct("<8sHBBIQQ16sQQQqQ")
+_SLOT: Final = struct.Struct("<8sHBBIQQ16sQQQqQQQQQ")
 _RECORD: Final = struct.Struct("<8sHHIQQQQQQQQQ")
 _EXTENT: Final = struct.Struct("<IIQQ")
 _CHECKSUM: Final = struct.Struct("<Q")
@@ -93,7 +104,7 @@ _BODY: Final = SECTOR - _CHECKSUM.size
 _RECORD_PAD: Final = bytes(_BODY - _RECORD.size)
 
 EXTENT_BYTES: Final = _EXTENT.size
-assert (_SLOT.size, _RECORD.size, _EXTENT.size) == (88, 88, 24)
+assert (_SLOT.size, _RECORD.size, _EXTENT.size) == (120, 88, 24)
 
 
 class SlotKind(IntEnum):
@@ -125,6 +136,10 @@ class Slot(NamedTuple):
     home_size: int
     home_mtime_ns: int
     synced_through: int
+    durable: int = 0
+    copy_after: int = 0
+    copy_start: int = 0
+    copy_end: int = 0
 
 
 class Record(NamedTuple):
@@ -178,6 +193,11 @@ def record_length_max(extents: int, payload: int) -> int:
     return round_up(payload_start(extents) + payload, BLOCK)
 
 
+def slot_offset(generation: int) -> int:
+    """Where in the log the slot of a generation is."""
+    return SLOT_OFFSETS[(generation - 1) % SLOTS]
+
+
 def encode_slot(slot: Slot) -> bytes:
     """The slot's 512 bytes."""
     kind, identity, *rest = slot
@@ -200,7 +220,13 @@ def decode_slot(sector: bytes) -> Slot | None:
     except ValueError:
         return None
     # Sizes are off_t. Generations are counted, so one near the end of the field was made up.
-    return slot if slot.home_size <= SIZE_MAX and slot.generation <= SIZE_MAX else None
+    counted = max(slot.home_size, slot.generation, slot.copy_end) <= SIZE_MAX and slot.durable <= slot.generation
+    aligned = not slot.copy_start % BLOCK and not slot.copy_end % BLOCK
+    if slot.kind is SlotKind.CHECKPOINT and slot.copy_end:
+        placed = RECORDS_OFFSET <= slot.copy_start < slot.copy_end
+    else:
+        placed = slot.copy_after == slot.copy_start == slot.copy_end == 0
+    return slot if counted and aligned and placed else None
 
 
 def encode_record(record: Record) -> tuple[bytes, int]:
@@ -223,7 +249,7 @@ def decode_record(sector: bytes, salt: int) -> Record | None:
     record = Record._make((RecordKind(kind), extent_count, *rest, checksum))
     if record.salt != salt or record.extent_count > EXTENTS_MAX or record.payload_length > PAYLOAD_MAX:
         return None
-    return record if record.size <= SIZE_MAX else None
+    return record if record.size_min <= record.size <= SIZE_MAX else None
 
 
 def encode_table(extents: Sequence[Extent]) -> bytes:
@@ -245,6 +271,9 @@ def decode_table(table: bytes, record: Record, position: int, folio_size: int) -
     for file, length, offset, digest in _EXTENT.iter_unpack(table):
         inside = 0 < length <= folio_size and offset % folio_size + length <= folio_size
         if file != 0 or not inside or offset + length > record.size:
+            return None
+        # Else a log could cut a folio into so many pieces that recovery takes for ever.
+        if offset % SECTOR or (length % SECTOR and offset + length != record.size):
             return None
         extents.append(Extent(offset, offset + length, offset, length, digest, at))
         at += length

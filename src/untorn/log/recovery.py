@@ -6,14 +6,15 @@ the file is  the log is                            then
 unmarked     absent                                PLAIN: an ordinary file
 unmarked     blank, or without a valid record      EMPTY: a start or an end that was cut off; removed
 unmarked     anything else                         STRAY: not this file's; set aside under a new name
-marked       absent                                MissingLogError
-marked       not a regular file of an owner we     UntrustedLogError
+marked       absent                                MissingLogError, which says where in the directory it is
+any          not a regular file of an owner we     UntrustedLogError
              trust (the file's, ourselves, root)
+marked       a file with several names             UntrustedLogError
 marked       without a valid slot                  CorruptLogError: slots are durable before the mark
 marked       another file's                        LogError
 marked       its own, damaged                      CorruptLogError
 marked       its own, home changed meanwhile       ForeignEditError
-marked       its own                               HOT: installed, restarted, removed
+marked       its own                               HOT: made durable, installed, restarted, removed
 ===========  ====================================  ==================================================
 
 A file system without extended attributes has no marks: there a log is the file's own if inode and birth time
@@ -23,10 +24,9 @@ are as its slot says, and a file that was copied, renamed or replaced while hot 
 from __future__ import annotations
 
 import errno
+import logging
 import os
-import shlex
-import stat
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -37,23 +37,24 @@ from untorn.errors import (
     LogError,
     MissingLogError,
     UntornError,
-    UntornWarning,
     UntrustedLogError,
+    warn,
 )
-from untorn.log.install import install, read_extent
+from untorn.log import words
+from untorn.log.doubt import settle
+from untorn.log.elsewhere import find_log
+from untorn.log.install import install, read_extents
 from untorn.log.log import MARK, NO_ATTRIBUTES, SUFFIX, Log, log_path
 from untorn.log.ondisk import Extent, Identity, Slot, SlotKind
 from untorn.log.scan import Replay, damaged_slot, is_blank, read_slots, replay_log
 from untorn.log.space import NO_SPACE
+from untorn.log.trust import open_trusted, untrusted
 from untorn.storage.api import Buffer, FileStat, Storage, StorageFile
 
 _NAME_MAX: Final = 255
 """Most bytes in a name, as limits.h of Linux has it."""
 
-_WAYS_OUT: Final = (
-    "Nothing was changed. 'untorn check' explains; 'untorn recover --force' applies what can be proved, "
-    "'untorn recover --discard' keeps the file as it is; both keep the log under another name"
-)
+_LOG: Final = logging.getLogger("untorn")
 
 
 class State(StrEnum):
@@ -93,7 +94,8 @@ def examine(storage: Storage, home: StorageFile, *, writable: bool) -> Found:
     mark = _read_mark(home)
     found = Found(State.PLAIN, path, marked=mark is not None)
     try:
-        found.log = _open_trusted(storage, path, home.stat(), writable=writable)
+        owners = (home.stat().uid, storage.user(), 0)
+        found.log = open_trusted(storage, path, owners, writable=writable)
     except FileNotFoundError:
         found.log = None
     except OSError as error:
@@ -107,10 +109,18 @@ def examine(storage: Storage, home: StorageFile, *, writable: bool) -> Found:
             raise
     if found.log is None:
         if mark is not None:
-            found.problem = MissingLogError(_missing(home.path, path), home.path)
+            elsewhere = find_log(storage, home.path, mark)
+            found.problem = MissingLogError(words.missing(home.path, path, elsewhere), home.shown)
         return found
     try:
         _identify(found, home, mark)
+        if found.log.stat().links != 1 and (mark is not None or found.state is State.HOT):
+            found.close()
+            found.state, found.slot, found.replay = State.STRAY, None, None
+            found.problem = untrusted(path, "has several names")
+        elif found.state is State.STRAY and mark is not None:
+            message = words.anothers(home.path, path, find_log(storage, home.path, mark))
+            found.problem = LogError(message, home.shown)
     except BaseException:
         found.close()
         raise
@@ -125,33 +135,35 @@ def _identify(found: Found, home: StorageFile, mark: bytes | None) -> None:
     if slot is None:
         if mark is not None:
             found.state = State.HOT
-            found.problem = _corrupt("neither slot of its log is valid", log.path, 0)
+            found.problem = words.corrupt("none of its slots is valid", log.path, 0)
         else:
             found.state = State.EMPTY if is_blank(log) else State.STRAY
         return
     info = home.stat()
-    same_inode = (slot.home_inode, slot.home_birth_ns) == (info.inode, info.birth_ns or 0)
+    different = words.differences(slot.home_size, slot.home_mtime_ns, info)
     if mark is not None and mark != slot.file_id:
         found.state = State.STRAY
-        message = f"the log {log.path!r} belongs to another file. {_WAYS_OUT}"
-        found.problem = LogError(message, home.path)
         return
     found.replay = replay = replay_log(log, slot)
-    if mark is None and not (slot.identity is Identity.INODE and same_inode):
+    if mark is None and not (slot.identity is Identity.INODE and _same_inode(slot, info)):
         found.state = State.STRAY if replay.sequence or replay.stop.damaged else State.EMPTY
         return
     found.state = State.HOT
     if replay.stop.damaged:
-        found.problem = _corrupt(replay.stop.reason, log.path, replay.stop.position)
+        found.problem = words.corrupt(replay.stop.reason, log.path, replay.stop.position)
     elif replay.commits and _edited(slot, info):
         message = (
-            "another program changed this file after untorn last wrote it, and commits to it wait in "
-            f"{log.path!r}. {_WAYS_OUT}"
+            f"another program changed this file after untorn last wrote it ({different}), and "
+            f"commits to it wait in {log.path!r}. {words.WAYS_OUT}"
         )
-        found.problem = ForeignEditError(message, home.path)
+        found.problem = ForeignEditError(message, home.shown)
     elif _edited(slot, info) and (offset := damaged_slot(log)) is not None:
         # The lost slot may have been that of a checkpoint, which left the file half rewritten.
-        found.problem = _corrupt("a slot of its log is lost and the file was changed", log.path, offset)
+        found.problem = words.lost_slot(log.path, offset, different)
+
+
+def _same_inode(slot: Slot, home: FileStat) -> bool:
+    return (slot.home_inode, slot.home_birth_ns) == (home.inode, home.birth_ns or 0)
 
 
 def _edited(slot: Slot, home: FileStat) -> bool:
@@ -164,10 +176,11 @@ def _edited(slot: Slot, home: FileStat) -> bool:
 def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = False) -> int:
     """Brings ``home`` to its last commit and takes the log away; returns the number of commits installed.
 
-    With ``force`` also where something is wrong: the valid records are installed and the log is kept under
-    another name. Raises ``found.problem`` otherwise. OSError leaves log and file such that it can be done again.
+    With ``force`` also where the log is damaged, the file was changed, or nothing marks it but the log is shown to be
+    its own: the valid records are installed and the log is kept under another name. Raises ``found.problem``
+    otherwise. OSError leaves log and file such that it can be done again.
     """
-    if found.problem is not None and not force:
+    if found.problem is not None and not (force and isinstance(found.problem, (CorruptLogError, ForeignEditError))):
         raise found.problem
     if found.state is State.STRAY and not force:
         set_aside(storage, found)
@@ -175,13 +188,20 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
     slot, replay = found.slot, found.replay
     keep = found.problem is not None or found.state is State.STRAY
     if found.log is None or slot is None or replay is None:
-        # Nothing here can be proved to be this file's: a log with another mark is not applied by force either.
         _drop(storage, home, found, keep=keep)
         return 0
+    if found.state is State.STRAY and replay.commits and not _shown_to_be_of(slot, home.stat()):
+        different = words.other_file(slot, home.stat())
+        raise LogError(words.not_its_own(home.path, found.log_path, different), home.shown)
     if replay.size > home.stat().size:
         home.check_size(replay.size)
     log = Log(storage, home, slot.folio_size)
-    log.adopt(found.log, slot, replay.tail, replay.sequence)
+    copy = settle(found.log, slot, replay)
+    slot = slot._replace(copy_after=copy.after, copy_start=copy.start, copy_end=copy.end)
+    if replay.stop.damaged:
+        # A death in what follows must not hide the damage, and so the log.
+        slot = slot._replace(synced_through=max(slot.synced_through, replay.sequence + 1))
+    log.adopt(found.log, slot, max(replay.tail, copy.end), replay.committed)
     if replay.commits:
         info = home.stat()
         log.begin_checkpoint(info)
@@ -190,8 +210,8 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
             home.truncate(slot.home_size)
         source = found.log
 
-        def fetch(extent: Extent) -> Buffer:
-            return read_extent(source, slot.salt, extent)
+        def fetch(extents: Sequence[Extent]) -> Sequence[Buffer]:
+            return read_extents(source, slot.salt, extents)
 
         try:
             install(home, replay.mapping, replay.size, fetch)
@@ -202,13 +222,23 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
             log.give_back()
             install(home, replay.mapping, replay.size, fetch)
         home.fsync()
+        _LOG.info("%r: %d commits were brought home, the file has %d bytes", home.path, replay.commits, replay.size)
     if keep:
         _drop(storage, home, found, keep=True)
     else:
-        log.restart(home.stat())
+        # A slot that is durable and has no record says what the next one would. It is if the mark came behind it.
+        durable = found.marked or slot.identity is Identity.INODE
+        if replay.sequence or slot.kind is SlotKind.CHECKPOINT or not durable:
+            log.restart(home.stat())
         log.remove()
         found.log = None
+        _LOG.info("%r: its log of %d bytes was removed", home.path, replay.tail)
     return replay.commits
+
+
+def _shown_to_be_of(slot: Slot, home: FileStat) -> bool:
+    """Whether an unmarked file's log is its own: the same inode, or a faithful copy of what the slot recorded."""
+    return _same_inode(slot, home) or (home.size, home.mtime_ns) == (slot.home_size, slot.home_mtime_ns)
 
 
 def discard(storage: Storage, home: StorageFile, found: Found) -> None:
@@ -226,7 +256,8 @@ def set_aside(storage: Storage, found: Found) -> str:
     storage.rename(found.log_path, aside)
     storage.sync_directory(os.path.dirname(aside))
     what = "a log that is not this file's" if found.state is State.STRAY else "the log"
-    warnings.warn(f"{what} was set aside as {aside!r}", UntornWarning, stacklevel=2)
+    _LOG.warning("%r: %r was set aside as %r", found.log_path.removesuffix(SUFFIX), what, aside)
+    warn(f"{what} was set aside as {aside!r}")
     return aside
 
 
@@ -243,6 +274,7 @@ def _drop(storage: Storage, home: StorageFile, found: Found, *, keep: bool) -> N
         found.close()
         storage.unlink(found.log_path)
         storage.sync_directory(os.path.dirname(found.log_path))
+        _LOG.info("%r: its log, which held no commit, was removed", home.shown)
 
 
 def _remove_mark(home: StorageFile, found: Found) -> None:
@@ -259,43 +291,3 @@ def _read_mark(home: StorageFile) -> bytes | None:
         if error.errno in NO_ATTRIBUTES:
             return None
         raise
-
-
-def _open_trusted(storage: Storage, path: str, home: FileStat, *, writable: bool) -> StorageFile:
-    """The log, if it is a regular file of the file's owner, ourselves or root; UntrustedLogError if not."""
-    _check_trusted(storage, path, home, storage.stat(path))
-    # O_NONBLOCK: should a pipe have taken its place just now, opening must not wait for a writer.
-    flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_NOFOLLOW | os.O_NONBLOCK
-    log = storage.open(path, flags)
-    try:
-        _check_trusted(storage, path, home, log.stat())
-    except BaseException:
-        log.close()
-        raise
-    return log
-
-
-def _check_trusted(storage: Storage, path: str, home: FileStat, log: FileStat) -> None:
-    if not stat.S_ISREG(log.mode):
-        reason = "is not a regular file"
-    elif log.uid not in (home.uid, storage.user(), 0):
-        reason = f"belongs to user {log.uid}"
-    elif log.links != 1:
-        reason = "has several names"
-    else:
-        return
-    message = f"what stands in the place of this file's log {reason}; nothing was changed. Move it away and reopen"
-    raise UntrustedLogError(message, path)
-
-
-def _corrupt(reason: str, path: str, offset: int) -> CorruptLogError:
-    message = f"the log is damaged at byte {offset} ({reason}), where it was known to be durable. {_WAYS_OUT}"
-    return CorruptLogError(message, path, offset, reason)
-
-
-def _missing(path: str, log: str) -> str:
-    return (
-        f"commits to this file wait in a log that is not at {log!r}: was the file renamed, copied or linked after "
-        "a crash? Put its log back there. Nothing was changed; "
-        f"'untorn recover --discard {shlex.quote(path)}' takes the file as it is, without those commits"
-    )

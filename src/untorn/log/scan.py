@@ -20,6 +20,7 @@ from untorn.log.ondisk import (
     Record,
     RecordKind,
     Slot,
+    SlotKind,
     decode_record,
     decode_slot,
     decode_table,
@@ -55,23 +56,30 @@ class Replay:
     sequence: int = 0
     """Of the last valid record."""
     synced_through: int = 0
+    proved: int = 0
+    """Highest sequence that the log itself proves to have been durable; known when all of it was read."""
     tail: int = RECORDS_OFFSET
+    """Behind everything that counts."""
     stop: Stop = Stop(RECORDS_OFFSET, "", False)
     _pending: list[Entry] = field(default_factory=list)
-    _committed: int = 0
+    committed: int = 0
+    """Sequence of the last commit."""
+    commit_tail: int = RECORDS_OFFSET
+    """Where in the log it ends."""
+    _counting: set[int] = field(default_factory=set)
+    """Sequences of the pending DATA records."""
 
     def accepts(self, record: Record) -> bool:
         """Whether the record builds on the last commit or on a DATA record that still counts."""
-        return record.parent == self._committed or any(
-            entry.record.sequence == record.parent for entry in self._pending
-        )
+        return record.parent == self.committed or record.parent in self._counting
 
     def add(self, entry: Entry) -> None:
         """Takes one more valid record into account."""
         record = entry.record
         while self._pending and self._pending[-1].record.sequence > record.parent:
-            self._pending.pop()
+            self._counting.discard(self._pending.pop().record.sequence)
         self._pending.append(entry)
+        self._counting.add(record.sequence)
         self.sequence = record.sequence
         self.synced_through = max(self.synced_through, record.synced_through)
         self.tail = entry.position + record.total_length
@@ -85,13 +93,14 @@ class Replay:
             self.size = record.size
         self.mapping.settle()
         self.commits += 1
-        self._committed = self.sequence
+        self.committed, self.commit_tail = self.sequence, self.tail
         self._pending.clear()
+        self._counting.clear()
 
 
 def read_slots(log: StorageFile) -> Slot | None:
     """The valid slot with the highest generation."""
-    slots = [decode_slot(log.read(SECTOR, offset)) for offset in SLOT_OFFSETS]
+    slots = log.observe(0, RECORDS_OFFSET, BLOCK, decode_slot)
     return max((slot for slot in slots if slot), key=lambda slot: slot.generation, default=None)
 
 
@@ -114,14 +123,25 @@ def entries(log: StorageFile, slot: Slot, replay: Replay) -> Iterator[Entry]:
     """Every valid record in turn, each added to ``replay``; sets ``replay.stop`` at the end."""
     previous = slot.salt
     position = RECORDS_OFFSET
-    while isinstance(entry := _entry(log, slot, replay, previous, position), Entry):
+    ends = slot.synced_through if slot.kind is SlotKind.CHECKPOINT else None
+    reason, damaged = "the slot of the checkpoint says that it ends there", False
+    while replay.sequence != ends:
+        if slot.copy_end and replay.sequence == slot.copy_after:
+            position = slot.copy_start
+        entry = _entry(log, slot, replay, previous, position)
+        if isinstance(entry, str):
+            missing = replay.sequence + 1
+            reason = f"record {missing}: {entry}"
+            damaged = slot.synced_through >= missing or _was_durable(log, slot, position, missing)
+            break
         replay.add(entry)
         yield entry
         previous = entry.record.checksum
         position += entry.record.total_length
-    missing = replay.sequence + 1
-    damaged = slot.synced_through >= missing or _was_durable(log, slot, position, missing)
-    replay.stop = Stop(position, f"record {missing}: {entry}", damaged)
+    replay.stop = Stop(position, reason, damaged)
+    # What lies before damage was as durable as what is damaged.
+    replay.proved = max(slot.synced_through, replay.synced_through, replay.sequence if damaged else 0)
+    replay.tail = max(replay.tail, slot.copy_end)
 
 
 def _entry(log: StorageFile, slot: Slot, replay: Replay, previous: int, position: int) -> Entry | str:

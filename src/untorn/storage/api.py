@@ -303,6 +303,10 @@ class Storage(ABC):
         """Renames; durable after sync_directory of both directories."""
 
     @abstractmethod
+    def listdir(self, path: str) -> list[str]:
+        """The names in directory ``path``, in any order."""
+
+    @abstractmethod
     def sync_directory(self, path: str) -> None:
         """Makes the names in directory ``path`` durable."""
 

@@ -159,6 +159,9 @@ class FaultyStorage(Storage):
     def rename(self, source: str, target: str) -> None:
         self.call("rename", source, lambda _: self._inner.rename(source, target))
 
+    def listdir(self, path: str) -> list[str]:
+        return self.call("listdir", path, lambda _: self._inner.listdir(path))
+
     def sync_directory(self, path: str) -> None:
         play: Callable[[str, int], None] | None = getattr(self._inner, "fail_sync_directory", None)
         fail = None if play is None else lambda code: play(path, code)

@@ -386,6 +386,9 @@ class LinuxStorage(Storage):
     def rename(self, source: str, target: str) -> None:
         os.rename(source, target)
 
+    def listdir(self, path: str) -> list[str]:
+        return os.listdir(path)
+
     def sync_directory(self, path: str) -> None:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

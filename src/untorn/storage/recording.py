@@ -363,6 +363,9 @@ class RecordingStorage(Storage):
         operation = self.trace.begin("rename", places[0], inode.number if inode else 0, places[1])
         self.trace.run(operation, lambda: self._inner.rename(source, target))
 
+    def listdir(self, path: str) -> list[str]:
+        return self.trace.run(self.trace.begin("listdir", path, 0), lambda: self._inner.listdir(path))
+
     def sync_directory(self, path: str) -> None:
         operation = self.trace.begin("sync_directory", self._place(path, follow=True), 0)
         self.trace.run(operation, lambda: self._inner.sync_directory(path))

@@ -37,6 +37,7 @@ def planted(mutant: Mutant) -> Iterator[None]:
 
 
 _DAMAGE: Final = "damage, not a crash: "
+_IN_PLACE: Final = "in place, atomic writes"
 _CALLS: Final = "an I/O error, not a crash: tests/crash/test_every_call_fails.py"
 
 MUTANTS: Final[dict[str, Mutant]] = {
@@ -51,7 +52,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         plants.slot_not_synced(SlotKind.CHECKPOINT), "Log._write_slot: before home", "sessions"),
     "the restart slot is not synced": Mutant(
         plants.slot_not_synced(SlotKind.START), "Log._write_slot: before the first reused byte", "restarts"),
-    "recovery does not sync the log": Mutant(no_sync("fsync", "adopt"), "Log.adopt", "kills"),
+    "recovery does not sync its copy": Mutant(no_sync("fdatasync", "settle"), "doubt.settle: before the slot", "kills"),
     # Syncs of home
     "home is not synced": Mutant(plants.no_fsync("home"), "every fsync of home", "commits"),
     "home is not synced at the start": Mutant(
@@ -94,7 +95,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         unchecked.slot_unchecked, "ondisk.decode_slot", "",
         _DAMAGE + "a slot is one sector, which no crash tears: tests/log/test_recovery_pictures.py (slots damaged)"),
     "an extent's digest is not checked when it is read": Mutant(
-        unchecked.extent_unchecked, "install.read_extent", "",
+        unchecked.extent_unchecked, "install._proved", "",
         _DAMAGE + "what is read was proved when it was found: tests/explore/test_library_damage.py"),
     "the chain of headers is not checked": Mutant(
         unchecked.chain_ignored, "scan._entry: previous", "",
@@ -113,14 +114,21 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "tests/log/test_recovery_pictures.py (damaged in a checkpoint)"),
     "size_min is ignored": Mutant(unchecked.smallest_size_ignored, "scan.Replay: size_min", "truncates"),
     "what was cut stays in home": Mutant(unchecked.home_not_cut, "Mapping.cut: home_limit", "truncates"),
-    "records are padded to 512 bytes": Mutant(unchecked.padded_to_sectors, "Record.total_length", "garbage"),
+    "records are padded to 512 bytes": Mutant(
+        unchecked.padded_to_sectors, "Record.total_length", "commits, garbage of 4096"),
+    # What a device may turn to garbage
+    "sectors of 512 bytes are logged, where the device has 4096": Mutant(
+        unchecked.sectors_logged, "dirty.dirty_blocks", "sessions, garbage of 4096"),
+    "the block where home is cut is not logged": Mutant(
+        unchecked.edge_not_logged, "CopyOnWrite._add_edge", "truncates, garbage"),
     # Restart and checkpoint
     "the salt stays": Mutant(plants.salt_kept, "Log._new_slot: salt", "restarts"),
     "the log restarts before home is durable": Mutant(
         plants.restarted_before_home_is_durable, "CopyOnWrite.checkpoint: order", "commits"),
     "no restart before a close unlinks the log": Mutant(no_restart("close"), "Log.restart, then remove", "sessions"),
     "no restart before recovery unlinks the log": Mutant(no_restart("recover"), "Log.restart, then remove", "kills"),
-    "one slot is written over": Mutant(plants.one_slot, "SLOT_OFFSETS: alternate", "restarts"),
+    "one slot is written over": Mutant(plants.one_slot, "ondisk.slot_offset", "restarts, garbage"),
+    "two slots alternate": Mutant(plants.two_slots, "log.next_generation", "fails again, garbage"),
     "the stale slot stays": Mutant(
         plants.stale_slot_stays, "Log.append: zeros over the slot of the generation before", "",
         _DAMAGE + "a slot with a higher generation holds: tests/explore/test_library_damage.py"),
@@ -130,9 +138,13 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "a second try records home's time anew": Mutant(plants.time_recorded_anew, "Log.begin_checkpoint: time", "deaths"),
     "the log is cut below its tail": Mutant(plants.log_cut_short, "LogSpace._cut: not below the tail", "gives back"),
     # Recovery
-    "recovery does not rewrite what it found": Mutant(
-        unchecked.recovery_does_not_rewrite, "Log.adopt: cached bytes are not trusted", "fails"),
-    "recovery does not set the log's size again": Mutant(no_truncate("adopt"), "Log.adopt: size", "fails"),
+    "recovery does not copy what it cannot prove": Mutant(
+        unchecked.doubtful_not_copied, "doubt.settle: cached bytes are not trusted", "fails"),
+    "recovery writes over what it cannot prove": Mutant(
+        unchecked.doubtful_written_over, "doubt.settle: a copy", "kills, garbage"),
+    "the slot does not name the copy": Mutant(
+        unchecked.copy_not_named, "recovery.recover: copy_after, copy_start, copy_end", "fails"),
+    "recovery does not set the log's size again": Mutant(no_truncate("settle"), "doubt.settle: size", "fails"),
     "recovery does not cut anew": Mutant(no_truncate("recover"), "recovery.recover: cut again", "fails in a cut"),
     # The mark
     "the file is not marked": Mutant(plants.never_marked, "Log._mark", "commits"),
@@ -142,15 +154,15 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "a mark is removed from the cache once": Mutant(plants.unmarked_once, "Log._unmark: set again", "fails again"),
     "the mark is not looked at": Mutant(plants.mark_ignored, "recovery._read_mark", "commits"),
     # Commits in home
-    "a commit in home is not atomic": Mutant(plants.torn_in_place, "AtomicHome.write: RWF_ATOMIC", "in place"),
-    "a commit in home is not synced": Mutant(no_sync("fdatasync", "sync", "home"), "AtomicHome.sync", "in place"),
+    "a commit in home is not atomic": Mutant(plants.torn_in_place, "AtomicHome.write: RWF_ATOMIC", _IN_PLACE),
+    "a commit in home is not synced": Mutant(no_sync("fdatasync", "sync", "home"), "AtomicHome.sync", _IN_PLACE),
     "a commit in home is not announced": Mutant(
         plants.not_announced_in_place, "CopyOnWrite._write_home: checkpoint slot", "",
         _DAMAGE + "the slot before it holds no records: tests/explore/test_library_damage.py"),
     "home is not synced after commits in home": Mutant(
-        no_sync("fsync", "_leave_home"), "CopyOnWrite._leave_home: home's time", "in place"),
+        no_sync("fsync", "_leave_home"), "CopyOnWrite._leave_home: home's time", _IN_PLACE),
     "no restart after commits in home": Mutant(
-        no_restart("_leave_home"), "CopyOnWrite._leave_home: the slot knows home's time", "in place"),
+        no_restart("_leave_home"), "CopyOnWrite._leave_home: the slot knows home's time", _IN_PLACE),
     # Other programs
     "home's time is taken at the first commit": Mutant(
         plants.time_of_first_commit, "Log.start: home as it was opened", "edited early"),

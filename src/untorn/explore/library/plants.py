@@ -114,17 +114,19 @@ def no_directory_sync(patch: Patch) -> None:
 
 def slot_not_synced(kind: SlotKind) -> Plant:
     def plant(patch: Patch) -> None:
-        write_slot = Log._write_slot
+        write_slot, fdatasync = Log._write_slot, SimulatedFile.fdatasync
+        written: list[Slot] = []
 
-        def mutant(self: Log, slot: Slot) -> None:
-            if slot.kind is not kind:
-                write_slot(self, slot)
-                return
-            assert self.file is not None
-            self.file.write([ondisk.encode_slot(slot)], ondisk.SLOT_OFFSETS[(slot.generation - 1) % 2])
-            self.slot = slot
+        def write(self: Log, slot: Slot) -> Slot:
+            written.append(slot)
+            return write_slot(self, slot)
 
-        patch(Log, "_write_slot", mutant)
+        def sync(self: SimulatedFile) -> None:
+            if callers()[0] != "_write_slot" or written[-1].kind is not kind:
+                fdatasync(self)
+
+        patch(Log, "_write_slot", write)
+        patch(SimulatedFile, "fdatasync", sync)
 
     return plant
 
@@ -221,17 +223,18 @@ def no_restart(function: str) -> Plant:
 
 
 def one_slot(patch: Patch) -> None:
-    patch(log_module, "SLOT_OFFSETS", (0, 0))
+    patch(log_module, "slot_offset", lambda generation: 0)
+    patch(log_module, "next_generation", lambda durable, newest: newest + 1)
+
+
+def two_slots(patch: Patch) -> None:
+    """They alternate, also where recovery does not know which of them the disk has."""
+    patch(log_module, "slot_offset", lambda generation: ondisk.SLOT_OFFSETS[(generation - 1) % 2])
+    patch(log_module, "next_generation", lambda durable, newest: newest + 1)
 
 
 def stale_slot_stays(patch: Patch) -> None:
-    restart = Log.restart
-
-    def mutant(self: Log, home: FileStat) -> None:
-        restart(self, home)
-        self._stale_slot = None
-
-    patch(Log, "restart", mutant)
+    patch(Log, "_zero_stale_slots", lambda self: None)
 
 
 def time_recorded_anew(patch: Patch) -> None:

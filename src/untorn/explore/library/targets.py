@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from untorn.errors import ForeignEditError, UntornWarning, UntrustedLogError
@@ -48,30 +48,41 @@ class Library:
         self.states, self.transactions = script.states, script.transactions
         return script.machine
 
+    @property
+    def aside(self) -> bool:
+        """Whether a log may be set aside: one whose first slot is garbage cannot be told from another program's."""
+        return bool(self.machine.get("trash"))
+
     def recover(self, storage: SimulatedStorage) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UntornWarning)
+            self.go_on(storage)
+
+    def go_on(self, storage: SimulatedStorage) -> None:
+        """What comes after the crash."""
         try:
             api.recover(PATH, storage=storage)
         except FileNotFoundError:
             pass
 
     def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
-        state_is_a_commit(plain(storage, PATH), self.states, acknowledged)
+        state_is_a_commit(plain(storage, PATH, aside=self.aside), self.states, acknowledged)
 
 
 class Reopened(Library):
     """Recovered by opening the file to write."""
 
-    def recover(self, storage: SimulatedStorage) -> None:
+    def go_on(self, storage: SimulatedStorage) -> None:
         api.open(PATH, "r+b", storage=storage).close()
 
 
 class Read(Library):
     """A reader looks at it before it is recovered: both must see the same."""
 
-    def recover(self, storage: SimulatedStorage) -> None:
+    def go_on(self, storage: SimulatedStorage) -> None:
         with api.open(PATH, "rb", storage=storage) as file:
             seen = file.read()
-        super().recover(storage)
+        super().go_on(storage)
         if storage.read_file(PATH) != seen:
             raise AssertionError("a reader saw another state than recovery installed")
 
@@ -79,21 +90,17 @@ class Read(Library):
 class Aside(Library):
     """A log that cannot be this file's may be set aside."""
 
-    def recover(self, storage: SimulatedStorage) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UntornWarning)
-            super().recover(storage)
-
-    def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
-        state_is_a_commit(plain(storage, PATH, aside=True), self.states, acknowledged)
+    @property
+    def aside(self) -> bool:
+        return True
 
 
 class Discarded(Aside):
     """The commits in the log were given up; a log that was half renamed is refused until one name of it is removed."""
 
-    def recover(self, storage: SimulatedStorage) -> None:
+    def go_on(self, storage: SimulatedStorage) -> None:
         try:
-            super().recover(storage)
+            super().go_on(storage)
         except UntrustedLogError:
             storage.unlink(log_path(PATH))
 
@@ -101,10 +108,8 @@ class Discarded(Aside):
 class Created(Library):
     """Recovered by opening the file to append, which makes it where it is missing."""
 
-    def recover(self, storage: SimulatedStorage) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UntornWarning)
-            api.open(PATH, "a+b", storage=storage).close()
+    def go_on(self, storage: SimulatedStorage) -> None:
+        api.open(PATH, "a+b", storage=storage).close()
 
     def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
         state_is_a_commit(plain(storage, PATH, aside=True), [state or b"" for state in self.states], acknowledged)
@@ -113,9 +118,9 @@ class Created(Library):
 class Edited(Aside):
     """Another program wrote the file: what it wrote stays, or is refused; it is never written over (I8)."""
 
-    def recover(self, storage: SimulatedStorage) -> None:
+    def go_on(self, storage: SimulatedStorage) -> None:
         try:
-            super().recover(storage)
+            super().go_on(storage)
         except ForeignEditError:
             pass
 
@@ -130,7 +135,7 @@ class Edited(Aside):
 class Untouched(Library):
     """After a clean close or a recovery any program reads the file, without untorn and after any crash (I6)."""
 
-    def recover(self, storage: SimulatedStorage) -> None:
+    def go_on(self, storage: SimulatedStorage) -> None:
         pass
 
     def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
@@ -151,7 +156,7 @@ def _edit(told: Sequence[Any]) -> int | None:
     return edits.get("edited", 0 if "edit" in edits else None)
 
 
-TARGETS: Final = (
+WORKLOADS: Final = (
     Library("commits", workloads.commits),
     Library("restarts", workloads.restarts, depth=2),
     Library("truncates", workloads.truncates),
@@ -169,7 +174,6 @@ TARGETS: Final = (
     Library("fails in a cut", workloads.fails_cut),
     Library("fails again", workloads.fails_again),
     Library("outages", workloads.outages, depth=2),
-    Library("no attributes", workloads.restarts, machine={"xattrs": False}),
     Edited("edited hot", workloads.edited_hot, depth=2),
     Edited("edited open", workloads.edited_open, depth=2),
     Edited("edited early", workloads.edited_early, depth=2),
@@ -177,8 +181,43 @@ TARGETS: Final = (
     Edited("takes over a new file", workloads.takes_over, None),
     Untouched("closes", workloads.closes),
     Discarded("discards", workloads.discards, depth=2),
-    Discarded("discards, no attributes", workloads.discards, machine={"xattrs": False}, depth=2),
-    Aside("garbage", workloads.blocks, 4 * BLOCK, {"trash": True, "sector": BLOCK}, depth=0),
-    Library("in place", workloads.in_place, machine={"atomic": AtomicLimits(BLOCK, 4 * BLOCK, 0, 1)}, depth=2),
-    Library("4096", workloads.truncates, machine={"sector": 4096}),
+    Library("in place", workloads.in_place, depth=2),
 )
+"""Each on a device with sectors of 512 bytes, powersafe overwrite, attributes, and no atomic writes."""
+
+_ATOMIC: Final = AtomicLimits(BLOCK, 4 * BLOCK, 0, 1)
+_SECTORS: Final[dict[str, dict[str, Any]]] = {
+    "": {},
+    "4096": {"sector": 4096},
+    "garbage": {"trash": True},
+    "garbage of 4096": {"trash": True, "sector": 4096},
+}
+_MORE: Final[dict[str, dict[str, Any]]] = {
+    "": {}, "no attributes": {"xattrs": False}, "atomic writes": {"atomic": _ATOMIC}
+}  # fmt: skip
+DEVICES: Final = {
+    ", ".join(filter(None, (sector, more))): {**_SECTORS[sector], **_MORE[more]}
+    for sector in _SECTORS
+    for more in _MORE
+}
+"""By name: options of the machine."""
+
+
+def on(target: Library, device: str) -> Library:
+    """The same on this device. Garbage multiplies the states, so that there recovery is cut off once."""
+    name = ", ".join(filter(None, (target.name, device)))
+    depth = min(target.depth, 1) if DEVICES[device].get("trash") else target.depth
+    return replace(target, name=name, machine=DEVICES[device], depth=depth)
+
+
+MATRIX: Final = tuple(on(target, device) for device in DEVICES for target in WORKLOADS)
+"""Every workload on every device."""
+
+_ALSO: Final = (
+    "commits, 4096", "truncates, 4096", "commits, garbage of 4096", "sessions, garbage of 4096",
+    "truncates, garbage of 4096",
+    "restarts, no attributes", "discards, no attributes", "kills, garbage, no attributes", "in place, atomic writes",
+    "in place, garbage, atomic writes",
+)  # fmt: skip
+TARGETS: Final = tuple(target for target in MATRIX if target.machine in ({}, {"trash": True}) or target.name in _ALSO)
+"""What ``make test`` explores: every workload without and with garbage, and some on other devices."""

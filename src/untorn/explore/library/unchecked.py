@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any
 
 from xxhash import xxh3_64_intdigest
 
-from untorn.designs import cow
+from untorn.designs import dirty
+from untorn.designs.cow import CopyOnWrite
 from untorn.explore.lazy import LazyFile
 from untorn.explore.library.plants import Patch, Plant, callers
-from untorn.geometry import SECTOR
+from untorn.geometry import SECTOR, round_up
+from untorn.log import doubt, install, ondisk, recovery, scan
 from untorn.log import log as log_module
-from untorn.log import ondisk, recovery, scan
+from untorn.log.doubt import Copy
 from untorn.log.log import Log
 from untorn.log.mapping import Mapping
 from untorn.log.ondisk import Record, RecordKind, Slot
 from untorn.log.scan import Entry, Replay
+from untorn.pagecache.folio import Ranges, with_range
 from untorn.storage.api import Piece, StorageFile
 from untorn.storage.simulated_file import SimulatedFile
 
@@ -67,12 +72,7 @@ def _checked(sector: bytes, seed: int) -> bytes:
 
 
 def extent_unchecked(patch: Patch) -> None:
-    def read_extent(log: StorageFile, salt: int, extent: Any) -> bytes:
-        data = log.read(extent.length, extent.position)
-        return data[extent.start - extent.offset : extent.stop - extent.offset]
-
-    for module in (recovery, cow):
-        patch(module, "read_extent", read_extent)
+    patch(install, "_proved", lambda log, salt, extent: log.read(extent.length, extent.position))
 
 
 def chain_ignored(patch: Patch) -> None:
@@ -160,13 +160,51 @@ def padded_to_sectors(patch: Patch) -> None:
         patch(module, "BLOCK", SECTOR)
 
 
-def recovery_does_not_rewrite(patch: Patch) -> None:
-    def adopt(self: Log, file: StorageFile, slot: Slot, tail: int, sequence: int) -> None:
-        file.fsync()
-        self.file, self.slot, self.tail = file, slot, tail
-        self.sequence = self.synced_through = sequence
+def doubtful_not_copied(patch: Patch) -> None:
+    """Recovery trusts what the cache shows."""
+    patch(recovery, "settle", lambda file, slot, replay: Copy(slot.copy_after, slot.copy_start, slot.copy_end))
 
-    patch(Log, "adopt", adopt)
+
+def doubtful_written_over(patch: Patch) -> None:
+    """As where there is no space for a copy."""
+
+    def allocate(self: SimulatedFile, offset: int, length: int, *, keep_size: bool) -> None:
+        if callers()[0] == "settle":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        allocate_really(self, offset, length, keep_size=keep_size)
+
+    allocate_really = SimulatedFile.allocate
+    patch(SimulatedFile, "allocate", allocate)
+
+
+def copy_not_named(patch: Patch) -> None:
+    """The slot does not say where the copy is."""
+    settle_really = doubt.settle
+
+    def settle(file: StorageFile, slot: Slot, replay: Replay) -> Copy:
+        settle_really(file, slot, replay)
+        return Copy(0, 0, 0)
+
+    patch(recovery, "settle", settle)
+
+
+# What a device may turn to garbage
+
+
+def sectors_logged(patch: Patch) -> None:
+    """Sectors of 512 bytes, not whole blocks."""
+
+    def whole_sectors(ranges: Ranges, limit: int) -> Ranges:
+        result: Ranges = ()
+        for start, stop in ranges:
+            result = with_range(result, start - start % SECTOR, min(round_up(stop, SECTOR), limit))
+        return result
+
+    patch(dirty, "whole_blocks", whole_sectors)
+
+
+def edge_not_logged(patch: Patch) -> None:
+    patch(CopyOnWrite, "_add_edge", lambda self, offsets, payload, size: None)
 
 
 def no_truncate(function: str) -> Plant:

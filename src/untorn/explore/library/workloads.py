@@ -41,8 +41,8 @@ def restarts(script: Script) -> None:
 
 def truncates(script: Script) -> None:
     """Down, up, and down and up within one transaction, over checkpoints: what was cut must not come back."""
-    script.open(log_bytes=6 * BLOCK)
-    for serial, (low, high) in enumerate([(BLOCK + 100, 3 * BLOCK), (0, BLOCK), (600, 2 * BLOCK + 1)]):
+    script.open(log_bytes=3 * BLOCK)
+    for serial, (low, high) in enumerate([(BLOCK + 100, 3 * BLOCK), (600, 2 * BLOCK + 1), (0, BLOCK)]):
         with script.transaction():
             script.truncate(low)
             script.truncate(high)
@@ -178,7 +178,7 @@ def kills(script: Script) -> None:
         script.open(log_bytes=4 * BLOCK if serial == 2 else 64 * BLOCK)
         for step in range(3):
             script.write(serial * 1000 + step * BLOCK, 600)
-            script.commit(durable=step == 0)
+            script.commit(durable=step != 1)
         script.write(0, 100)
         script.kill()
     script.open()
@@ -187,7 +187,7 @@ def kills(script: Script) -> None:
 
 def deaths(script: Script) -> None:
     """Processes that die in a checkpoint, in a recovery and in a close, and one that comes after."""
-    for nth in (9, 7, 3, 13, 16, 11):
+    for nth in (9, 6, 7, 3, 13, 16, 11):
 
         def session(nth: int = nth) -> None:
             script.open(fault=Fault(nth=nth, names=CHANGES, death=True))
@@ -343,7 +343,7 @@ def takes_over(script: Script) -> None:
 
 def in_place(script: Script) -> None:
     """Commits of one range that the device writes whole, in home itself, between commits through the log."""
-    script.open(log_bytes=BLOCK)
+    script.open(log_bytes=3 * BLOCK)
     for serial in range(3):
         script.write(serial * BLOCK, BLOCK)
         script.commit()
