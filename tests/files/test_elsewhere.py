@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,7 +92,8 @@ def test_a_log_whose_file_is_gone_keeps_its_commits(path: Path) -> None:
     hot(path)
     path.unlink()
     before = snapshot(path.parent)
-    for options in ({}, {"force": True}, {"discard": True}):
+    ways: list[dict[str, Any]] = [{}, {"force": True}, {"discard": True}]
+    for options in ways:
         with pytest.raises(LogError, match=r"no such file, but a log with 3 commits .* rename its log with it"):
             untorn.recover(path, **options)
     assert snapshot(path.parent) == before
