@@ -107,7 +107,8 @@ format: $(READY)
 	"$(BIN)/ruff" format $(CODE)
 
 clean:
-	rm -rf "$(VENV)" .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	[ ! -f "$(VENV)/pyvenv.cfg" ] || rm -rf "$(VENV)"
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Interrupted, it goes on where it was; docs/workloads.md.

@@ -44,7 +44,7 @@ def lacking(tmp_path: Path) -> Iterator[Path]:
     if without_atomic_writes(tmp_path):
         yield tmp_path
         return
-    with mounted("ext4", tmp_path) as folder:
+    with mounted("ext4", tmp_path, size=128 << 20) as folder:
         yield folder
 
 
