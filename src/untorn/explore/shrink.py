@@ -154,7 +154,7 @@ class Shrinker:
             at = state.classes[level]
             for variable in layer.cells:
                 key = (level, variable)
-                if variable.kind != "sector" or layer.cells[variable].written[-1][0] == 0:
+                if variable.kind not in ("sector", "size") or layer.cells[variable].written[-1][0] == 0:
                     continue
                 legal = legal_at(layer, key, at)
                 usual = default(layer, key, at, state.baseline)
@@ -162,9 +162,21 @@ class Shrinker:
                 if not others:
                     continue
                 value = others[-1] if state.baseline is Baseline.NEWEST else others[0]
+                if variable.kind == "size":
+                    before = self._size_before(state, key, group[1])
+                    if before is None:
+                        continue
+                    value = before
                 if self.operation(replace(state, deviations={key: value}), key) == group:
                     result[key] = value
         return result
+
+    def _size_before(self, state: State, key: Key, event: int) -> int | None:
+        """The size that a file had before an operation, if it may have that again and if that is a loss."""
+        layer, at = self.layers[key[0]], state.classes[key[0]]
+        legal = legal_at(layer, key, at)
+        before = [value for since, value in layer.cells[key[1]].written if since < event and value in legal]
+        return before[-1] if before and state.baseline is Baseline.NEWEST else None
 
     # Earlier
 

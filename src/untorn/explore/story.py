@@ -135,7 +135,7 @@ def _deviations(shrinker: Shrinker, state: State) -> list[tuple[Deviation, int]]
         fate = "lost" if state.baseline is Baseline.NEWEST else "early"
         if any(value == GARBAGE for value in values):
             fate = "garbage"
-        elif fate == "lost" and (passed is not None or (sectors is not None and 0 < sectors[0] < sectors[1])):
+        elif fate == "lost" and (sectors[0] < sectors[1] if sectors and sectors[0] else not sectors and passed):
             fate = "torn"
         elif sectors is not None and fate == "early":
             sectors = sectors[1] - sectors[0], sectors[1]
@@ -165,7 +165,9 @@ def _what(operation: Operation, keys: Sequence[Key], passed: int | None) -> tupl
         offset, content, _ = operation.arguments
         total = (offset + max(len(content), 1) - 1) // SECTOR - offset // SECTOR + 1
         sectors = total - len(data), total
-        if len(data) < total:
+        if len(data) == total:  # where the file ends then is the least of it
+            others = [other for other in others if not other.startswith("the size")]
+        else:
             which = ", ".join(str(key[1].key) for key in sorted(data, key=lambda key: str(key[1].key))[:4])
             parts.append(f"sector {which}" if len(data) == 1 else f"{len(data)} of {total} sectors")
     parts += others
