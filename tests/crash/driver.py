@@ -49,7 +49,8 @@ class Driver(Ground):
             self.power = False
             created = [b""]
         try:
-            if not self._attempt(call, *created, reserves=True):
+            # What a dead process had reserved is still there; after a power cut it need not be.
+            if not self._attempt(call, *created, reserves=mode[0] == "w" or self.power):
                 return False
         except FileNotFoundError:
             assert mode == "r+b"
@@ -65,6 +66,7 @@ class Driver(Ground):
 
     def _opened(self, mode: str, *, created: bool) -> None:
         """The new session starts from what the handle shows, which must be legal."""
+        self.faulted = self.fired is not None
         self.commit_mode = self._options["commit"]
         self.append = mode[0] == "a"
         self.levels = []
@@ -188,12 +190,18 @@ class Driver(Ground):
         commits = self.commit_mode in ("flush", "write") and not self.levels
         if self._attempt(self.file.flush, *([self.content] if commits else [])) and commits:
             self.history.commit(self.content, durable=True)
+            self._no_checkpoint_waits()
 
     def commit(self, *, durable: bool) -> None:
         if self.levels:
             raises(untorn.TransactionError, self.file.commit)
         elif self._attempt(lambda: self.file.commit(durable=durable), self.content):
             self.history.commit(self.content, durable=durable)
+            self._no_checkpoint_waits()
+
+    def _no_checkpoint_waits(self) -> None:
+        design = self.file._inode.design
+        assert self.faulted or not (design.checkpoint_due() and design.reclaimable()), "a checkpoint found no space"
 
     def rollback(self) -> None:
         if self.levels:
@@ -229,26 +237,27 @@ class Driver(Ground):
     # Ends
 
     def close(self) -> None:
-        """A normal close. Within a transaction it rolls back and says so."""
-        rolls_back = bool(self.levels) or self.commit_mode == "explicit"
-        file, content, unended = self.file, self.content, bool(self.levels)
+        """A normal close. Within a transaction that one decides, and is left well, which commits in every mode."""
+        rolls_back = self.commit_mode == "explicit" and not self.levels
+        file, content = self.file, self.content
+        blocks = [level.block for level in reversed(self.levels)]
 
         def call() -> None:
             try:
                 file.close()
-            except untorn.TransactionError:
-                assert unended
+                for block in blocks:
+                    block.__exit__(None, None, None)
             except untorn.CheckpointError:
                 self.seen["checkpoint without space at close"] += 1
                 if not rolls_back:
                     self.history.commit(content, durable=True)
                 raise
-            else:
-                assert not unended
 
         if self._attempt(call, *([] if rolls_back else [content])):
             if not rolls_back:
                 self.history.commit(content, durable=True)
+            if blocks:
+                self.seen["closed within a transaction"] += 1
             self.tidy()
             self.seen[f"closed in mode {self.commit_mode}"] += 1
 

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from copy import copy
+from dataclasses import replace
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import untorn
 from tests.crash.history import Content, History
 from untorn.frontends import file as file_module
-from untorn.log.log import NO_SPACE
+from untorn.geometry import BLOCK
+from untorn.log.space import NO_SPACE
 from untorn.storage.faulty import Fault, FaultyStorage, ProcessDeath
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.variables import Choose
@@ -63,8 +65,10 @@ class Ground:
         """What a reader saw since the last crash."""
         self.fault: str | None = None
         """What was planted and has not come yet."""
-        self.tight = False
+        self.tight = "capacity" in options or "size_max" in options
         """Whether space may run out."""
+        self.faulted = False
+        """Whether a fault was met in this session: what it left need not be as without it."""
         self.fired: str | None = None
         self._fired_at = 0
         self._options: dict[str, Any] = {}
@@ -78,6 +82,7 @@ class Ground:
 
         def fire() -> None:
             self.fault, self.fired, self._fired_at = None, kind, len(self.storage.log) - 1
+            self.faulted = True
 
         self.storage.add(Fault(before=fire, **fault))
 
@@ -104,7 +109,22 @@ class Ground:
             return False
         if self.fired is not None:
             self.seen[f"survived: {self.fired}"] += 1
+        self._check_space()
         return True
+
+    def _check_space(self) -> None:
+        """Just what is needed is reserved, after every call."""
+        if self.file is not None and not self.file.closed and not self.faulted:
+            self.storage.paused = True
+            self.file._inode.assert_space()
+            self.storage.paused = False
+
+    def make_room(self, blocks: int) -> None:
+        """So many blocks are free from now on, if there were fewer."""
+        disk = self.machine.disk
+        if disk.options.capacity is not None:
+            more = max(blocks - disk.free_blocks(), 0) * BLOCK
+            disk.options = replace(disk.options, capacity=disk.options.capacity + more)
 
     def _failed(self, error: OSError, *in_flight: Content) -> None:
         """An injected error came through: the handle is out of work, or nothing changed."""
@@ -133,6 +153,7 @@ class Ground:
             self.let_go()
         else:
             self.compare()
+            self._check_space()
 
     def _whole(self) -> bytes:
         """The whole content, as the handle shows it."""
@@ -174,6 +195,8 @@ class Ground:
         if self.file is not None:
             self.kill()
         self.machine = self.machine.power_cut(choose)
+        # What is left of each file is of a time of its own, and all together may be more than the disk ever held.
+        self.make_room(0)
         self.storage = PausingStorage(self.machine)
         self.fault = None
         self.power = True

@@ -19,6 +19,8 @@ BLOCK: Final = 4096
 DRAWN_MAX: Final = 24
 """Most values of one power cut that are drawn one by one; of more, a seed decides."""
 SYNCS: Final = ("fdatasync", "fsync", "sync_directory")
+ROOM_BLOCKS: Final = 40
+"""What is freed on a full disk on which the file could not even be opened: as many blocks as the file may have."""
 
 lengths = st.one_of(
     st.sampled_from([1, 100, 511, 512, 513, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 4 * BLOCK]),
@@ -48,8 +50,8 @@ class CrashMachine(RuleBasedStateMachine):
     """
 
     seen: ClassVar[Counter[str]] = Counter()
-    machine_options: ClassVar[dict[str, Any]] = {}
-    """Of the simulated machine, beside those that are drawn."""
+    limits: ClassVar[st.SearchStrategy[dict[str, Any]]] = st.just({})
+    """How much the simulated machine holds."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +86,8 @@ class CrashMachine(RuleBasedStateMachine):
             self.serial += 1
             if self.serial % 2:
                 driver.cut_power(seeded(self.serial))
-            driver.open("r+b" if driver.exists() else "a+b", cache_bytes=2 * BLOCK, folio_size=BLOCK)
+            if not driver.open("r+b" if driver.exists() else "a+b", cache_bytes=2 * BLOCK, folio_size=BLOCK):
+                driver.make_room(ROOM_BLOCKS)
         return driver
 
     @initialize(
@@ -94,12 +97,15 @@ class CrashMachine(RuleBasedStateMachine):
         tick_ns=st.sampled_from([1000, 1]),
         mode=modes,
         options=options,
+        data=st.data(),
     )
     def start(
-        self, blocks: int | None, extra: int, xattrs: bool, tick_ns: int, mode: str, options: dict[str, Any]
-    ) -> None:
+        self, blocks: int | None, extra: int, xattrs: bool, tick_ns: int, mode: str, options: dict[str, Any],
+        data: st.DataObject,
+    ) -> None:  # fmt: skip
         initial = None if blocks is None else self.data_of(blocks * BLOCK + extra)
-        self.driver = Driver(initial, self.seen, xattrs=xattrs, tick_ns=tick_ns, **self.machine_options)
+        limits = data.draw(self.limits, label="limits")
+        self.driver = Driver(initial, self.seen, xattrs=xattrs, tick_ns=tick_ns, **limits)
         self.driver.open(mode if self.driver.exists() else "w+b", **options)
 
     # Between sessions
@@ -138,7 +144,7 @@ class CrashMachine(RuleBasedStateMachine):
                 steps = [ending, *steps]
         for step in steps:
             match step:
-                case "look":
+                case "look" if driver.file is None:
                     driver.look()
                 case "edit" if driver.may_be_edited():
                     driver.edit(self.data_of(length))
@@ -254,6 +260,7 @@ class CrashMachine(RuleBasedStateMachine):
             self.driver.kill()
             return
         self.driver.cut_power(seeded(self.serial))
+        self.driver.make_room(ROOM_BLOCKS)
         if self.driver.exists():
             self.driver.open("r+b")
             self.driver.close()

@@ -5,9 +5,11 @@ On real file systems, small ones mounted for the test, and under RLIMIT_FSIZE.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import untorn
 from tests.files.mounts import MIB, SIZES, fill, mounted
 from tests.files.real import OLD, PAGE, killed, read, sidecar
 from untorn.errors import CheckpointError
+from untorn.log.space import STEP_MAX
 from untorn.storage.faulty import Fault, FaultyStorage
 from untorn.storage.linux import LinuxStorage
 
@@ -107,7 +110,7 @@ def test_random_work_at_the_brink_is_whole_or_refused(small: Path, seed: int) ->
     chance = random.Random(seed)
     path = small / "data"
     path.write_bytes(OLD)
-    leave(small, 2 * MIB)
+    leave(small, MIB)
     model, refused = bytearray(OLD), 0
     file = untorn.open(path, "r+b", folio_size=PAGE, cache_bytes=64 * PAGE, log_bytes=chance.choice([1, 4]) << 17)
     for _ in range(250):
@@ -129,6 +132,7 @@ def test_random_work_at_the_brink_is_whole_or_refused(small: Path, seed: int) ->
             if error.errno not in FULL:
                 raise
             refused += 1
+        file._inode.assert_space()
         assert file.pread(len(model) + 1, 0) == model
     assert refused > 5, "the file system was never full"
     try:
@@ -140,6 +144,95 @@ def test_random_work_at_the_brink_is_whole_or_refused(small: Path, seed: int) ->
         untorn.recover(path)
     assert read(path) == model
     assert not sidecar(path).exists()
+
+
+@contextlib.contextmanager
+def limited(size: int) -> Iterator[None]:
+    """No file of this process may become larger."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("rollback", [False, True])
+@pytest.mark.parametrize("cache", [8 * PAGE, 1 << 26], ids=["in pieces", "at once"])
+def test_one_refusal_does_not_stick_and_takes_no_space(small: Path, cache: int, *, rollback: bool) -> None:
+    leave(small, 2 * MIB)
+    path = small / "data"
+    path.write_bytes(OLD)
+    with untorn.open(path, "r+b", folio_size=PAGE, cache_bytes=cache) as file:
+        file.pwrite(b"first", 0)
+        before = free(small)
+        with pytest.raises(OSError, match=r"No space|quota"):
+            file.pwrite(bytes(3 * MIB), PAGE)
+        assert free(small) >= before - PAGE
+        if rollback:
+            file.rollback()
+        assert file.pwrite(b"small", 0) == 5
+        file._inode.assert_space()
+    assert read(path) == b"small" + OLD[5:]
+
+
+def test_a_limit_to_the_size_of_files_does_not_stick(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(OLD)
+    with limited(MIB), untorn.open(path, "r+b") as file:
+        with pytest.raises(OSError, match="too large") as caught:
+            file.write(bytes(700_000))  # the file would be small enough, the log not
+        assert caught.value.errno == errno.EFBIG
+        for _ in range(100):
+            file.pwrite(bytes(40_000), 0)
+            file.commit(durable=False)
+        assert file.stats()["checkpoints"] > 2, "the log never met the limit"
+    assert read(path) == bytes(40_000) + OLD[40_000:]
+
+
+def test_what_was_rolled_back_is_free_again(small: Path) -> None:
+    leave(small, 3 * MIB)
+    path = small / "data"
+    path.write_bytes(OLD)
+    with untorn.open(path, "r+b", commit="explicit") as file:
+        before = free(small)
+        for index in range(20):
+            file.pwrite(bytes(50_000), index * 50_000)
+        assert free(small) < before - 2 * MIB
+        file.rollback()
+        assert free(small) > before - MIB - 100_000
+        file.pwrite(b"x", 0)
+        for _ in range(3):
+            file.commit()
+        assert (
+            sum(entry.stat().st_blocks for entry in os.scandir(small) if entry.name.startswith("data")) * 512 < 2 * MIB
+        )
+
+
+@pytest.mark.parametrize("spilled", [False, True])
+def test_new_data_take_twice_their_size_at_the_peak_and_steps(tmp_path: Path, *, spilled: bool) -> None:
+    """What the module untorn.log.space states, in blocks of a real file and its log, looked at in every call."""
+    path = tmp_path / "data"
+    size = 96 * MIB
+    peak = 0
+
+    def look() -> None:
+        nonlocal peak
+        held = 0
+        for one in (path, sidecar(path)):
+            with contextlib.suppress(FileNotFoundError):
+                held += os.stat(one).st_blocks * 512
+        peak = max(peak, held)
+
+    storage = FaultyStorage(LinuxStorage(), Fault(nth=0, onwards=True, before=look, after=look))
+    cache = 1 << 24 if spilled else 1 << 28
+    with untorn.open(path, "w+b", commit="explicit", cache_bytes=cache, storage=storage) as file:
+        for _ in range(size // MIB):
+            file.write(bytes(MIB))
+        file.commit()
+    assert read(path) == bytes(size)
+    assert peak > 2 * size, "the control: all of it was in both at some time"
+    assert peak < 2 * size + size // 32 + 3 * STEP_MAX
 
 
 def hand_over(path: Path, when: Any) -> FaultyStorage:

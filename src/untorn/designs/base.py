@@ -8,7 +8,7 @@ only one of them run at a time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from untorn.pagecache.folio import Folio
@@ -55,20 +55,38 @@ class Design(ABC):
         """The folio as last written, uncommitted spills and cuts included; may end early, the rest is zeros."""
 
     @abstractmethod
-    def reserve(self, folios: int) -> None:
-        """Space for that many dirty folios, with what is on its way; ENOSPC and nothing changed."""
+    def reserve(self, folios: int, records: int) -> None:
+        """Space for all that is to be written: so many dirty folios, in so many writes; ENOSPC and nothing changed."""
 
     @abstractmethod
-    def unreserve(self) -> None:
-        """Nothing is dirty: what was reserved for dirty folios may be given back."""
+    def covers(self, folios: int, records: int) -> bool:
+        """Whether there is space for as much without reserving."""
 
     @abstractmethod
-    def still_reserved(self, folios: int) -> bool:
-        """Whether an earlier ``reserve`` still covers that many; takes none."""
+    def retain(self, folios: int, records: int) -> None:
+        """No more than that is to be written: space that is idle is given back, if it is much. Cannot fail."""
+
+    @abstractmethod
+    def reclaimable(self) -> bool:
+        """Whether a checkpoint could be made now and would free space."""
 
     @abstractmethod
     def grow(self, first: int, last: int, end: int) -> None:
         """Folios ``first`` to ``last`` will need new blocks, up to byte ``end``; EFBIG if that cannot be."""
+
+    @abstractmethod
+    def ungrow(self, indices: Iterable[int]) -> None:
+        """These folios are not dirty, and will not be: they need new blocks only if they were written before."""
+
+    @abstractmethod
+    def assert_space(
+        self, dirty: Mapping[int, Folio], asked: range, least: tuple[int, int], most: tuple[int, int]
+    ) -> None:
+        """Asserts that what is reserved is what is needed; a design that reserves says how.
+
+        ``asked``: folios whose growth was asked for. ``least`` and ``most``: folios and records for which space must,
+        and may, be reserved.
+        """
 
     @abstractmethod
     def cut(self, size: int) -> None:
@@ -117,8 +135,8 @@ class Design(ABC):
         """
 
     @abstractmethod
-    def finish_checkpoint(self) -> None:
-        """Home holds everything now."""
+    def finish_checkpoint(self, dirty: Iterable[int]) -> None:
+        """Home holds everything now, but for these folios, which became dirty meanwhile."""
 
     @abstractmethod
     def remove(self) -> None:

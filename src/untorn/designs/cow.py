@@ -7,9 +7,8 @@ optimisation of that: a durable commit of one such range, while the log is empty
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from collections.abc import Mapping as MappingType
 from itertools import accumulate
 from typing import Any, ClassVar, Final
@@ -17,14 +16,16 @@ from typing import Any, ClassVar, Final
 from xxhash import xxh3_64_intdigest
 
 from untorn.designs.base import Design, Savepoint
+from untorn.designs.growth import Growth, hand_over
 from untorn.designs.home import AtomicHome
 from untorn.errors import CheckpointError, ForeignEditError
-from untorn.geometry import BLOCK, SECTOR, round_up
+from untorn.geometry import BLOCK, SECTOR
 from untorn.log.install import cut_home, install, read_extent
-from untorn.log.log import NO_SPACE, Log, differences
+from untorn.log.log import Log, differences
 from untorn.log.mapping import Mapping
 from untorn.log.ondisk import EXTENT_BYTES, SIZE_MAX, Extent, RecordKind
 from untorn.log.recovery import Found
+from untorn.log.space import NO_SPACE
 from untorn.pagecache.folio import RANGES_MAX, Folio
 from untorn.pagecache.observer import Observer, Step
 from untorn.storage.api import AtomicLimits, Buffer, FileStat, Storage, StorageFile
@@ -32,8 +33,8 @@ from untorn.storage.api import AtomicLimits, Buffer, FileStat, Storage, StorageF
 EXTENTS_IN_LOG: Final = 1 << 16
 """Extents that wait for a checkpoint before one is made: bounds the map's memory."""
 
-_RECORDS_COST: Final = 3 * (2 * SECTOR + BLOCK)
-"""Header and padding of three records: what is dirty may go in two, and an empty one may end the transaction."""
+_RECORD_COST: Final = 2 * SECTOR + BLOCK
+"""Header and padding of a record."""
 
 # A NamedTuple's own constructor takes twice as long, and there is one for each page of each commit.
 _new_tuple: Final[Any] = tuple.__new__
@@ -59,9 +60,9 @@ class CopyOnWrite(Design):
         self._home_synced = False
         self._atomic = AtomicHome(storage, home)
         self._directory = None if found else storage.directory(os.path.dirname(home.path))
-        self._log = Log(storage, home, folio_size, self._directory)
+        self._log = Log(storage, home, folio_size, self._directory, keep_max=log_bytes)
         self._mapping = Mapping(folio_size, self._info.size)
-        self._grown: set[int] = set()
+        self._growth = Growth(folio_size)
         self._salt = 0
         """Of the generation whose records the map points at; the log may have restarted since."""
         self._changes = 0
@@ -111,23 +112,34 @@ class CopyOnWrite(Design):
 
     # Space
 
-    def reserve(self, folios: int) -> None:
-        records = folios * self._folio_cost + _RECORDS_COST
-        # Home's growth is reserved as blocks of the log, which a checkpoint hands over: home itself
-        # is not touched before its checkpoint slot is durable.
-        self._log.reserve(records, len(self._grown) * self._folio_size)
+    def reserve(self, folios: int, records: int) -> None:
+        self._log.reserve(self._cost(folios, records), self._growth.bytes)
 
-    def unreserve(self) -> None:
-        self._log.unreserve()
+    def covers(self, folios: int, records: int) -> bool:
+        return self._log.covers(self._cost(folios, records), self._growth.bytes)
 
-    def still_reserved(self, folios: int) -> bool:
-        return self._log.still_reserved(folios * self._folio_cost + _RECORDS_COST, len(self._grown) * self._folio_size)
+    def retain(self, folios: int, records: int) -> None:
+        self._log.retain(self._cost(folios, records), self._growth.bytes)
+
+    def _cost(self, folios: int, records: int) -> int:
+        return folios * self._folio_cost + records * _RECORD_COST
 
     def grow(self, first: int, last: int, end: int) -> None:
         if end > self._info.size:
             self._home.check_size(end)
-        dense = self.dense // self._folio_size
-        self._grown.update(range(max(first, dense), last + 1))
+        self._growth.add(first, last, self.dense)
+
+    def ungrow(self, indices: Iterable[int]) -> None:
+        self._growth.drop(indices, self._mapping, self.dense)
+
+    def reclaimable(self) -> bool:
+        return self._log.sequence > 0 and self._mapping.settled
+
+    def assert_space(
+        self, dirty: MappingType[int, Folio], asked: range, least: tuple[int, int], most: tuple[int, int]
+    ) -> None:
+        self._log.assert_space(range(self._cost(*least), self._cost(*most) + 1), self._growth.bytes)
+        self._growth.assert_exact(self._mapping, dirty, asked, self.dense)
 
     def limits(self) -> AtomicLimits:
         return AtomicLimits(1, SIZE_MAX, 0, SIZE_MAX)
@@ -183,6 +195,7 @@ class CopyOnWrite(Design):
         self._mapping.insert(written, committed=commit)
         if commit:
             self._mapping.settle()
+            self._growth.settle()
             self.committed_size = size
 
     # Commit in home, where the device writes whole what is to change
@@ -236,14 +249,17 @@ class CopyOnWrite(Design):
         self._home_synced = True
 
     def savepoint(self) -> Savepoint:
-        return Savepoint((self._mapping.mark(), self._log.parent), self._changes)
+        return Savepoint((self._mapping.mark(), self._log.parent, self.dense), self._changes)
 
     def rollback(self, savepoint: Savepoint) -> None:
-        mark, self._log.parent = savepoint.state
+        mark, self._log.parent, self.dense = savepoint.state
         self._mapping.rollback(mark)
+        if self._growth or savepoint.changes != self._changes:
+            self._growth.restore(self._mapping, self.dense)
 
     def cut(self, size: int) -> None:
         self._changes += 1
+        self._growth.cut(size, self._mapping, self.dense)
         self._mapping.cut(size)
         self.dense = min(self.dense, size)
 
@@ -272,12 +288,13 @@ class CopyOnWrite(Design):
 
         try:
             cut_home(self._home, self._mapping)
-            self._hand_over_space()
+            hand_over(self._home, self._log, self._growth.pieces(self._mapping, self.dense, self.committed_size))
             written = install(self._home, self._mapping, self.committed_size, fetch)
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
             self._info = self._home.stat()
+            log.take_back(self._growth.bytes)
             raise CheckpointError(
                 f"no space to move committed data home ({os.strerror(error.errno)}). Nothing is lost: it is in "
                 f"the log {log.path!r}, and opening the file through untorn reads it. Free space, then reopen "
@@ -296,11 +313,11 @@ class CopyOnWrite(Design):
         log.restart(self._info)
         self._checkpoints += 1
 
-    def finish_checkpoint(self) -> None:
+    def finish_checkpoint(self, dirty: Iterable[int]) -> None:
         self._mapping = Mapping(self._folio_size, self._info.size)
         self.dense = self._home.first_hole()
-        # What another thread dirtied meanwhile still has to grow.
-        self._grown = {index for index in self._grown if (index + 1) * self._folio_size > self.dense}
+        self._growth.restart(dirty, self.dense)
+        self._log.end_hand_over()
 
     def _check_unchanged(self) -> FileStat:
         """Home as untorn left it, whatever its name is now; ForeignEditError if another program changed or removed it.
@@ -337,21 +354,6 @@ class CopyOnWrite(Design):
             "remove it if you do not want the file back"
         )
 
-    def _hand_over_space(self) -> None:
-        """Sees that home has the blocks for its growth, before any is written; the log gives them up if need be."""
-        for first, last in _runs(sorted(self._grown)):
-            start = first * self._folio_size
-            stop = min((last + 1) * self._folio_size, round_up(self.committed_size, BLOCK))
-            if start >= stop:
-                continue
-            try:
-                self._home.allocate(start, stop - start, keep_size=True)
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-                self._log.give_back()
-                self._home.allocate(start, stop - start, keep_size=True)
-
     def remove(self) -> None:
         self._log.remove()
 
@@ -371,18 +373,3 @@ class CopyOnWrite(Design):
             "log_bytes": self._log.tail,
             "extents": len(self._mapping),
         }
-
-
-def _runs(indices: list[int]) -> Iterator[tuple[int, int]]:
-    """First and last of each run of consecutive indices."""
-    first = previous = None
-    for index in indices:
-        if previous is not None and index != previous + 1:
-            assert first is not None
-            yield first, previous
-            first = index
-        if first is None:
-            first = index
-        previous = index
-    if first is not None and previous is not None:
-        yield first, previous

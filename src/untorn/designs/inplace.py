@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from untorn.designs.base import Design, Savepoint
@@ -106,17 +106,28 @@ class InPlace(Design):
 
     # Space: found at writeback, as for any file that is not preallocated
 
-    def reserve(self, folios: int) -> None:
+    def reserve(self, folios: int, records: int) -> None:
         pass
 
-    def unreserve(self) -> None:
-        pass
-
-    def still_reserved(self, folios: int) -> bool:
+    def covers(self, folios: int, records: int) -> bool:
         return True
+
+    def retain(self, folios: int, records: int) -> None:
+        pass
+
+    def reclaimable(self) -> bool:
+        return False
 
     def grow(self, first: int, last: int, end: int) -> None:
         self._home.check_size(end)
+
+    def ungrow(self, indices: Iterable[int]) -> None:
+        pass
+
+    def assert_space(
+        self, dirty: Mapping[int, Folio], asked: range, least: tuple[int, int], most: tuple[int, int]
+    ) -> None:
+        pass
 
     def cut(self, size: int) -> None:
         self._changes += 1
@@ -223,7 +234,7 @@ class InPlace(Design):
     def checkpoint(self, cached: Callable[[int], Folio | None]) -> None:
         pass
 
-    def finish_checkpoint(self) -> None:
+    def finish_checkpoint(self, dirty: Iterable[int]) -> None:
         pass
 
     def remove(self) -> None:

@@ -1,4 +1,5 @@
-"""An open file between the file object and the designs. From the bottom: ``guarded``, ``cached``, ``inode``.
+"""An open file between the file object and the designs. From the bottom: ``guarded``,
+``cached``, ``committing``, ``inode``.
 
 ``inplace`` and ``through`` are what changes where a design writes home in place.
 """

@@ -17,10 +17,14 @@ from untorn.storage.api import StorageFile
 _ROOM_FIRST: Final = 8
 """Folios for which space is reserved at first; doubled each time that it does not do."""
 
-_AHEAD: Final = 63
-"""Folios for whose growth an appending writer asks ahead, at most; and no more than it has dirty."""
+_AHEAD_BYTES: Final = 1 << 20
+"""How much more than a write needs is reserved at most: for folios that may become dirty next, and for the growth of
+those that an appending writer may reach, no more of these than it has dirty."""
 
-NOTHING: Final = (0, -1)
+RECORDS: Final = 3
+"""For which space is reserved: what is on its way, what is dirty then, and the end of the transaction."""
+
+NOTHING: Final = range(0)
 
 _SURE_MEMORY: Final = 1 << 26
 """Bytes for which a read does not ask first whether there is so much memory."""
@@ -58,8 +62,14 @@ class CachedFile(Guarded, ABC):
         """Folios that may be dirty before space has to be reserved again."""
         self._room_usual = _ROOM_FIRST
         """As many as the last commit had."""
+        self._ahead = max(_AHEAD_BYTES // folio_size, 1)
+        """``_AHEAD_BYTES`` in folios."""
         self._admitted = NOTHING
-        """First and last of folios beyond the dense part whose growth is reserved."""
+        """Bytes that may be written beyond the dense part: home's growth is reserved, and it may be so large."""
+        self._to_come = 0, 0
+        """Folios and records of a huge write that are still to come."""
+        self._size_min = self._recorded_size = self.size
+        """The smallest size since the last record, and the size that it left."""
         self._changed = False
         """Whether there is anything to commit."""
 
@@ -144,7 +154,7 @@ class CachedFile(Guarded, ABC):
 
     # Writing
 
-    def write(self, data: Data, offset: int | None = None) -> int:
+    def write(self, data: Data, offset: int | None = None) -> int:  # noqa: C901 - no further call on its way
         """Writes all of ``data`` at ``offset``, or at the position, which moves; or raises and changes nothing.
 
         At its end if ``offset`` is APPEND, or if the file was opened to append and there is none. OSError:
@@ -153,42 +163,48 @@ class CachedFile(Guarded, ABC):
         lock = self._lock
         if lock._is_owned():  # type: ignore[attr-defined]
             raise reentrant()
+        reclaimed = False
         while True:
-            with lock:
-                if self.state is not _OPEN:
-                    raise self._refusal()
-                if self._owner is not None and self._owner != get_ident():
-                    break
-                start = self._start(offset) if offset is None or offset < 0 else offset
-                stop = start + len(data)
-                first, last = start >> self._shift, (stop - 1) >> self._shift
-                known = stop <= self.design.dense or self._admitted[0] <= first <= self._admitted[1]
-                room = known and len(self.pages.dirty) < self._room
-                if first == last and data and (room or self._admit(first, last, stop)):
-                    if stop - start == self._folio_size and type(data) is bytes:
-                        folio = Folio(data, WRITTEN, self._whole)
-                    else:
-                        folio = self.pages.replacement(first, data, start, stop, self.size)
-                    dirty, size, position = self.pages.dirty, self.size, self.position
-                    before = dirty.get(first)
-                    try:
-                        self._changed = True
-                        dirty[first] = folio
-                        if stop > size:
-                            self.size = stop
-                        if offset is None:
-                            self.position = stop
-                        return stop - start
-                    except BaseException:
-                        self._put_back({first: before}, size, position)
-                        raise
-                if start == stop:
-                    return 0
-                if self._admit(first, last, stop):
-                    return self._apply(self._build(start, data), start, stop, offset)
-            if last - first >= self._dirty_max:
-                return self._write_huge(data, offset)
-            self._relieve()
+            try:
+                with lock:
+                    if self.state is not _OPEN:
+                        raise self._refusal()
+                    if self._owner is not None and self._owner != get_ident():
+                        break
+                    start = self._start(offset) if offset is None or offset < 0 else offset
+                    stop = start + len(data)
+                    first, last = start >> self._shift, (stop - 1) >> self._shift
+                    known = stop <= self.design.dense or (start in self._admitted and stop <= self._admitted.stop)
+                    room = known and len(self.pages.dirty) < self._room
+                    if first == last and data and (room or self._admit(first, last, stop)):
+                        if stop - start == self._folio_size and type(data) is bytes:
+                            folio = Folio(data, WRITTEN, self._whole)
+                        else:
+                            folio = self.pages.replacement(first, data, start, stop, self.size)
+                        dirty, size, position = self.pages.dirty, self.size, self.position
+                        before = dirty.get(first)
+                        try:
+                            self._changed = True
+                            dirty[first] = folio
+                            if stop > size:
+                                self.size = stop
+                            if offset is None:
+                                self.position = stop
+                            return stop - start
+                        except BaseException:
+                            self._put_back({first: before}, size, position)
+                            raise
+                    if start == stop:
+                        return 0
+                    if self._admit(first, last, stop):
+                        return self._apply(self._build(start, data), start, stop, offset)
+                if last - first >= self._dirty_max:
+                    return self._write_huge(data, offset)
+                self._relieve()
+            except OSError as error:
+                if reclaimed or not self._reclaim(error):
+                    raise
+                reclaimed = True
         return self._write_in_turn(data, offset)
 
     def _write_in_turn(self, data: Data, offset: int | None) -> int:
@@ -233,33 +249,100 @@ class CachedFile(Guarded, ABC):
                 self.pages.dirty[index] = folio
         self.size, self.position = size, position
 
+    # Space
+
     def _admit(self, first: int, last: int, stop: int) -> bool:
         """Reserves space for folios ``first`` to ``last`` to become dirty; False if others must go first."""
         if stop > SIZE_MAX:
             raise OSError(errno.EFBIG, "the file would be too large", self.home.shown)
-        wanted = len(self.pages.dirty) + last - first + 1
+        dirty = self.pages.dirty
+        wanted = len(dirty) + sum(index not in dirty for index in range(first, last + 1))
         if wanted > self._dirty_max:
             return False
-        if stop > self.design.dense:
-            self._grow(first, last, stop)
-        room = min(max(wanted, 2 * self._room, self._room_usual), self._dirty_max)
-        in_flight = len(self.pages.writeback)
+        room = min(max(wanted, 2 * self._room, self._room_usual), wanted + self._ahead, self._dirty_max)
+        begin = first << self._shift
         try:
-            self.design.reserve(room + in_flight)
-        except OSError:
-            if room == wanted:
-                raise
-            room = wanted
-            self.design.reserve(room + in_flight)
-        self._room = room
+            if stop <= self.design.dense or (begin in self._admitted and stop <= self._admitted.stop):
+                self._reserve(NOTHING, room, wanted)
+            else:
+                self._forget_ahead()
+                ahead = (last + min(len(dirty), self._ahead) + 1) << self._shift
+                try:
+                    self._reserve(range(begin, ahead), room, room)
+                except OSError:
+                    self._reserve(range(begin, stop), room, wanted)
+        except BaseException:
+            self._retain()
+            raise
         return True
 
-    def _grow(self, first: int, last: int, stop: int) -> None:
-        """Sees to home's new blocks, and if the file may grow so far for some more, so that appends seldom ask."""
-        ahead = last + min(len(self.pages.dirty), _AHEAD)
+    def _reserve(self, growth: range, room: int, wanted: int) -> None:
+        """Space for ``room`` dirty folios, or at least for ``wanted``, and for home to grow by these bytes."""
+        more, records = self._to_come
+        more += len(self.pages.writeback)
         try:
-            self.design.grow(first, ahead, (ahead + 1) << self._shift)
-            self._admitted = first, ahead
-        except OSError:
-            self._admitted = NOTHING
-            self.design.grow(first, last, stop)
+            if growth:
+                folios = self._folios(growth)
+                self.design.grow(folios[0], folios[-1], growth.stop)
+            try:
+                self.design.reserve(room + more, RECORDS + records)
+            except OSError:
+                if room == wanted:
+                    raise
+                room = wanted
+                self.design.reserve(room + more, RECORDS + records)
+            self._room = room
+            if growth:
+                self._admitted = growth
+        except BaseException:
+            self._ungrow(self._folios(growth))
+            raise
+
+    def _folios(self, span: range) -> range:
+        """The folios of these bytes."""
+        return range(span.start >> self._shift, ((span.stop - 1) >> self._shift) + 1)
+
+    def _forget_ahead(self) -> None:
+        """What was asked for ahead and not written is not going to be."""
+        span, self._admitted = self._admitted, NOTHING
+        self._ungrow(self._folios(span))
+
+    def _ungrow(self, folios: range) -> None:
+        """Home need not grow for those of these folios of which nothing beyond the dense part is to be written."""
+        dirty, writeback, dense = self.pages.dirty, self.pages.writeback, self.design.dense
+
+        def idle(index: int) -> bool:
+            ranges = dirty[index].ranges if index in dirty else ()
+            return index not in writeback and not (ranges and (index << self._shift) + ranges[-1][1] > dense)
+
+        self.design.ungrow([index for index in folios if idle(index)])
+
+    def _retain(self) -> None:
+        """Gives back what is reserved and not needed for what is dirty or on its way now."""
+        self._room = min(self._room, len(self.pages.dirty) + self._ahead)
+        self.design.retain(*self._owed(self._room))
+
+    def _owed(self, room: int) -> tuple[int, int]:
+        """Folios, of which ``room`` may be dirty, and records that are to be written."""
+        pages = self.pages
+        dirty = max(room, len(pages.dirty))
+        folios, records = self._to_come
+        if dirty or self._size_min < self._recorded_size:
+            records += 2
+        elif self._changed:
+            records += 1
+        if pages.writeback:
+            folios += len(pages.writeback)
+            records += 1
+        return dirty + folios, records
+
+    def assert_space(self) -> None:
+        """Asserts that just what is needed is reserved; between two calls. Looks at everything, so it is for tests."""
+        most = max(self._room, len(self.pages.dirty)) + len(self.pages.writeback)
+        self.design.assert_space(
+            {**self.pages.writeback, **self.pages.dirty}, self._folios(self._admitted), self._owed(0), (most, RECORDS)
+        )
+
+    @abstractmethod
+    def _reclaim(self, error: OSError) -> bool:
+        """If ``error`` is for want of space: whether it was worth while to make some, so that all is tried again."""

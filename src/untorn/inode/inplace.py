@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from untorn.designs.inplace import InPlace
 from untorn.designs.rules import refusal
 from untorn.inode.cached import APPEND
-from untorn.inode.inode import Inode, joined
+from untorn.inode.committing import joined
+from untorn.inode.inode import Inode
 from untorn.pagecache.address_space import WRITTEN, Data
 from untorn.pagecache.folio import Folio
 from untorn.storage.api import RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, RWF_SYNC

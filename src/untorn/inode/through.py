@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from untorn.designs.bio import Bio, slice_of, whole_blocks
 from untorn.geometry import BLOCK
 from untorn.inode.cached import APPEND, SIZE_MAX
-from untorn.inode.inode import joined
+from untorn.inode.committing import joined
 from untorn.inode.inplace import InPlaceInode
 from untorn.pagecache.address_space import WRITTEN, Data
 from untorn.pagecache.folio import PG_UPTODATE, PG_WRITEBACK, Folio, without_range

@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Final
@@ -22,7 +21,7 @@ from typing import Final
 from xxhash import xxh3_64_intdigest
 
 from untorn.errors import UntrustedLogError
-from untorn.geometry import BLOCK, SECTOR, round_up
+from untorn.geometry import BLOCK, SECTOR
 from untorn.log.ondisk import (
     EXTENTS_MAX,
     PAYLOAD_MAX,
@@ -40,16 +39,13 @@ from untorn.log.ondisk import (
     encode_table,
     payload_start,
 )
+from untorn.log.space import NO_SPACE, LogSpace
 from untorn.storage.api import IOV_MAX, READ_CHUNK, Buffer, Directory, FileStat, Storage, StorageFile
 
 MARK: Final = "user.untorn"
 """Extended attribute of a file whose log is hot; holds the log's file_id."""
 
 SUFFIX: Final = "-untorn"
-NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors that say that there is no room, and that nothing else is wrong."""
-
-_GROW_MAX: Final = 1 << 26
 _SMALL: Final = 1024
 _NO_ATTRIBUTES: Final = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM)
 
@@ -75,18 +71,19 @@ def _time(nanoseconds: int) -> str:
     return f"{nanoseconds // 10**9}.{nanoseconds % 10**9:09}"
 
 
-class Log:
-    """Appends to the log of ``home``. One thread at a time; the inode's commit mutex sees to that."""
+class Log(LogSpace):
+    """Appends to the log of ``home``. One thread at a time but for its space; the inode's commit mutex sees to that."""
 
     def __init__(
-        self, storage: Storage, home: StorageFile, folio_size: int, directory: Directory | None = None
-    ) -> None:
-        """``directory``: that of the file, if its owner has it open."""
+        self, storage: Storage, home: StorageFile, folio_size: int, directory: Directory | None = None, *,
+        keep_max: int = 0,
+    ) -> None:  # fmt: skip
+        """``directory``: that of the file, if its owner has it open. ``keep_max``: bytes whose blocks may stay for the
+        next generation.
+        """
+        super().__init__(keep_max)
         self.path = log_path(home.path)
-        self.file: StorageFile | None = None
         self.slot: Slot | None = None
-        self.tail = RECORDS_OFFSET
-        self.allocated = 0
         self.sequence = 0
         self.parent = 0
         """Sequence of the record that the next one builds on."""
@@ -99,68 +96,9 @@ class Log:
         self._home = home
         self._folio_size = folio_size
         self._previous = 0
-        self._promised = 0
-        self._space = threading.RLock()
-        """Writers reserve while a checkpoint gives back."""
         self._stale_slot: int | None = None
 
-    # Space and start
-
-    def reserve(self, records: int, growth: int) -> None:
-        """Makes sure that ``records`` bytes can be appended, and that ``growth`` more can be handed over.
-
-        ENOSPC, EDQUOT or EFBIG here, and nothing changed.
-        """
-        with self._space:
-            if self.file is None:
-                self.file = self._create()
-            needed = round_up(self.tail + records + growth, BLOCK)
-            if needed > self.allocated:
-                # Doubling keeps a big transaction from one journal commit per append.
-                ample = self.allocated + min(max(self.allocated, 1 << 16), _GROW_MAX)
-                self.allocated = self._allocate(needed, max(needed, ample))
-            self._promised = records
-
-    def still_reserved(self, records: int, growth: int) -> bool:
-        """Whether what is allocated still has room for as much; then that much is promised again."""
-        with self._space:
-            enough = self.file is not None and self.tail + records + growth <= self.allocated
-            if enough:
-                self._promised = records
-            return enough
-
-    def _allocate(self, needed: int, ample: int) -> int:
-        """Allocates ``ample`` bytes, or ``needed`` if there are no more; returns which."""
-        assert self.file is not None
-        try:
-            self.file.allocate(self.allocated, ample - self.allocated, keep_size=False)
-            return ample
-        except OSError as error:
-            if error.errno not in NO_SPACE:
-                raise
-        try:
-            self.file.allocate(self.allocated, needed - self.allocated, keep_size=False)
-        except OSError:
-            # What was had in part is of more use to others.
-            self.file.truncate(self.allocated)
-            raise
-        return needed
-
-    def unreserve(self) -> None:
-        """Nothing more is promised to records."""
-        with self._space:
-            self._promised = 0
-
-    def give_back(self) -> None:
-        """Frees what was reserved for home's growth; what is promised to records stays."""
-        with self._space:
-            assert self.file is not None
-            keep = round_up(self.tail + self._promised, BLOCK)
-            if keep < self.allocated:
-                self.file.truncate(keep)
-                self.allocated = keep
-        # Some file systems free blocks only when their own journal commits.
-        self.file.fsync()
+    # Start
 
     def _create(self) -> StorageFile:
         home = self._home.stat()
@@ -407,7 +345,7 @@ class Log:
 
     def _begin(self, slot: Slot) -> None:
         self.slot = slot
-        self.tail = RECORDS_OFFSET
+        self.restarted()
         self.sequence = self.parent = self.synced_through = 0
         self._previous = slot.salt
 

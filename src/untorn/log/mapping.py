@@ -29,6 +29,7 @@ class Mapping:
         self.folios: dict[int, tuple[Extent, ...]] = {}
         self._count = 0
         self._undo: list[tuple[int, tuple[Extent, ...]]] = []
+        self._settled_limit = home_size
 
     def __len__(self) -> int:
         """Number of extents, the measure of memory."""
@@ -37,7 +38,7 @@ class Mapping:
     @property
     def settled(self) -> bool:
         """Whether nothing is left that a rollback would put back."""
-        return not self._undo
+        return not self._undo and self.home_limit == self._settled_limit
 
     def extents(self) -> Iterator[Extent]:
         """All extents in file order, each inside one folio."""
@@ -89,6 +90,7 @@ class Mapping:
     def settle(self) -> None:
         """What was uncommitted is committed now."""
         self._undo.clear()
+        self._settled_limit = self.home_limit
 
     def _replace(self, index: int, extents: tuple[Extent, ...]) -> None:
         self._count += len(extents) - len(self.folios.get(index, ()))

@@ -41,9 +41,10 @@ from untorn.errors import (
     UntrustedLogError,
 )
 from untorn.log.install import install, read_extent
-from untorn.log.log import MARK, NO_SPACE, SUFFIX, Log, log_path
+from untorn.log.log import MARK, SUFFIX, Log, log_path
 from untorn.log.ondisk import Extent, Identity, Slot, SlotKind
 from untorn.log.scan import Replay, damaged_slot, is_blank, read_slots, replay_log
+from untorn.log.space import NO_SPACE
 from untorn.storage.api import Buffer, FileStat, Storage, StorageFile
 
 _NAME_MAX: Final = 255

@@ -40,6 +40,8 @@ class Options:
     """Of random_bytes."""
     capacity: int | None = None
     """Bytes of file data that fit, in blocks of 4096; None for no limit."""
+    full: int = errno.ENOSPC
+    """The errno for want of blocks: ENOSPC, or EDQUOT if the capacity is a quota."""
     size_max: int = (1 << 63) - 1
     """Largest file in bytes; beyond is EFBIG."""
     xattrs: bool = True
@@ -215,7 +217,8 @@ class Disk:
         if self.options.capacity is None:
             return end
         missing = content.missing(start, end)
-        free = self.free_blocks()
+        # What a power cut left of several files may be from different times, and together more than there is room for.
+        free = max(self.free_blocks(), 0)
         return end if len(missing) <= free else max(start, missing[free] * PAGE)
 
     def forget(self, inode: Inode) -> None:

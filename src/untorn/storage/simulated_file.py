@@ -92,7 +92,7 @@ class SimulatedFile(StorageFile):
             raise self._fail(operation, errno.EFBIG)
         fitting = self._disk.fit(self._inode.content, start, end)
         if fitting <= start or (whole and fitting < end):
-            raise self._fail(operation, errno.ENOSPC)
+            raise self._fail(operation, self._disk.options.full)
         written = fitting - start
         self._inode.content.write(start, data if written == len(data) else data[:written])
         self._changed(operation, written)
@@ -142,7 +142,7 @@ class SimulatedFile(StorageFile):
         self._changed(operation)
 
     def allocate(self, offset: int, length: int, *, keep_size: bool) -> None:
-        """What fits before ENOSPC stays allocated, and moves the size, as on ext4."""
+        """What fits before the disk is full stays allocated, and moves the size, as on ext4."""
         operation = self._begin("allocate", offset, length, keep_size)
         if not self._writable:
             raise self._fail(operation, errno.EBADF)
@@ -154,14 +154,14 @@ class SimulatedFile(StorageFile):
         end = self._disk.fit(content, offset, offset + length)
         full = end < offset + length
         if full and end == offset:
-            raise self._fail(operation, errno.ENOSPC)
+            raise self._fail(operation, self._disk.options.full)
         content.reserve(content.missing(offset, end))
         if not keep_size and end > content.size:
             content.truncate(end)
         operation.arguments = (offset, end - offset, keep_size)
         self._changed(operation)
         if full:
-            raise failure(errno.ENOSPC, self.path)
+            raise failure(self._disk.options.full, self.path)
 
     def first_hole(self) -> int:
         self._disk.trace.end(self._begin("first_hole"))

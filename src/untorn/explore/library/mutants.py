@@ -128,6 +128,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "no sync and no slot before a checkpoint": Mutant(
         plants.checkpoint_not_logged_first, "Log.begin_checkpoint", "rewrites"),
     "a second try records home's time anew": Mutant(plants.time_recorded_anew, "Log.begin_checkpoint: time", "deaths"),
+    "the log is cut below its tail": Mutant(plants.log_cut_short, "LogSpace._cut: not below the tail", "gives back"),
     # Recovery
     "recovery does not rewrite what it found": Mutant(
         unchecked.recovery_does_not_rewrite, "Log.adopt: cached bytes are not trusted", "fails"),

@@ -13,11 +13,13 @@ from types import FrameType
 from typing import Any, Final
 
 from untorn.designs.cow import CopyOnWrite
+from untorn.geometry import BLOCK
 from untorn.inode import Inode
 from untorn.log import log as log_module
 from untorn.log import ondisk, recovery
 from untorn.log.log import SUFFIX, Log
-from untorn.log.ondisk import Slot, SlotKind
+from untorn.log.ondisk import RECORDS_OFFSET, Slot, SlotKind
+from untorn.log.space import LogSpace
 from untorn.storage import api
 from untorn.storage.api import RWF_ATOMIC, Buffer, FileStat, StorageFile
 from untorn.storage.simulated import SimulatedStorage
@@ -41,6 +43,20 @@ def callers() -> list[str]:
             names.append(frame.f_code.co_name)
         frame = frame.f_back
     return names or [""]
+
+
+def log_cut_short(patch: Patch) -> None:
+    """What is idle in the log is given back, and the last block of records with it."""
+    cut = LogSpace._cut
+
+    def mutant(self: LogSpace, size: int) -> None:
+        cut(self, size)
+        assert self.file is not None
+        if self.tail > RECORDS_OFFSET and isinstance(self, Log) and self.slot is not None:
+            self.file.truncate(self.tail - BLOCK)
+            self.file.truncate(size)
+
+    patch(LogSpace, "_cut", mutant)
 
 
 # Syncs

@@ -156,6 +156,7 @@ TARGETS: Final = (
     Library("restarts", workloads.restarts, depth=2),
     Library("truncates", workloads.truncates),
     Reopened("spills", workloads.spills, 6 * BLOCK),
+    Library("gives back", workloads.gives_back),
     Reopened("orders", workloads.orders, depth=2),
     Library("grows", workloads.grows, None),
     Created("grows, then made anew", workloads.grows, None),

@@ -83,6 +83,24 @@ def spills(script: Script) -> None:
     script.close()
 
 
+def gives_back(script: Script) -> None:
+    """Much that is rolled back, cut and handed over: the log gets shorter, and takes commits after that."""
+    script.open(cache_bytes=1 << 26, log_bytes=8 * BLOCK)
+    script.write(100, 300)
+    script.commit()
+    script.write(BLOCK, 300 * BLOCK)  # never written out: what it reserves goes back
+    script.rollback()
+    script.write(500, 300)
+    script.commit(durable=False)
+    script.write(2 * BLOCK, 300 * BLOCK)
+    script.truncate(3 * BLOCK)
+    script.commit()
+    script.write(3 * BLOCK, 600)
+    script.commit(durable=False)
+    script.write(0, 600)
+    script.close()
+
+
 def orders(script: Script) -> None:
     """Commits that only order, between those that are durable, and a rollback of what waits for one."""
     script.open(commit="explicit", log_bytes=12 * BLOCK)
