@@ -24,8 +24,8 @@ late_ends = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <function ZipFile.__del__:pytest.PytestUnraisableExceptionWarning",
     "ignore:Exception ignored in. <PIL.TiffImagePlugin.AppendingTiffWriter:pytest.PytestUnraisableExceptionWarning",
 )
-"""openpyxl and Pillow leave something open when they fail, which is ended as it is collected, after the file was closed;
-over a plain file, too."""
+"""openpyxl and Pillow leave something open when they fail, which is ended as it is collected, after the file was
+closed; over a plain file, too."""
 
 
 def test_the_table_has_a_row_for_each_library() -> None:
