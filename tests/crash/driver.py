@@ -239,14 +239,11 @@ class Driver(Ground):
     def close(self) -> None:
         """A normal close. Within a transaction that one decides, and is left well, which commits in every mode."""
         rolls_back = self.commit_mode == "explicit" and not self.levels
-        file, content = self.file, self.content
-        blocks = [level.block for level in reversed(self.levels)]
+        content, blocks = self.content, bool(self.levels)
 
         def call() -> None:
             try:
-                file.close()
-                for block in blocks:
-                    block.__exit__(None, None, None)
+                self._close_and_leave()
             except untorn.CheckpointError:
                 self.seen["checkpoint without space at close"] += 1
                 if not rolls_back:
@@ -260,6 +257,11 @@ class Driver(Ground):
                 self.seen["closed within a transaction"] += 1
             self.tidy()
             self.seen[f"closed in mode {self.commit_mode}"] += 1
+
+    def _close_and_leave(self) -> None:
+        self.file.close()
+        for level in reversed(self.levels):
+            level.block.__exit__(None, None, None)
 
     def leave_by_exception(self) -> None:
         """Leaving ``with`` by an exception, or garbage collection: what was not committed is rolled back."""
@@ -294,18 +296,16 @@ class Driver(Ground):
         loses_nothing = raw in self.history.legal(power=self.power)
         self.machine.another_process(EDITOR).write_file(PATH, content)
         if self.file is not None:
-            commits = self.commit_mode != "explicit" and not self.levels
+            commits = self.commit_mode != "explicit" or bool(self.levels)
             self._close_edited(content, raw == self.content if commits else loses_nothing)
         self._reopen_edited(content, loses_nothing)
 
     def _close_edited(self, content: bytes, loses_nothing: bool) -> None:
         try:
-            self.file.close()
+            self._close_and_leave()
         except untorn.ForeignEditError:
             self.seen["edit of an open file refused at close"] += 1
             self.let_go()
-        except untorn.TransactionError:
-            self.file = None
         else:
             assert loses_nothing, "commits were dropped without a word"
             self.file = None
