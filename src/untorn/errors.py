@@ -113,7 +113,7 @@ def package_of_caller() -> str:
     return _package(caller())
 
 
-def warn(message: str, category: type[Warning] = UntornWarning, *, package: str | None = None) -> None:
+def warn(message: str, *, package: str) -> None:
     """Warns of ``message`` at the innermost line of ``package`` that led here, else at that outside of this one.
 
     A library that was handed a file closes it for ``package``, whose author wants to see a line of his own.
@@ -127,7 +127,7 @@ def warn(message: str, category: type[Warning] = UntornWarning, *, package: str 
     names = frame.f_globals
     registry = names.setdefault("__warningregistry__", {})
     code = frame.f_code
-    warnings.warn_explicit(message, category, code.co_filename, frame.f_lineno, names.get("__name__"), registry)
+    warnings.warn_explicit(message, UntornWarning, code.co_filename, frame.f_lineno, names.get("__name__"), registry)
 
 
 def _package(frame: FrameType) -> str:

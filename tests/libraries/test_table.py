@@ -20,17 +20,20 @@ from untorn.errors import UntornWarning
 TORCH: Final = "torch.save"
 """Too large for the tests of every day; torch_checkpoints.py tries it."""
 
-ZIPFILE_IN_ITS_OWN_END: Final = (
-    "ignore:Exception ignored in. <function ZipFile.__del__:pytest.PytestUnraisableExceptionWarning"
+late_ends = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <function ZipFile.__del__:pytest.PytestUnraisableExceptionWarning",
+    "ignore:Exception ignored in. <PIL.TiffImagePlugin.AppendingTiffWriter:pytest.PytestUnraisableExceptionWarning",
 )
-"""openpyxl leaves an archive open when it fails, which is then collected when the file is closed; over any file."""
+"""openpyxl and Pillow leave something open when they fail, which is ended as it is collected, after the file was
+closed; over a plain file, too."""
 
 
 def test_the_table_has_a_row_for_each_library() -> None:
     assert list(rows()) == [*USES, TORCH]
 
 
-@pytest.mark.filterwarnings("ignore:.*implicitly cleaning up:ResourceWarning", ZIPFILE_IN_ITS_OWN_END)
+@pytest.mark.filterwarnings("ignore:.*implicitly cleaning up:ResourceWarning")
+@late_ends
 @pytest.mark.parametrize("name", USES)
 def test_the_row_says_when_the_library_commits_and_what_an_exception_does(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
@@ -46,7 +49,7 @@ def test_the_row_says_when_the_library_commits_and_what_an_exception_does(
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.filterwarnings(ZIPFILE_IN_ITS_OWN_END)
+@late_ends
 @pytest.mark.parametrize("name", USES)
 def test_an_exception_leaves_the_old_file_in_the_other_modes_and_in_a_transaction(tmp_path: Path, name: str) -> None:
     path = tmp_path / "data"
@@ -56,7 +59,7 @@ def test_an_exception_leaves_the_old_file_in_the_other_modes_and_in_a_transactio
         assert after_exception(path, USES[name], commit, transaction=True) == "old"
 
 
-@pytest.mark.filterwarnings(ZIPFILE_IN_ITS_OWN_END)
+@late_ends
 @pytest.mark.parametrize("name", USES)
 def test_outside_a_with_the_mode_close_leaves_the_old_file_and_says_what_was_rolled_back(
     tmp_path: Path, name: str
@@ -104,7 +107,7 @@ def test_a_good_run_is_committed_in_every_mode_and_in_a_transaction(tmp_path: Pa
             assert made(commit, transaction=transaction) != use.before(), (commit, transaction)
 
 
-@pytest.mark.filterwarnings(ZIPFILE_IN_ITS_OWN_END)
+@late_ends
 @pytest.mark.parametrize("name", USES)
 def test_control_an_exception_leaves_half_a_plain_file(tmp_path: Path, name: str) -> None:
     path = tmp_path / "data"
