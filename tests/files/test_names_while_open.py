@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 import untorn
 from tests.files.real import OLD, PAGE, asides, killed, quietly, read, sidecar
-from untorn.errors import ForeignEditError, MissingLogError, UntornWarning
+from untorn.errors import ForeignEditError, LogError, MissingLogError, UntornWarning
 from untorn.log.log import MARK
 from untorn.storage.api import Storage
 from untorn.storage.faulty import Fault, FaultyStorage
@@ -146,11 +148,12 @@ def test_after_a_crash_a_file_that_was_renamed_while_open_is_refused_until_its_l
 
     killed(path, work, folio_size=PAGE)
     for force in (False, True):
-        with pytest.raises((MissingLogError, FileNotFoundError)):
+        with pytest.raises(MissingLogError) as missing:
             untorn.recover(moved, force=force)
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(LogError, match="there is no such file, but a log with 2 commits to it"):
             untorn.recover(path, force=force)
-    sidecar(path).rename(sidecar(moved))
+    (advice,) = re.findall(r"Put it back with: (.*); then", str(missing.value))
+    subprocess.run(advice, shell=True, check=True)
     assert untorn.recover(moved) == 2
     assert read(moved) == NEW
 
