@@ -113,7 +113,7 @@ def package_of_caller() -> str:
     return _package(caller())
 
 
-def warn(message: str, *, package: str) -> None:
+def warn(message: str, *, package: str | None = None) -> None:
     """Warns of ``message`` at the innermost line of ``package`` that led here, else at that outside of this one.
 
     A library that was handed a file closes it for ``package``, whose author wants to see a line of his own.

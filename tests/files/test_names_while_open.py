@@ -13,6 +13,7 @@ import pytest
 
 import untorn
 from tests.files.real import OLD, PAGE, asides, killed, quietly, read, sidecar
+from tests.machine import needs
 from untorn.errors import ForeignEditError, LogError, MissingLogError, UntornWarning
 from untorn.log.log import MARK
 from untorn.storage.api import Storage
@@ -136,6 +137,7 @@ def test_a_log_set_aside_by_who_took_the_name_is_still_removed_at_the_end(path: 
     assert beside(moved) == []
 
 
+@needs("mv")
 def test_after_a_crash_a_file_that_was_renamed_while_open_is_refused_until_its_log_is_beside_it(path: Path) -> None:
     moved = path.with_name("moved")
 
@@ -147,12 +149,14 @@ def test_after_a_crash_a_file_that_was_renamed_while_open_is_refused_until_its_l
         file.flush()  # type: ignore[attr-defined]
 
     killed(path, work, folio_size=PAGE)
+    said = []
     for force in (False, True):
         with pytest.raises(MissingLogError) as missing:
             untorn.recover(moved, force=force)
+        said.append(str(missing.value))
         with pytest.raises(LogError, match="there is no such file, but a log with 2 commits to it"):
             untorn.recover(path, force=force)
-    (advice,) = re.findall(r"Put it back with: (.*); then", str(missing.value))
+    (advice,) = re.findall(r"Put it back with: (.*); then", said[-1])
     subprocess.run(advice, shell=True, check=True)
     assert untorn.recover(moved) == 2
     assert read(moved) == NEW
