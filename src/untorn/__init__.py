@@ -17,7 +17,8 @@ from untorn.errors import (
     UntrustedLogError,
 )
 from untorn.frontends.api import Status, check, open, recover, status
-from untorn.frontends.file import STATX_WRITE_ATOMIC_BUF, STATX_WRITE_ATOMIC_DIO, File, Transaction
+from untorn.frontends.file import File, Transaction
+from untorn.frontends.stream import STATX_WRITE_ATOMIC_BUF, STATX_WRITE_ATOMIC_DIO
 from untorn.frontends.text import TextFile
 from untorn.pagecache.observer import Step
 from untorn.storage.api import RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, AtomicLimits, FileSystem

@@ -21,7 +21,7 @@ import untorn
 from tests.crash.driver import Driver
 from tests.crash.history import overwritten, resized, stamp
 from untorn.explore.library.plants import Patch
-from untorn.frontends.file import handled
+from untorn.frontends.endings import handled
 from untorn.inode import Inode
 from untorn.inode.cached import CachedFile
 from untorn.storage.variables import newest, oldest, seeded

@@ -17,7 +17,7 @@ from untorn.compare.matrix import Progress
 from untorn.compare.mounts import LackingError, extents, mounted
 from untorn.compare.program import Played, filled, open_file, play
 from untorn.compare.workloads import SYNC, WORKLOADS, Steps, Workload
-from untorn.frontends.file import STATX_WRITE_ATOMIC_DIO
+from untorn.frontends.stream import STATX_WRITE_ATOMIC_DIO
 from untorn.storage.api import AtomicLimits
 
 KINDS: Final = ("xfs", "ext4")

@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from untorn.errors import TransactionError
-from untorn.frontends.file import File, Transaction, ended_well
+from untorn.frontends.endings import ended_well
+from untorn.frontends.file import File, Transaction
 from untorn.storage.api import AtomicLimits
 
 P = ParamSpec("P")
