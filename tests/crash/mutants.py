@@ -8,7 +8,7 @@ BY_STORY: Final = {
     "digests are not checked": "a torn record",
     "the salt stays": "a log used again",
     "rolled-back spills are applied": "a rolled-back spill",
-    "recovery does not rewrite what it found": "a failed sync and a cut recovery",
+    "recovery does not copy what it cannot prove": "a failed sync and a cut recovery",
     "recovery does not cut anew": "a cut whose sync failed",
     "a mark is removed from the cache once": "a cut and growth whose sync failed",
     "a second try records home's time anew": "a kill in a checkpoint and a cut recovery",

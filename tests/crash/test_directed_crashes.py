@@ -89,7 +89,8 @@ def a_cut_whose_sync_failed(*, grow: bool) -> Iterator[Driver]:
             driver = Driver(stamp(1, 3 * BLOCK))
             driver.open("r+b", **SMALL)
             driver.begin()
-            driver.truncate(BLOCK + 100)
+            # Cut within a block, home has its size from the write of that block, which is in the log.
+            driver.truncate(BLOCK + 100 if grow else BLOCK)
             if grow:
                 driver.truncate(3 * BLOCK)
             driver.end(keep=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from untorn.designs.bio import slice_of, whole_blocks
+from untorn.geometry import BLOCK
 from untorn.pagecache.folio import Folio
 from untorn.storage.api import Buffer
 
@@ -34,7 +35,8 @@ def dirty_blocks(folios: Mapping[int, Folio], folio_size: int, size: int) -> tup
         folio = folios[index]
         base = index * folio_size
         ranges = folio.ranges
-        if ranges != whole:
+        # Pages of blocks, one to a folio, are common.
+        if ranges != whole and (len(ranges) != 1 or (ranges[0][0] | ranges[0][1]) % BLOCK):
             ranges = whole_blocks(ranges, min(folio_size, size - base))
         for start, stop in ranges:
             offsets.append(base + start)

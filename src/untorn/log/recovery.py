@@ -226,9 +226,9 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
     if keep:
         _drop(storage, home, found, keep=True)
     else:
-        # A slot that is durable and has no record says what the next one would. It is if the mark came behind it.
-        durable = found.marked or slot.identity is Identity.INODE
-        if replay.sequence or slot.kind is SlotKind.CHECKPOINT or not durable:
+        # The first slot without a record says what the next one would, and is durable if the mark came behind it.
+        first = slot.generation == 1 and (found.marked or slot.identity is Identity.INODE)
+        if replay.sequence or slot.kind is SlotKind.CHECKPOINT or not first:
             log.restart(home.stat())
         log.remove()
         found.log = None

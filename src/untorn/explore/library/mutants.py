@@ -127,6 +127,8 @@ MUTANTS: Final[dict[str, Mutant]] = {
         plants.restarted_before_home_is_durable, "CopyOnWrite.checkpoint: order", "commits"),
     "no restart before a close unlinks the log": Mutant(no_restart("close"), "Log.restart, then remove", "sessions"),
     "no restart before recovery unlinks the log": Mutant(no_restart("recover"), "Log.restart, then remove", "kills"),
+    "an empty log is not restarted before recovery unlinks it": Mutant(
+        plants.empty_log_not_restarted, "recovery.recover: the first slot alone may be durable", "fails"),
     "one slot is written over": Mutant(plants.one_slot, "ondisk.slot_offset", "restarts, garbage"),
     "two slots alternate": Mutant(plants.two_slots, "log.next_generation", "fails again, garbage"),
     "the stale slot stays": Mutant(
