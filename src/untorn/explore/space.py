@@ -105,8 +105,8 @@ def _cell(variable: Variable, legal: Iterable[Legal], starts: Sequence[int], las
         value, since, until = entry
         low = bisect.bisect_left(starts, max(since, starts[0]))
         high = bisect.bisect_left(starts, until)
-        # One that just goes on is the base again, which no atomic write over it ends.
-        goes_on = base is not None and (value, since) == (base.value, base.until)
+        # One that just goes on is the base again, which no atomic write over it ends; not what was written between.
+        goes_on = len(written) == 1 and base is not None and (value, since) == (base.value, base.until)
         if since == 0:
             base = entry
         key = BELOW if inherits and (since == 0 or goes_on) else value
