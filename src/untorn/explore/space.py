@@ -98,7 +98,7 @@ def build_layer(trace: Trace, history: History, first: int, last: int, *, nested
 
 def _cell(variable: Variable, legal: Iterable[Legal], starts: Sequence[int], last: int, *, nested: bool) -> Cell:
     masks: dict[Any, int] = {}
-    written = []
+    written: list[tuple[int, int, Any]] = []
     inherits = nested and variable.level == 0 and variable.kind not in ("name", "names", "sectors")
     base: Legal | None = None
     for entry in legal:
