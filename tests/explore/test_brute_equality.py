@@ -34,7 +34,7 @@ from untorn.errors import UntornError
 from untorn.explore import world
 from untorn.explore.account import RefusedError
 from untorn.frontends import api
-from untorn.storage.api import AtomicLimits, Piece
+from untorn.storage.api import RWF_ATOMIC, AtomicLimits, Piece
 from untorn.storage.simulated import SimulatedStorage
 
 SECTOR = 512
@@ -189,6 +189,22 @@ def test_directories_list_in_one_of_two_orders_throughout(depth: int) -> None:
     compare(case, depth=depth)
     seen = {outcome[0][0] for outcome in lazily(case, depth=depth)[0] if outcome[0]}  # type: ignore[index]
     assert {("d", "old"), ("f", "d")} <= seen
+
+
+def cut_then_whole(storage: SimulatedStorage, see: See) -> None:
+    """A sector is cut through, by which it stays as it was read, and then lies under an atomic write."""
+    file = storage.open("/f", os.O_RDWR | os.O_DIRECT)
+    file.truncate(700)
+    file.write([b"A" * 1024], 0, RWF_ATOMIC)
+    file.fdatasync()
+
+
+def test_a_sector_that_was_cut_through_is_no_longer_the_one_below() -> None:
+    machine = SimulatedStorage(atomic=AtomicLimits(512, 4096, 0, 1))
+    machine.make_directory("/d")
+    machine.write_file("/f", b"A" * 900)
+    machine.open("/f", os.O_WRONLY | os.O_APPEND).write([b"A"], 0)
+    compare(Case(machine, cut_then_whole, look_at_all), depth=1)
 
 
 # Our library

@@ -98,15 +98,15 @@ def build_layer(trace: Trace, history: History, first: int, last: int, *, nested
 
 def _cell(variable: Variable, legal: Iterable[Legal], starts: Sequence[int], last: int, *, nested: bool) -> Cell:
     masks: dict[Any, int] = {}
-    written = []
+    written: list[tuple[int, int, Any]] = []
     inherits = nested and variable.level == 0 and variable.kind not in ("name", "names", "sectors")
     base: Legal | None = None
     for entry in legal:
         value, since, until = entry
         low = bisect.bisect_left(starts, max(since, starts[0]))
         high = bisect.bisect_left(starts, until)
-        # One that just goes on is the base again, which no atomic write over it ends.
-        goes_on = base is not None and (value, since) == (base.value, base.until)
+        # One that just goes on is the base again, which no atomic write over it ends; not what was written between.
+        goes_on = len(written) == 1 and base is not None and (value, since) == (base.value, base.until)
         if since == 0:
             base = entry
         key = BELOW if inherits and (since == 0 or goes_on) else value
