@@ -212,7 +212,7 @@ class FileCalls:
             real_fcntl.F_GETFL: lambda: description.flags,
             real_fcntl.F_GETFD: lambda: real_fcntl.FD_CLOEXEC,
             real_fcntl.F_SETFD: lambda: 0,
-            real_fcntl.F_SETFL: lambda: 0,
+            real_fcntl.F_SETFL: lambda: _set_flags(description, arg),
             real_fcntl.F_SETLK: lambda: arg,
             real_fcntl.F_SETLKW: lambda: arg,
             real_fcntl.F_OFD_SETLK: lambda: arg,
@@ -227,6 +227,17 @@ class FileCalls:
     def ioctl(self, fd: Any, request: int, arg: Any = 0, mutate_flag: bool = True) -> Any:
         self.descriptors[number_of(fd)]
         raise failure(errno.ENOTTY)
+
+
+def _set_flags(description: Description, flags: int) -> int:
+    """Only what changes nothing of how the file is written."""
+    if (flags ^ description.flags) & (os.O_APPEND | os.O_DIRECT):
+        raise UnseenAccessError(
+            f"fcntl(F_SETFL) of {description.path!r}: the explorer cannot change O_APPEND or O_DIRECT of an open file; "
+            "open it with the flag"
+        )
+    description.flags = description.flags & ~os.O_NONBLOCK | flags & os.O_NONBLOCK
+    return 0
 
 
 def number_of(fd: Any) -> int:
