@@ -19,7 +19,7 @@ from untorn.explore import limit
 from untorn.explore.account import RefusedError
 from untorn.explore.certificate import Search, alters, check
 from untorn.explore.forked import Nursery
-from untorn.explore.interpose import watch
+from untorn.explore.interpose import many_runs, watch
 from untorn.explore.interpose.errors import NotMeasuredError
 from untorn.explore.ladder import is_complete, rungs
 from untorn.explore.replay import pack
@@ -369,7 +369,7 @@ class _Exploration:
         patience = limit.Limit(None if left is None else max(left, _STORY_SECONDS))
         if problem.kind != limit.DidNotEndError.__name__:
             try:
-                with patience:
+                with patience, many_runs():
                     return shrinker.shrink()
             except limit.OutOfTime as error:
                 if error.limit is not patience:

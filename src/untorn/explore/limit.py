@@ -6,6 +6,7 @@ itself. Code in C that does not come back is ended by the watch over a worker (:
 
 from __future__ import annotations
 
+import _signal  # the functions of signal make enumerations of everything they return
 import signal
 import threading
 import time
@@ -57,7 +58,7 @@ class Limit:
         if threading.current_thread() is threading.main_thread():
             if not _limits:
                 self._outermost = True
-                self._handler = signal.signal(signal.SIGALRM, _ring)
+                self._handler = _signal.signal(signal.SIGALRM, _ring)
                 self._timer = signal.getitimer(signal.ITIMER_REAL)
             _limits.append(self)
             _set(self._started)
@@ -74,7 +75,7 @@ class Limit:
             del _limits[_limits.index(self) :]
         if self._outermost:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, self._handler or signal.SIG_DFL)
+            _signal.signal(signal.SIGALRM, _signal.SIG_DFL if self._handler is None else self._handler)
             if self._timer[0]:  # somebody else's, as of pytest-timeout
                 left = max(_AGAIN, self._timer[0] - (now - self._started))
                 signal.setitimer(signal.ITIMER_REAL, left, self._timer[1])

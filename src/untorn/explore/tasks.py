@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from untorn.explore import limit, workers
 from untorn.explore.certificate import Search
 from untorn.explore.fingerprint import fingerprint
-from untorn.explore.interpose import watch
+from untorn.explore.interpose import many_runs, watch
 from untorn.explore.interpose.errors import NotMeasuredError
 from untorn.explore.search import Field, Prefix, Problem, Recording, Run, deeper, every, field_of, recorded
 from untorn.explore.target import Target
@@ -104,6 +104,12 @@ def explore_some(
     What was not done when that ended it is still waiting.
     """
     batch = Batch(waiting=list(prefixes))
+    with many_runs():
+        _explore(batch, work, search, seconds, left)
+    return batch
+
+
+def _explore(batch: Batch, work: Work, search: Field, seconds: float, left: float | None) -> None:
     started = time.monotonic()
     while batch.waiting and (not batch.recoveries or time.monotonic() < started + seconds):
         prefix = batch.waiting.pop()
@@ -119,7 +125,6 @@ def explore_some(
             break
         if batch.bad and not work.keep_going:
             break
-    return batch
 
 
 def _explore_one(batch: Batch, work: Work, search: Field, prefix: Prefix) -> None:

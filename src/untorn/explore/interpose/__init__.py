@@ -38,7 +38,7 @@ Why not pyfakefs
 
 from untorn.explore.interpose.current import ack, acknowledged, set_current
 from untorn.explore.interpose.errors import UnseenAccessError
-from untorn.explore.interpose.interposer import Interposer
+from untorn.explore.interpose.interposer import Interposer, many_runs
 from untorn.explore.interpose.watch import ROOT
 
-__all__ = ["ROOT", "Interposer", "UnseenAccessError", "ack", "acknowledged", "set_current"]
+__all__ = ["ROOT", "Interposer", "UnseenAccessError", "ack", "acknowledged", "many_runs", "set_current"]

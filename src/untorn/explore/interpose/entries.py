@@ -172,14 +172,20 @@ class Entry:
         return False
 
 
+def listed(storage: SimulatedStorage, place: str) -> list[str]:
+    """The names in a directory, the last one first: no file system promises an order, and programs hope for this
+    one least of all."""
+    return storage.listdir(place)[::-1]
+
+
 class Scan:
-    """As the iterator of ``os.scandir``: what is in the directory now, sorted by name."""
+    """As the iterator of ``os.scandir``: what is in the directory now."""
 
     def __init__(self, storage: SimulatedStorage, place: str, path: Any) -> None:
         self._storage = storage
         self._place = place
         self._path = path
-        self._names = iter(storage.listdir(place))
+        self._names = iter(listed(storage, place))
 
     def __iter__(self) -> Scan:
         return self

@@ -8,7 +8,7 @@ import stat as st
 from typing import Any, Final
 
 from untorn.explore.interpose.descriptors import Description
-from untorn.explore.interpose.entries import BLOCK, Scan, StatResult
+from untorn.explore.interpose.entries import BLOCK, Scan, StatResult, listed
 from untorn.explore.interpose.errors import UnseenAccessError
 from untorn.explore.interpose.files import FileCalls, failure
 from untorn.explore.interpose.places import Places
@@ -89,7 +89,7 @@ class NameCalls(FileCalls):
         return mode == os.F_OK or not mode & ~(found.st_mode >> 6)
 
     def listdir(self, path: Any = None) -> list[Any]:
-        names = self.storage.listdir(self.at(path))
+        names = listed(self.storage, self.at(path))
         return [os.fsencode(name) for name in names] if isinstance(_fspath(path), bytes) else list(names)
 
     def scandir(self, path: Any = None) -> Scan:

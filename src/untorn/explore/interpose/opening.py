@@ -41,16 +41,17 @@ class RawFile(_pyio.FileIO):  # type: ignore[misc]
         """Closed as when the process dies: no buffer above it will be flushed, and its number is not closed."""
         self._fd = -1
         super(_pyio.FileIO, self).close()
-        self._abandoned = True
+        self.__class__ = Abandoned
+
+
+class Abandoned(RawFile):
+    """One whose process is gone."""
 
     @property
     def closed(self) -> bool:
         """Asked by every buffer above before it does anything."""
-        if self._abandoned:
-            _used.add(self)
-        return bool(super().closed)
-
-    _abandoned = False
+        _used.add(self)
+        return True
 
 
 opened: Final[weakref.WeakSet[RawFile]] = weakref.WeakSet()

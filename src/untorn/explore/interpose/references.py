@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -61,17 +62,34 @@ class References:
         self._all = Places()
         self._holders = Holders(replacements, _OURS)
         self._elsewhere: list[Put] = []
+        self._replaced = False
+        self._keepers = 0
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Replacements stay until the end of the block: for many runs one after the other."""
+        self._keepers += 1
+        try:
+            yield
+        finally:
+            self._keepers -= 1
+            self.restore()
 
     def replace(self, *, thoroughly: bool) -> None:
         """``thoroughly``: also look for holders that no new module made."""
         modules = list(sys.modules.values())
         new = modules != self._modules  # compares by identity first
+        if self._replaced:
+            if not new and not thoroughly:
+                return
+            self._restore()
         if new:
             self._look_through(modules)
         if new or (thoroughly and self._holders.has_changed()):
             self._elsewhere = []
             self._elsewhere = self._holders.find(self._known())
             self._holders.has_changed()  # what was found holds them, too
+        self._replaced = True
         for put in self._elsewhere:
             put(True)
         for owner, name, real, replacement in self._all.slots:
@@ -84,6 +102,11 @@ class References:
             put(True)
 
     def restore(self) -> None:
+        if self._replaced and not self._keepers:
+            self._restore()
+
+    def _restore(self) -> None:
+        self._replaced = False
         for owner, name, real, replacement in self._all.slots:
             if owner.get(name) is replacement:
                 owner[name] = real

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posix
 import threading
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ from untorn.explore.interpose.errors import ProcessEnd, UnseenAccessError
 from untorn.explore.interpose.names import NameCalls
 from untorn.explore.interpose.places import Places
 from untorn.storage.simulated import SimulatedStorage
+
+_real_listdir: Final = posix.listdir
 
 FIRST_PID: Final = (1 << 22) + 1
 """``os.getpid`` in an explored program: more than Linux gives to any process, so that no signal can hit a stranger."""
@@ -28,7 +31,7 @@ class Session(NameCalls):
         self.places = Places(root, self.descriptors)
         self.lock = threading.RLock()
         self.refused: list[UnseenAccessError] = []
-        self._strangers = {int(task) for task in os.listdir("/proc/self/task")} - {threading.get_native_id()}
+        self._strangers = {int(task) for task in _real_listdir("/proc/self/task")} - {threading.get_native_id()}
         """Threads that were there before: an executor's own, say. They keep the real clock and may start processes."""
         self.pid = FIRST_PID + storage.disk.generation
         self.ended: ProcessEnd | None = None
