@@ -89,15 +89,18 @@ class CopyOnWrite(Design):
         extents = self._mapping.folios.get(index, ())
         if len(extents) == 1 and extents[0].start == start and extents[0].stop == stop:
             return bytes(self._fetch(extents[0]))
-        below = min(stop, self._mapping.home_limit) - start
-        data = self._home.read(below, start) if below > 0 else b""
+        stop = min(stop, self._mapping.home_limit)
         if not extents:
-            return data
-        patch = bytearray(data)
-        for extent in extents:
-            patch.extend(bytes(max(0, extent.start - start - len(patch))))
-            patch[extent.start - start : extent.stop - start] = self._fetch(extent)
-        return bytes(patch)
+            return self._home.read(stop - start, start) if stop > start else b""
+        found = bytearray()
+        for extent in extents:  # in order; what they cover is not asked of home, which may be half-way through a write
+            if (at := start + len(found)) < min(stop, extent.start):
+                found += self._home.read(min(stop, extent.start) - at, at)
+            found.extend(bytes(extent.start - start - len(found)))
+            found += self._fetch(extent)
+        if (at := start + len(found)) < stop:
+            found += self._home.read(stop - at, at)
+        return bytes(found)
 
     def _fetch(self, extent: Extent) -> Buffer:
         assert self._log.file is not None
