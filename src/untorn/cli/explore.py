@@ -283,7 +283,7 @@ def _record(target: Target, outcome: Outcome) -> Recording | None:
     """The target's workload, run once; None if it cannot be, for a reason that was told."""
     import traceback
 
-    from untorn.explore.interpose.errors import NotMeasuredError
+    from untorn.explore.interpose.errors import NotMeasuredError, RefusalError
     from untorn.explore.search import recorded
 
     try:
@@ -292,7 +292,8 @@ def _record(target: Target, outcome: Outcome) -> Recording | None:
         raise
     except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)
-        where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+        told = isinstance(error, RefusalError) or not frames
+        where = "" if told else f" ({frames[-1].filename}:{frames[-1].lineno})"
         notes = "".join(f" {printable(note)}" for note in getattr(error, "__notes__", ()))
         code = ENVIRONMENT if isinstance(error, UntornError) else USAGE
         outcome.fail(target.name, code, f"its workload does not run: {_words(error)}{notes}{printable(where)}")

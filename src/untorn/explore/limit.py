@@ -7,6 +7,7 @@ itself. Code in C that does not come back is ended by the watch over a worker (:
 from __future__ import annotations
 
 import _signal  # the functions of signal make enumerations of everything they return
+import contextlib
 import signal
 import threading
 import time
@@ -20,6 +21,8 @@ EACH_SECONDS: Final = 10.0
 
 _AGAIN: Final = 0.02
 """When to ring again if this is not the time to be interrupted."""
+_PATIENCE: Final = 0.5
+"""When to ring again if the exception led to nothing."""
 
 
 class OutOfTime(BaseException):  # noqa: N818 - as KeyboardInterrupt, it is no error of what it ends
@@ -104,12 +107,21 @@ def _ring(number: int, frame: FrameType | None) -> None:
         signal.setitimer(signal.ITIMER_REAL, _AGAIN)
     else:
         over.is_over = True
+        signal.setitimer(signal.ITIMER_REAL, _PATIENCE)  # if that is swallowed
         raise OutOfTime(over)
 
 
+_protected: Final[set[str]] = {__file__, str(contextlib.__file__)}
+
+
+def protect(file: str) -> None:
+    """Code of this file is never interrupted itself; what it calls is."""
+    _protected.add(file)
+
+
 def _may_raise(frame: FrameType | None) -> bool:
-    """Not in here, and not in a finaliser, where Python would print the exception and forget it."""
-    if frame is not None and frame.f_code.co_filename == __file__:
+    """Not where something would stay half-done, and not in a finaliser, where Python would forget the exception."""
+    if frame is not None and frame.f_code.co_filename in _protected:
         return False
     while frame is not None:
         if frame.f_code.co_name == "__del__":

@@ -22,6 +22,10 @@ from untorn.explore.search import Field, Prefix, Problem, Recording, Run, deeper
 from untorn.explore.target import Target
 
 
+_LONG_SECONDS: Final = 1.0
+"""Of a run: worth telling."""
+
+
 class Work(NamedTuple):
     """What every worker needs to know: the target, its recorded machine, and what to do with each run."""
 
@@ -121,7 +125,8 @@ def _explore(batch: Batch, work: Work, search: Field, seconds: float, left: floa
             if error.limit is not budget:
                 raise
             batch.waiting.append(prefix)
-            batch.unended = f"a run had gone on for {budget.seconds:.1f} s by then"
+            if budget.seconds > _LONG_SECONDS:
+                batch.unended = f"one run of it had gone on for {budget.seconds:.1f} s by then"
             break
         if batch.bad and not work.keep_going:
             break

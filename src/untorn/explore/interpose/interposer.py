@@ -14,11 +14,12 @@ from typing import Final
 from untorn.explore.interpose import audit, opening, pinpoint, watch
 from untorn.explore.interpose.chance import Chance
 from untorn.explore.interpose.errors import RefusalError, UnlocatedError, UnseenAccessError
+from untorn.explore.interpose.files import NUMPY
 from untorn.explore.interpose.references import References
 from untorn.explore.interpose.routes import REPLACEMENTS
 from untorn.explore.interpose.session import Session, activate, active
 from untorn.explore.interpose.watch import ROOT
-from untorn.explore.limit import OutOfTime, uninterrupted
+from untorn.explore.limit import OutOfTime, protect, uninterrupted
 from untorn.storage import simulated
 from untorn.storage.simulated import SimulatedStorage
 
@@ -30,6 +31,7 @@ _OURS: Final = (
 )
 """Where the program's calls are carried out."""
 
+protect(__file__)
 _real_umask: Final = posix.umask
 _references = References(REPLACEMENTS)
 
@@ -136,6 +138,8 @@ class Interposer:
         if touched:
             words = self._pinpoint.words if self._pinpoint is not None else ""
             raise UnseenAccessError(words) if words else UnlocatedError(_TOUCHED)
+        if session.owed:
+            raise UnseenAccessError(NUMPY)
         if stolen:
             raise UnseenAccessError(_STOLEN)
 
@@ -145,8 +149,8 @@ _TOUCHED: Final = (
     "the explorer; hand it a file object, open(path, 'rb')"
 )
 _STOLEN: Final = (
-    "code in C took the descriptor of an explored file and closed it: numpy.fromfile and ndarray.tofile do that. "
-    "numpy.frombuffer(file.read()) and file.write(array.tobytes()) can be seen"
+    "code in C took the descriptor of an explored file and closed it: what it did with it could not be seen. Hand it "
+    "bytes, or a file object that it reads and writes by its methods"
 )
 
 

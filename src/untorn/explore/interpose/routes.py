@@ -104,6 +104,8 @@ def _call(session: Session, name: str, route: Route, args: tuple[Any, ...], kwar
     except UnseenAccessError as error:
         session.refused.append(error)
         raise
+    except io.UnsupportedOperation:
+        raise
     except OSError as error:
         code = error.errno or 0
         paths = _shown(route, args, kwargs)

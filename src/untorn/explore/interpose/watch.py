@@ -110,7 +110,7 @@ def _arm(link: str) -> None:
 def _made(place: str) -> str | None:
     """The link in a new private directory below ``place``; None if this file system does not tell who follows it."""
     try:
-        _sweep(place)
+        sweep(place)
         home = tempfile.mkdtemp(prefix=PREFIX, dir=place)
     except OSError:
         return None
@@ -130,7 +130,7 @@ def _made(place: str) -> str | None:
     return link
 
 
-def _sweep(place: str) -> None:
+def sweep(place: str) -> None:
     """Removes what processes that were killed have left behind."""
     for entry in os.scandir(place):
         if not entry.name.startswith(PREFIX) or not entry.is_dir(follow_symlinks=False):
