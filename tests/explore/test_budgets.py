@@ -73,9 +73,9 @@ def test_the_budget_ends_a_run_that_does_not_end(jobs: int) -> None:
 def test_a_run_in_c_that_does_not_end_is_cut_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "stuck.py"
     path.write_text(
-        "import ctypes\n"
+        "import collections, itertools\n"
         "def workload(dir): (dir / 'x').write_bytes(b'new')\n"
-        "def check(dir): ctypes.PyDLL(None).sleep(1000)\n"
+        "def check(dir): collections.deque(itertools.repeat(0), 0)\n"
     )
     monkeypatch.setattr("untorn.explore.workers._GRACE_SECONDS", 0.5)
     limit.set_each(1.0)

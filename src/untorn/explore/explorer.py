@@ -31,7 +31,7 @@ from untorn.explore.steer import Baseline, State, show, state_of
 from untorn.explore.story import brief, tell
 from untorn.explore.target import Target
 from untorn.explore.tasks import Batch, Handle, Origin, Work, again, explore_some, explore_there, find, inherited
-from untorn.explore.workers import forked_workers
+from untorn.explore.workers import ForkedWorkers, forked_workers
 
 SLICE_SECONDS: Final = 0.3
 """How long one task runs before it hands back what is left."""
@@ -40,6 +40,8 @@ _STORIES: Final = 5
 _STEPS_RECOVERIES: Final = 2000
 _AGAIN: Final = 8
 """How many runs that found nothing bad are done again."""
+_WATCH_SECONDS: Final = 1.0
+"""How often workers are looked after."""
 _STORY_SECONDS: Final = 5.0
 """What a story may take when the budget is used up."""
 
@@ -229,7 +231,9 @@ class _Exploration:
                     prefixes, self.waiting = self.waiting[:share], self.waiting[share:]
                     left = self.left(_SEARCH_SHARE)
                     running.add(executor.submit(explore_there, handle, prefixes, SLICE_SECONDS, left))
-                done, running = wait(running, return_when=FIRST_COMPLETED)
+                done, running = wait(running, _WATCH_SECONDS, FIRST_COMPLETED)
+                if isinstance(executor, ForkedWorkers):
+                    executor.check()
                 for future in done:
                     self.take(future.result())
         finally:
