@@ -47,17 +47,30 @@ class Keeper:
 
 def enclosed() -> Callable[..., Any]:
     kept = os.stat
-    return lambda path: kept(path)
 
+    def call(path: Path) -> Any:
+        return kept(path)
+
+    return call
+
+
+def by_default(path: Path, call: Callable[..., Any] = os.stat) -> Any:
+    return call(path)
+
+
+IN_A_DICT = {"stat": os.stat}
+NESTED = {"os": [os.stat]}
+IN_A_SET = {os.stat}
+KEEPER = Keeper()
 
 KEPT: dict[str, Callable[[Path], Any]] = {
-    "dict": (lambda kept: lambda path: kept["stat"](path))({"stat": os.stat}),
-    "nested": (lambda kept: lambda path: kept["os"][0](path))({"os": [os.stat]}),
+    "dict": lambda path: IN_A_DICT["stat"](path, follow_symlinks=True),
+    "nested": lambda path: NESTED["os"][0](path, follow_symlinks=True),
     "partial": functools.partial(os.stat, follow_symlinks=True),
-    "instance": (lambda kept: lambda path: kept.call(path))(Keeper()),
+    "instance": lambda path: KEEPER.call(path, follow_symlinks=True),
     "closure": enclosed(),
-    "default": (lambda: lambda path, call=os.stat: call(path))(),
-    "set": (lambda kept: lambda path: next(iter(kept))(path))({os.stat}),
+    "default": by_default,
+    "set": lambda path: next(call(path) for call in IN_A_SET),
 }
 UNCHANGEABLE = (os.stat, os.getxattr, os.access)
 """A tuple cannot be given the replacements."""
@@ -81,7 +94,7 @@ PAST: dict[str, tuple[Callable[[Path], Any], str]] = {
     "h5py, to write": (lambda path: h5py.File(path, "a"), "h5py"),
     "pyarrow": (lambda path: pyarrow.OSFile(os.fspath(path)), "pyarrow"),
     "pyarrow.memory_map": (lambda path: pyarrow.memory_map(os.fspath(path)), "pyarrow"),
-    "parquet": (lambda path: pyarrow.parquet.read_table(path), "pyarrow"),
+    "parquet": (pyarrow.parquet.read_table, "pyarrow"),
     "a dataset": (
         lambda path: pyarrow.dataset.write_dataset(pyarrow.table({"a": [1]}), f"{path}.d", format="parquet"), "pyarrow"
     ),
@@ -89,7 +102,7 @@ PAST: dict[str, tuple[Callable[[Path], Any], str]] = {
     "ctypes, unlink": (lambda path: LIBC.unlink(os.fsencode(path)), "ctypes"),
     "ctypes, mkdir": (lambda path: LIBC.mkdir(os.fsencode(path), 0o755), "ctypes"),
     "ctypes, stat": (lambda path: LIBC.access(os.fsencode(path), 0), "ctypes"),
-    "a tuple": (lambda path: UNCHANGEABLE[0](path), "a function of os kept where the explorer does not look"),
+    "a tuple": (lambda path: UNCHANGEABLE[0](path, follow_symlinks=True), "a function of os kept where"),
     "a tuple, xattr": (lambda path: UNCHANGEABLE[1](path, "user.x"), "past the interposer|kept where"),
     "a tuple, access": (lambda path: UNCHANGEABLE[2](path, os.F_OK), "kept where"),
     "another name of the root": (lambda path: LIBC.access(b"/proc/self/root" + os.fsencode(path), 0), "ctypes"),
@@ -108,9 +121,7 @@ def test_a_look_past_the_explorer_is_refused_also_if_its_error_is_swallowed(what
         explore(FunctionTarget("past", workload=write, check=check))
     assert "test_unseen.py" in str(caught.value) or "interposer" in str(caught.value)
     with pytest.raises(UnseenAccessError, match=words):
-        FunctionTarget("past", workload=check, check=write).record() if "xattr" in what else explore(
-            FunctionTarget("past", workload=check, check=write)
-        )
+        explore(FunctionTarget("past", workload=check, check=write))
 
 
 def test_a_look_past_the_explorer_would_have_been_missed() -> None:
@@ -198,7 +209,7 @@ def test_nothing_is_left_behind_even_if_something_was_made_there() -> None:
     assert not leave().exists()
 
 
-def test_what_a_killed_process_left_behind_is_removed_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_killed_process_left_behind_is_removed_by_the_next() -> None:
     left = leave("killed")
     assert left.name.startswith(watch.PREFIX)
     assert left.exists()

@@ -5,31 +5,26 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from untorn.cli.explored import fields, lines, summary
 from untorn.cli.failures import BAD, ENVIRONMENT, FAULT, FINE, INTERRUPTED, UNMEASURED, USAGE, fault, words_of, worst
-from untorn.cli.output import Progress, aside, emit, is_terminal, printable, progress, quoted, say, tell
+from untorn.cli.output import aside, emit, printable, progress, quoted, say, tell
+from untorn.cli.progress import Watch
 from untorn.cli.state import JSON
 from untorn.errors import UntornError
 
 if TYPE_CHECKING:
     from untorn.explore.explorer import Budget
-    from untorn.explore.explorer import Progress as Found
     from untorn.explore.result import Result
     from untorn.explore.search import Recording
     from untorn.explore.target import Target
-
-_LINE_SECONDS: Final = 5.0
-"""How often progress is told where there is no terminal."""
 
 
 class MissingError(Exception):
@@ -325,49 +320,6 @@ def _dask(address: str) -> Iterator[tuple[Executor, int]]:
         if not workers:
             raise MissingError(f"the dask scheduler at {address} has no workers: start some with 'dask worker'")
         yield client.get_executor(), workers
-
-
-class Watch:
-    """Tells how far a search is: to the bar of ``progress`` on a terminal, else now and then in a line."""
-
-    def __init__(self, tick: Progress, clock: Callable[[], float] = time.monotonic) -> None:
-        self._tick = tick
-        self._lines = not is_terminal(sys.stderr)
-        self._clock = clock
-        self._last = clock()
-
-    def __call__(self, found: Found) -> None:
-        if not self._lines:
-            self._tick(progress_words(found), _part(found))
-        elif self._clock() - self._last >= _LINE_SECONDS:
-            self._last = self._clock()
-            tell(progress_words(found))
-
-
-def progress_words(found: Found) -> str:
-    """How far a search is, in one line."""
-    rate = found.recoveries / found.seconds if found.seconds else 0.0
-    parts = [f"{found.recoveries:,} recoveries, {rate:,.0f}/s"]
-    if found.bad:
-        parts.append(f"{found.bad:,} BAD")
-    parts.append(f"{found.waiting:,} waiting")
-    budget = found.budget
-    if budget.seconds is not None:
-        parts.append(f"{max(0.0, budget.seconds - found.seconds):.0f} s left")
-    if budget.recoveries is not None:
-        parts.append(f"{max(0, budget.recoveries - found.recoveries):,} recoveries left")
-    return printable(f"{found.target}: {', '.join(parts)}")
-
-
-def _part(found: Found) -> float:
-    """Which part is done: of the budget, if one is nearly used up, else of the runs that are known of."""
-    budget = found.budget
-    parts = [found.recoveries / max(1, found.recoveries + found.waiting)]
-    if budget.seconds is not None:
-        parts.append(found.seconds / budget.seconds)
-    if budget.recoveries is not None:
-        parts.append(found.recoveries / budget.recoveries)
-    return min(max(parts), 1.0)
 
 
 # What becomes of the results

@@ -6,7 +6,7 @@ itself. Code in C that does not come back is ended by the watch over a worker (:
 
 from __future__ import annotations
 
-import _signal  # the functions of signal make enumerations of everything they return
+import _signal  # type: ignore[import-not-found]  # signal's own functions make enumerations of all they return
 import contextlib
 import signal
 import threading
@@ -25,7 +25,7 @@ _PATIENCE: Final = 0.5
 """When to ring again if the exception led to nothing."""
 
 
-class OutOfTime(BaseException):  # noqa: N818 - as KeyboardInterrupt, it is no error of what it ends
+class OutOfTime(BaseException):
     """A limit is over."""
 
     def __init__(self, limit: Limit) -> None:

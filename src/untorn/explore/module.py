@@ -24,6 +24,7 @@ from untorn.explore.stage import Function, copied, run, without_asserts
 from untorn.explore.target import Acknowledged
 from untorn.storage.simulated import SimulatedStorage
 
+
 class _Recording:
     """What ``ack`` is about while the workload runs."""
 

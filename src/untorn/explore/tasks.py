@@ -21,7 +21,6 @@ from untorn.explore.interpose.errors import NotMeasuredError
 from untorn.explore.search import Field, Prefix, Problem, Recording, Run, deeper, every, field_of, recorded
 from untorn.explore.target import Target
 
-
 _LONG_SECONDS: Final = 1.0
 """Of a run: worth telling."""
 
@@ -100,9 +99,7 @@ def explore_there(handle: Handle, prefixes: list[Prefix], seconds: float, left: 
         workers.idle()
 
 
-def explore_some(
-    work: Work, search: Field, prefixes: list[Prefix], seconds: float, left: float | None = None
-) -> Batch:
+def explore_some(work: Work, search: Field, prefixes: list[Prefix], seconds: float, left: float | None = None) -> Batch:
     """Runs ``prefixes`` and what follows from them, depth first, for about so many seconds, never more than ``left``.
 
     What was not done when that ended it is still waiting.

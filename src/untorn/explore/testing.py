@@ -19,7 +19,8 @@ def assert_survives(
 ) -> Result:  # fmt: skip
     """Explores every power failure during ``workload(dir)``; CrashError if ``check(dir)`` raises after one.
 
-    Also if nothing was measured: no file was changed, the check did not judge, ``python -O`` took its asserts away. With ``certified`` also if the exploration was not complete within ``seconds``. ``options`` of the simulated
+    Also if nothing was measured: no file was changed, the check did not judge, ``python -O`` took its asserts away.
+    With ``certified`` also if the exploration was not complete within ``seconds``. ``options`` of the simulated
     machine: ``profile``, ``sector``, ``trash``.
     """
     name = getattr(workload, "__name__", "workload")

@@ -12,6 +12,8 @@ from typing import Final
 
 from untorn.explore.gallery.entry import version
 from untorn.explore.module import FunctionTarget
+from untorn.explore.search import recorded
+from untorn.explore.words import message_of
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,10 @@ class Refusal:
     def words(self) -> str:
         """What a user is told who tries it; empty if it runs."""
         try:
-            FunctionTarget(self.name, workload=self.workload, check=lambda _: None).record()
+            recorded(FunctionTarget(self.name, workload=self.workload, check=lambda _: None))
         except Exception as error:
             notes = getattr(error, "__notes__", [])
-            return " ".join([f"{type(error).__name__}: {error}", *notes])
+            return " ".join([f"{type(error).__name__}: {message_of(error)}", *notes])
         return ""
 
 

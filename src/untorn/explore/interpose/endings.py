@@ -55,11 +55,7 @@ def _raise_signal(number: int, /) -> None:
 def _is_fatal(number: int) -> bool:
     if number == signal.SIGKILL:
         return True
-    return (
-        number in signal.valid_signals()
-        and number not in _HARMLESS
-        and signal.getsignal(number) == signal.SIG_DFL
-    )
+    return number in signal.valid_signals() and number not in _HARMLESS and signal.getsignal(number) == signal.SIG_DFL
 
 
 def replacements() -> list[tuple[Any, Callable[..., Any]]]:

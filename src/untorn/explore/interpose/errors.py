@@ -24,5 +24,5 @@ class NotMeasuredError(RefusalError):
     """The program ran, and it says nothing: the workload did not work, or the check did not check."""
 
 
-class ProcessEnd(BaseException):  # noqa: N818 - as SystemExit, it is no error
+class ProcessEnd(BaseException):
     """The program ended its process, by ``os._exit`` or a signal to itself: nothing of it runs any more."""

@@ -44,7 +44,7 @@ class Holders:
         holders = gc.get_referrers(*reals)
         skipped = {*self._skipped, *known, id(reals), id(sys._getframe())}
         tuples = [one for one in holders if type(one) is tuple and id(one) not in skipped]
-        puts = []
+        puts: list[Put] = []
         for holder in holders:
             if id(holder) not in skipped and not isinstance(holder, _ATOMS):
                 puts += self._puts(holder)
@@ -146,7 +146,7 @@ def _in_attribute(holder: Any, name: str, real: Any, replacement: Any) -> Put:
     return put
 
 
-def _in_partial(holder: functools.partial[Any], real: Any, replacement: Any) -> Put:
+def _in_partial(holder: Any, real: Any, replacement: Any) -> Put:
     def put(replaced: bool) -> None:
         holder.__setstate__((replacement if replaced else real, holder.args, holder.keywords, vars(holder)))
 

@@ -161,7 +161,9 @@ def _annotate(error: BaseException, session: Session) -> None:
     while at is not None and id(at) not in seen:
         seen.add(id(at))
         if isinstance(at, OSError) and at.errno == errno.EBADF and not session.was_told(at):
-            at.add_note("untorn: the descriptor of an explored file means nothing to code in C, nor to a later process.")
+            at.add_note(
+                "untorn: the descriptor of an explored file means nothing to code in C, nor to a later process."
+            )
         at = at.__cause__ or at.__context__
 
 

@@ -34,7 +34,7 @@ _LINK: Final = "dir"
 _NOWHERE: Final = "nothing-is-here"
 _ARMED: Final = 0
 """The access time of a link that nobody has followed."""
-_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - a file system that keeps access times
+_SHARED_MEMORY: Final = "/dev/shm"
 
 _lstat: Final = posix.lstat
 _utime: Final = posix.utime
