@@ -67,10 +67,8 @@ def forked_workers(count: int) -> Iterator[ForkedWorkers]:
         pool = ForkedWorkers(count, told)
         try:
             yield pool
-        except BaseException:
-            pool.kill()
-            raise
         finally:
+            pool.kill()
             with suppress(BrokenExecutor):
                 pool.shutdown(cancel_futures=True)
 
