@@ -112,7 +112,7 @@ def test_a_check_cannot_change_what_was_told() -> None:
     assert explore(FunctionTarget("told", workload=work, check=check)).bad
 
 
-@pytest.mark.parametrize("value", [threading.Lock(), [threading.Lock()], (number for number in ())])
+@pytest.mark.parametrize("value", [threading.Lock(), [threading.Lock()], iter([threading.Lock()])])
 def test_what_cannot_be_copied_is_refused_where_it_is_told(value: Any) -> None:
     with pytest.raises(UntornError, match="cannot copy"):
         explore(FunctionTarget("told", workload=lambda directory: ack(value), check=lambda directory: None))

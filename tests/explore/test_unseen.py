@@ -154,16 +154,27 @@ def test_a_run_that_looks_nowhere_else_is_not_suspected() -> None:
         assert not watch.was_touched()
 
 
-@pytest.mark.parametrize(
-    "program",
-    [
-        lambda path: np.save(path, np.arange(3)),
-        lambda path: (np.save(path, np.arange(3)), np.load(f"{path}.npy").sum()),
-        lambda path: (np.savez(path, a=np.arange(3)), np.load(f"{path}.npz")["a"]),
-        lambda path: (np.savetxt(path, np.arange(3)), np.loadtxt(path), np.genfromtxt(path)),
-        lambda path: (tifffile.imwrite(path, np.zeros((8, 8), np.uint8)), tifffile.imread(path).sum()),
-    ],
-)
+def by_save(path: Path) -> None:
+    np.save(path, np.arange(3))
+    assert np.load(f"{path}.npy").sum() == 3
+
+
+def by_savez(path: Path) -> None:
+    np.savez(path, a=np.arange(3))
+    assert np.load(f"{path}.npz")["a"].sum() == 3
+
+
+def by_savetxt(path: Path) -> None:
+    np.savetxt(path, np.arange(3))
+    assert np.loadtxt(path).sum() == np.genfromtxt(path).sum() == 3
+
+
+def by_tifffile(path: Path) -> None:
+    tifffile.imwrite(path, np.ones((8, 8), np.uint8))
+    assert tifffile.imread(path).sum() == 64
+
+
+@pytest.mark.parametrize("program", [by_save, by_savez, by_savetxt, by_tifffile])
 def test_what_a_library_opens_in_python_works_by_path(program: Callable[[Path], Any]) -> None:
     storage = SimulatedStorage()
     with Interposer(storage) as directory:
