@@ -45,7 +45,7 @@ def test_a_check_that_hopes_for_an_order_of_names_is_bad_and_one_that_sorts_is_f
 
 def test_steps_share_what_they_have_open() -> None:
     def first(directory: Path) -> None:
-        KEPT[:] = [open(directory / "t", "wb")]
+        KEPT[:] = [open(directory / "t", "wb")]  # noqa: SIM115 - it is to stay open
         KEPT[0].write(b"1")
 
     def second(directory: Path) -> None:
@@ -58,8 +58,26 @@ def test_steps_share_what_they_have_open() -> None:
     assert "fsync" in [operation["name"] for operation in result.operations]
 
 
+def test_a_step_that_needs_another_is_told_together_with_it() -> None:
+    def first(directory: Path) -> None:
+        KEPT[:] = [open(directory / "t", "wb")]  # noqa: SIM115 - it is to stay open
+
+    def second(directory: Path) -> None:
+        KEPT[0].write(b"1" * 1000)
+        KEPT[0].close()
+
+    def check(directory: Path) -> None:
+        if (directory / "t").exists():
+            assert (directory / "t").read_bytes() in (b"", b"1" * 1000)
+
+    result = explore(FunctionTarget("steps", steps=[first, write_second, second], check=check))
+    (story,) = result.stories
+    assert "s2" not in story.words
+    assert "in second" in story.words
+
+
 def open_and_keep(directory: Path) -> None:
-    KEPT[:] = [open(directory / "t", "wb")]
+    KEPT[:] = [open(directory / "t", "wb")]  # noqa: SIM115 - it is to stay open
     KEPT[0].write(b"1")
 
 

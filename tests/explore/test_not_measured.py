@@ -200,6 +200,20 @@ def test_asserts_that_python_took_out_are_missed(tmp_path: Path, checking: str, 
         assert "Run it without -O" in done.stdout
 
 
+def test_a_test_without_its_asserts_fails(tmp_path: Path) -> None:
+    (tmp_path / "state.py").write_text(MODULE.replace("CHECK", WITH_ASSERT))
+    code = (
+        "import state; from untorn.explore import assert_survives; "
+        "assert_survives(state.workload, state.check, prepare=state.prepare)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.fspath(tmp_path), *filter(None, sys.path)])}
+    command = [sys.executable, "-O", "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+    assert done.returncode == 1
+    assert "CrashError: not measured: python -O takes the asserts out of state.py" in done.stderr
+
+
 # The command
 
 

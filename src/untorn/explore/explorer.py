@@ -339,7 +339,13 @@ class _Exploration:
 
         def bad(kept: Sequence[int]) -> bool:
             limited = target.limited(kept)
-            work = self.work._replace(target=limited, recording=recording_of(limited.record()), keep_going=False)
+            try:
+                recording = recording_of(limited.record())
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # a step needs one that was left out
+                return False
+            work = self.work._replace(target=limited, recording=recording, keep_going=False)
             progress = Progress(target.name, Rung.EXHAUSTIVE, budget=Budget(recoveries=_STEPS_RECOVERIES))
             smaller = _Exploration(work, Result(target.name, "", Rung.EXHAUSTIVE), progress, self.started, None)
             smaller.search(None, 1)

@@ -5,12 +5,12 @@
 
 How it works
     The functions of ``os``, ``fcntl`` and ``open`` are replaced (:mod:`.routes`) wherever modules hold them
-    (:mod:`.references`, :mod:`.holders`). A path below the root, or a descriptor that such a path gave (:mod:`.descriptors`), goes to
-    the storage (:mod:`.names`, :mod:`.files`). Above that, CPython's own ``open`` and buffers run (:mod:`.opening`),
-    so bytes reach the storage when and in the pieces in which they reach a kernel; ``pathlib``, ``shutil``,
-    ``tempfile`` and all other modules in Python run as they are. No more is read than the program reads
-    (:mod:`.entries`), for after a crash each look may be a branch of the search. Clock, random numbers and process
-    number come from the storage, so that a run can be repeated (:mod:`.chance`).
+    (:mod:`.references`, :mod:`.holders`). A path below the root, or a descriptor that such a path gave
+    (:mod:`.descriptors`), goes to the storage (:mod:`.names`, :mod:`.files`). Above that, CPython's own ``open`` and
+    buffers run (:mod:`.opening`), so bytes reach the storage when and in the pieces in which they reach a kernel;
+    ``pathlib``, ``shutil``, ``tempfile`` and all other modules in Python run as they are. No more is read than the
+    program reads (:mod:`.entries`), for after a crash each look may be a branch of the search. Clock, random numbers
+    and process number come from the storage, so that a run can be repeated (:mod:`.chance`).
 
 What it refuses
     What cannot be seen raises :class:`UnseenAccessError`, again at the end if the program swallows it: subprocesses,
@@ -24,10 +24,11 @@ What it refuses
 
 What is not like a real machine
     Names in a directory come in no order to hope for. ``os._exit`` and a fatal signal to itself end the program alone
-    (:mod:`.endings`). Nobody else is there: no other process, so a lock that would wait is refused. Permission bits are kept but not
-    enforced. The time of last access is not kept. A program that is left by ``workload()`` ends there: what it left
-    open is neither flushed nor closed. Temporary files without ``dir=`` are real, outside the explored directory.
-    Garbage is not collected while the interposer is active, for a file that is closed by chance is no repeatable run.
+    (:mod:`.endings`). Nobody else is there: no other process, so a lock that would wait is refused. Permission bits
+    are kept but not enforced. The time of last access is not kept. A program that is left by ``workload()`` ends
+    there: what it left open is neither flushed nor closed. Temporary files without ``dir=`` are real, outside the
+    explored directory. Garbage is not collected while the interposer is active, for a file that is closed by chance
+    is no repeatable run.
 
 Why not pyfakefs
     pyfakefs 6.3 was read for this. It is a good stand-in for what files hold, not for how they come to hold it. An
