@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.cli.scenes import run
-from untorn.cli.explore import Watch, progress_words
 from untorn.cli.explored import fields, lines, summary
+from untorn.cli.progress import Watch, progress_words
 from untorn.explore.explorer import Budget, Progress
 from untorn.explore.library.script import stamp
 from untorn.explore.result import Result, Rung, Story
@@ -264,7 +264,7 @@ def test_machines_of_dask_find_what_one_process_does(unsafe: Path, cluster: str)
 
 
 def test_a_worker_that_dies_is_told_and_is_exit_code_3(safe: Path) -> None:
-    safe.write_text(safe.read_text() + "\ndef check(directory):\n    os._exit(9)\n")
+    safe.write_text(safe.read_text() + "\nimport ctypes\ndef check(directory):\n    ctypes.string_at(0)\n")
     result = run("explore", "--jobs", "1", safe)
 
     assert result.exit_code == 3

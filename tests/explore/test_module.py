@@ -21,7 +21,8 @@ from untorn.explore import (
     assert_survives,
     explore,
 )
-from untorn.explore.replay import fingerprint, run, save
+from untorn.explore.fingerprint import fingerprint
+from untorn.explore.replay import run, save
 
 CARELESS = """
 import os

@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import multiprocessing
 import os
-import signal
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from untorn.cli.explored import fields, lines, summary
-from untorn.cli.failures import BAD, ENVIRONMENT, FINE, INTERRUPTED, USAGE, worst
-from untorn.cli.output import Progress, emit, is_terminal, printable, progress, quoted, say, tell
+from untorn.cli.failures import BAD, ENVIRONMENT, FAULT, FINE, INTERRUPTED, UNMEASURED, USAGE, fault, words_of, worst
+from untorn.cli.output import aside, emit, printable, progress, quoted, say, tell
+from untorn.cli.progress import Watch
 from untorn.cli.state import JSON
 from untorn.errors import UntornError
 
 if TYPE_CHECKING:
     from untorn.explore.explorer import Budget
-    from untorn.explore.explorer import Progress as Found
     from untorn.explore.result import Result
     from untorn.explore.search import Recording
     from untorn.explore.target import Target
-
-_LINE_SECONDS: Final = 5.0
-"""How often progress is told where there is no terminal."""
 
 
 class MissingError(Exception):
@@ -48,6 +41,7 @@ class Effort:
     seed: int
     jobs: int
     dask: str | None
+    each: float
 
 
 @click.command(short_help="Try every crash of a workload, and prove what holds.")
@@ -74,6 +68,10 @@ class Effort:
 @click.option("--jobs", type=click.IntRange(0), help="Processes; 0 for none but this one.  [default: one per core]")
 @click.option("--dask", metavar="ADDRESS", help="Work on this dask scheduler's machines instead.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Stop the search of a target after this time.")
+@click.option(
+    "--each", type=click.FloatRange(0, min_open=True), default=10, show_default=True, metavar="SECONDS",
+    help="What one run of recover or check may take; longer is a bad state.",
+)  # fmt: skip
 @click.option("--recoveries", type=click.IntRange(1), help="Stop the search of a target after so many recoveries.")
 @click.option("--keep-going", is_flag=True, help="Go on after the first bad state of a target.")
 @click.option("--seed", type=click.IntRange(0, 2**32), default=0, show_default=True, help="Of all chance.")
@@ -106,7 +104,8 @@ def explore(
         if replay is not None:
             from untorn.explore import replay as replaying
 
-            outcome = Outcome([replaying.run(replay)])
+            with aside():
+                outcome = Outcome([replaying.run(replay)])
         else:
             outcome = _explore(_chosen(names, group, _machine(asked)), _effort(asked), show=not as_json)
     except (MissingError, BrokenExecutor) as error:
@@ -130,7 +129,7 @@ def _effort(asked: dict[str, Any]) -> Effort:
     cores = len(os.sched_getaffinity(0))
     jobs = cores if asked["jobs"] is None else asked["jobs"]
     budget = Budget(asked["seconds"], asked["recoveries"])
-    return Effort(asked["depth"], budget, asked["keep_going"], asked["seed"], jobs, asked["dask"])
+    return Effort(asked["depth"], budget, asked["keep_going"], asked["seed"], jobs, asked["dask"], asked["each"])
 
 
 def _missing(error: Exception) -> str:
@@ -146,12 +145,26 @@ class Outcome:
     results: list[Result]
     failures: list[int] = field(default_factory=list)
     """Exit codes for targets that could not be explored at all."""
+    unexplored: list[dict[str, Any]] = field(default_factory=list)
+    """For JSON: which they are, and why."""
+
+    def fail(self, target: str, code: int, words: str) -> None:
+        """Tells why a target could not be explored; the others are."""
+        tell(f"{printable(target)}: {words}")
+        self.failures.append(code)
+        self.unexplored.append({"target": target, "code": code, "reason": words})
 
     @property
     def code(self) -> int:
-        code = worst([BAD if result.bad else FINE for result in self.results] + self.failures)
+        code = worst([_code(result) for result in self.results] + self.failures)
         interrupted = any(result.interrupted for result in self.results)
         return INTERRUPTED if interrupted and code != BAD else code
+
+
+def _code(result: Result) -> int:
+    if result.bad:
+        return BAD
+    return UNMEASURED if result.unmeasured else FINE
 
 
 # Targets
@@ -192,19 +205,22 @@ def _find(name: str, machine: dict[str, Any]) -> Target:
     from untorn.explore.targets import find
 
     try:
-        return find(name, machine)
-    except OSError:
+        with aside():
+            return find(name, machine)
+    except (OSError, KeyboardInterrupt):
         raise
     except ModuleNotFoundError as error:
         text = f"{printable(str(error))}; 'untorn explore --list' names what is built in"
         raise click.UsageError(f"{quoted(name)}: {text}") from None
-    except Exception as error:
+    except BaseException as error:  # SystemExit, too: a module that ends the process when it is imported
         raise click.UsageError(f"{quoted(name)}: {_words(error)}") from None
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     """An exception of the user's code in one line."""
-    return printable(f"{type(error).__name__}: {error}".removesuffix(": "))
+    from untorn.explore.words import message_of
+
+    return printable(f"{type(error).__name__}: {message_of(error)}".removesuffix(": "))
 
 
 # The search
@@ -212,20 +228,15 @@ def _words(error: Exception) -> str:
 
 def _explore(targets: Sequence[Target], effort: Effort, *, show: bool) -> Outcome:
     """Explores one target after the other; with ``show`` says what came of each as soon as it is known."""
-    from untorn.explore.explorer import explore as run
+    from untorn.explore import limit
 
+    limit.set_each(effort.each)
     outcome = Outcome([])
     with _executor(effort) as (executor, workers):
         for target in targets:
-            recording = _record(target, outcome)
-            if recording is None:
+            result = _explored(target, effort, executor, workers, outcome)
+            if result is None:
                 continue
-            with progress() as tick:
-                result = run(
-                    target, depth=effort.depth, budget=effort.budget, executor=executor, workers=workers,
-                    keep_going=effort.keep_going, report=Watch(tick), recording=recording,
-                    seed=effort.seed,
-                )  # fmt: skip
             outcome.results.append(result)
             if show:
                 for line in lines(result):
@@ -235,42 +246,69 @@ def _explore(targets: Sequence[Target], effort: Effort, *, show: bool) -> Outcom
     return outcome
 
 
+def _explored(
+    target: Target, effort: Effort, executor: Executor | None, workers: int, outcome: Outcome
+) -> Result | None:
+    """One target; None if it cannot be explored, for a reason that was told. What it prints goes aside."""
+    from untorn.explore.explorer import explore as run
+    from untorn.explore.explorer import unmeasured
+    from untorn.explore.interpose.errors import NotMeasuredError, RefusalError
+
+    recording = None
+    try:
+        with aside():
+            try:
+                recording = _record(target, outcome)
+            except NotMeasuredError as error:
+                return unmeasured(target, error)
+            if recording is None:
+                return None
+            with progress() as tick:
+                return run(
+                    target, depth=effort.depth, budget=effort.budget, executor=executor, workers=workers,
+                    jobs=effort.jobs, keep_going=effort.keep_going, report=Watch(tick), recording=recording,
+                    seed=effort.seed,
+                )  # fmt: skip
+    except BrokenExecutor as error:
+        outcome.fail(target.name, ENVIRONMENT, _missing(error))
+    except RefusalError as error:
+        outcome.fail(target.name, ENVIRONMENT, _words(error))
+    except UntornError as error:
+        outcome.fail(target.name, ENVIRONMENT, words_of(error))
+    except Exception as error:
+        outcome.fail(target.name, FAULT, fault(error))
+    return None
+
+
 def _record(target: Target, outcome: Outcome) -> Recording | None:
     """The target's workload, run once; None if it cannot be, for a reason that was told."""
     import traceback
 
-    from untorn.explore.search import recording_of
+    from untorn.explore.interpose.errors import NotMeasuredError, RefusalError
+    from untorn.explore.search import recorded
 
     try:
-        return recording_of(target.record())
-    except Exception as error:
+        return recorded(target)
+    except (KeyboardInterrupt, NotMeasuredError):
+        raise
+    except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)
-        where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-        tell(f"{printable(target.name)}: its workload does not run: {_words(error)}{printable(where)}")
-        outcome.failures.append(ENVIRONMENT if isinstance(error, UntornError) else USAGE)
+        told = isinstance(error, RefusalError) or not frames
+        where = "" if told else f" ({frames[-1].filename}:{frames[-1].lineno})"
+        notes = "".join(f" {printable(note)}" for note in getattr(error, "__notes__", ()))
+        code = ENVIRONMENT if isinstance(error, UntornError) else USAGE
+        outcome.fail(target.name, code, f"its workload does not run: {_words(error)}{notes}{printable(where)}")
         return None
 
 
 @contextmanager
 def _executor(effort: Effort) -> Iterator[tuple[Executor | None, int]]:
-    """What runs the search, and how many workers it has."""
+    """What runs the search if that are not processes of ours, and how many workers it has."""
     if effort.dask is not None:
         with _dask(effort.dask) as found:
             yield found
         return
-    if effort.jobs == 0:
-        yield None, 1
-        return
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["untorn.explore.tasks"])
-    # Ctrl-C goes to every process of the terminal. Workers go on, and the search takes what they have.
-    pool = ProcessPoolExecutor(
-        effort.jobs, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
-    )  # fmt: skip
-    try:
-        yield pool, effort.jobs
-    finally:
-        pool.shutdown(cancel_futures=True)
+    yield None, 0
 
 
 @contextmanager
@@ -288,49 +326,6 @@ def _dask(address: str) -> Iterator[tuple[Executor, int]]:
         if not workers:
             raise MissingError(f"the dask scheduler at {address} has no workers: start some with 'dask worker'")
         yield client.get_executor(), workers
-
-
-class Watch:
-    """Tells how far a search is: to the bar of ``progress`` on a terminal, else now and then in a line."""
-
-    def __init__(self, tick: Progress, clock: Callable[[], float] = time.monotonic) -> None:
-        self._tick = tick
-        self._lines = not is_terminal(sys.stderr)
-        self._clock = clock
-        self._last = clock()
-
-    def __call__(self, found: Found) -> None:
-        if not self._lines:
-            self._tick(progress_words(found), _part(found))
-        elif self._clock() - self._last >= _LINE_SECONDS:
-            self._last = self._clock()
-            tell(progress_words(found))
-
-
-def progress_words(found: Found) -> str:
-    """How far a search is, in one line."""
-    rate = found.recoveries / found.seconds if found.seconds else 0.0
-    parts = [f"{found.recoveries:,} recoveries, {rate:,.0f}/s"]
-    if found.bad:
-        parts.append(f"{found.bad:,} BAD")
-    parts.append(f"{found.waiting:,} waiting")
-    budget = found.budget
-    if budget.seconds is not None:
-        parts.append(f"{max(0.0, budget.seconds - found.seconds):.0f} s left")
-    if budget.recoveries is not None:
-        parts.append(f"{max(0, budget.recoveries - found.recoveries):,} recoveries left")
-    return printable(f"{found.target}: {', '.join(parts)}")
-
-
-def _part(found: Found) -> float:
-    """Which part is done: of the budget, if one is nearly used up, else of the runs that are known of."""
-    budget = found.budget
-    parts = [found.recoveries / max(1, found.recoveries + found.waiting)]
-    if budget.seconds is not None:
-        parts.append(found.seconds / budget.seconds)
-    if budget.recoveries is not None:
-        parts.append(found.recoveries / budget.recoveries)
-    return min(max(parts), 1.0)
 
 
 # What becomes of the results
@@ -355,7 +350,7 @@ def check_report() -> None:
 def _hand_over(outcome: Outcome, *, as_json: bool, shown: bool, report: str | None, save: str | None) -> None:
     results = outcome.results
     if as_json:
-        emit("explore", results=[fields(result) for result in results])
+        emit("explore", results=[fields(result) for result in results], unexplored=outcome.unexplored)
     else:
         for result in results if not shown else ():
             for line in lines(result):
@@ -366,7 +361,7 @@ def _hand_over(outcome: Outcome, *, as_json: bool, shown: bool, report: str | No
     if report is not None and results:
         from untorn.report.explored import page
 
-        with open(report, "w", encoding="utf-8") as file:
+        with open(report, "w", encoding="utf-8", errors="backslashreplace") as file:  # names may be no UTF-8
             file.write(page(results))
         tell(f"the report is in {quoted(report)}")
     bad = next((result for result in results if result.stories), None)

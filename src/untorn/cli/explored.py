@@ -67,8 +67,10 @@ def summary(results: Sequence[Result]) -> list[str]:
     ]  # fmt: skip
     bad = sum(bool(result.bad) for result in results)
     certified = sum(result.certified and not result.bad for result in results)
-    rest = len(results) - bad - certified
-    counts = [f"{certified} certified", f"{bad} BAD"] + ([f"{rest} neither"] if rest else [])
+    unmeasured = sum(bool(result.unmeasured and not result.bad) for result in results)
+    rest = len(results) - bad - certified - unmeasured
+    counts = [f"{certified} certified", f"{bad} BAD"]
+    counts += [f"{count} {word}" for count, word in ((unmeasured, "not measured"), (rest, "neither")) if count]
     return ["", *table(rows, numbers=(1, 2, 3)), "", f"{plural(len(results), 'target')}: {', '.join(counts)}"]
 
 
@@ -76,6 +78,8 @@ def short(result: Result) -> str:
     """The verdict in a few words."""
     if result.bad:
         return "BAD: " + ", ".join(dict.fromkeys(story.kind for story in result.stories))
+    if result.unmeasured:
+        return "not measured"
     if result.certified:
         return "certified"
     return f"nothing bad found, not certified ({result.rung.value})"

@@ -6,6 +6,7 @@
 2     the command was used wrongly: no such file, not a file, a bad option
 3     the environment lacks something, and the message says what
 4     another handle has the file
+5     nothing was measured: what was explored says nothing about crashes
 70    untorn itself is at fault
 130   interrupted
 141   nobody reads the output any more
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
+import traceback
 from typing import Final
 
 from untorn.cli.output import printable, quoted
@@ -26,6 +28,7 @@ BAD: Final = 1
 USAGE: Final = 2
 ENVIRONMENT: Final = 3
 LOCKED: Final = 4
+UNMEASURED: Final = 5
 FAULT: Final = 70
 INTERRUPTED: Final = 130
 NO_READER: Final = 141
@@ -56,7 +59,7 @@ def code_of(error: Exception) -> int:
 
 def worst(codes: list[int]) -> int:
     """One exit code for several files: a bad state weighs most."""
-    order = (BAD, ENVIRONMENT, LOCKED, USAGE)
+    order = (BAD, FAULT, ENVIRONMENT, LOCKED, USAGE, UNMEASURED)
     return next((code for code in order if code in codes), FINE)
 
 
@@ -73,3 +76,13 @@ def words_of(error: Exception) -> str:
     line = "; ".join(printable(part).rstrip(".") for part in (text, *notes))
     name = getattr(error, "filename", None)
     return f"{quoted(os.fsdecode(name))}: {line}" if isinstance(name, (str, bytes)) else line
+
+
+def fault(error: Exception) -> str:
+    """A fault of ours, with what a report of it needs."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{os.path.basename(place.filename)}:{place.lineno}"
+    return (
+        f"this is a fault of untorn: {type(error).__name__} in {where}: {printable(str(error))}. Every file is as of "
+        "its last commit; open it again to go on. Please report this line"
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -15,7 +14,7 @@ from untorn.cli.compare import compare
 from untorn.cli.copy import cp
 from untorn.cli.demo import demo
 from untorn.cli.explore import explore
-from untorn.cli.failures import FAULT, INTERRUPTED, NO_READER, code_of, words_of
+from untorn.cli.failures import FAULT, INTERRUPTED, NO_READER, code_of, fault, words_of
 from untorn.cli.log import log
 from untorn.cli.output import printable, tell
 from untorn.cli.probe import probe
@@ -43,7 +42,7 @@ class Commands(click.Group):
             tell(words_of(error))
             code = code_of(error)
         except Exception as error:
-            tell(_fault(error))
+            tell(fault(error))
             code = FAULT
         raise click.exceptions.Exit(code)
 
@@ -56,21 +55,11 @@ def _forget_output() -> None:
         pass
 
 
-def _fault(error: Exception) -> str:
-    """A fault of ours, with what a report of it needs."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{os.path.basename(place.filename)}:{place.lineno}"
-    return (
-        f"this is a fault of untorn: {type(error).__name__} in {where}: {printable(str(error))}. Every file is as of "
-        "its last commit; open it again to go on. Please report this line"
-    )
-
-
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 fine, 1 a bad state was found, 2 usage, 3 the environment lacks something, "
-    "4 locked, 130 interrupted.",
+    "4 locked, 5 nothing was measured, 130 interrupted.",
 )
 @click.version_option(package_name="untorn", prog_name="untorn", message="%(prog)s %(version)s")
 def cli() -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "SCHEMA",
     "WIDTH",
     "Progress",
+    "aside",
     "emit",
     "is_terminal",
     "path_fields",
@@ -70,6 +71,29 @@ def say(text: str = "") -> None:
 def tell(text: str) -> None:
     """A line about what happened, to standard error."""
     click.echo(f"untorn: {text}", err=True)
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """What is printed in here, by whatever means, goes to standard error: it is not the data of the command."""
+    sys.stdout.flush()
+    before, kept = sys.stdout, None
+    try:
+        number = before.fileno()
+    except (OSError, ValueError, AttributeError):  # in a test, say
+        number = -1
+    if number == 1:
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        before.flush()
+        sys.stdout = before
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 def path_fields(path: str) -> dict[str, str | None]:

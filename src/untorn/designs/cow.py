@@ -100,15 +100,19 @@ class CopyOnWrite(Design):
         extents = self._mapping.folios.get(index, ())
         if len(extents) == 1 and extents[0].start == start and extents[0].stop == stop:
             return bytes(self._fetch(extents)[0])
-        below = min(stop, self._mapping.home_limit) - start
-        data = self._home.read(below, start) if below > 0 else b""
+        stop = min(stop, self._mapping.home_limit)
         if not extents:
-            return data
-        patch = bytearray(data)
+            return self._home.read(stop - start, start) if stop > start else b""
+        found = bytearray()
+        # In order; what the extents cover is not asked of home, which may be half-way through a write.
         for extent, piece in zip(extents, self._fetch(extents), strict=True):
-            patch.extend(bytes(max(0, extent.start - start - len(patch))))
-            patch[extent.start - start : extent.stop - start] = piece
-        return bytes(patch)
+            if (at := start + len(found)) < min(stop, extent.start):
+                found += self._home.read(min(stop, extent.start) - at, at)
+            found.extend(bytes(extent.start - start - len(found)))
+            found += piece
+        if (at := start + len(found)) < stop:
+            found += self._home.read(stop - at, at)
+        return bytes(found)
 
     def _fetch(self, extents: Sequence[Extent]) -> list[Buffer]:
         assert self._log.file is not None

@@ -193,7 +193,7 @@ class _Checker:
                 raise RefusedError(f"what the run {prefix} did is not known")
             return
         first, last = run.marks[at - 1] + 1 if at else 1, run.marks[at]
-        changes = any(_changes(o) and o.issued <= last for o in run.operations)
+        changes = any(alters(o) and o.issued <= last for o in run.operations)
         if last < first or not changes:
             return
         sweep = Sweep(run.operations, Held(state, self._image, self._rules.get("sector", SECTOR)), last, **self._rules)
@@ -273,7 +273,8 @@ def _all_ways(start: State) -> list[dict[int, int]]:
     return result
 
 
-def _changes(operation: Operation) -> bool:
+def alters(operation: Operation) -> bool:
+    """Whether it changes what is on the disk, or tries to."""
     return operation.name in _CHANGES and (operation.name != "open" or operation.arguments[2])
 
 

@@ -7,14 +7,20 @@ ladder use what is left of it, and the result says which one was reached.
 from __future__ import annotations
 
 import pickle
+import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from untorn.explore import limit
 from untorn.explore.account import RefusedError
-from untorn.explore.certificate import Search, check
+from untorn.explore.certificate import Search, alters, check
+from untorn.explore.forked import Nursery
+from untorn.explore.interpose import many_runs, watch
+from untorn.explore.interpose.errors import NotMeasuredError
 from untorn.explore.ladder import is_complete, rungs
 from untorn.explore.replay import pack
 from untorn.explore.result import Result, Rung, Story
@@ -25,21 +31,29 @@ from untorn.explore.search import (
     Recording,
     Run,
     field_of,
+    recorded,
     recording_of,
     without_inner_crash,
 )
-from untorn.explore.shrink import Shrinker, minimize
+from untorn.explore.shrink import Shrinker, Shrunk, minimize
 from untorn.explore.space import rules
-from untorn.explore.steer import State, show
+from untorn.explore.steer import Baseline, State, show, state_of
 from untorn.explore.story import brief, tell
 from untorn.explore.target import Target
-from untorn.explore.tasks import Batch, Origin, Work, explore_some, explore_there, find
+from untorn.explore.tasks import Batch, Handle, Origin, Work, again, explore_some, explore_there, find, inherited
+from untorn.explore.workers import ForkedWorkers, forked_workers
 
 SLICE_SECONDS: Final = 0.3
 """How long one task runs before it hands back what is left."""
 _SEARCH_SHARE: Final = 0.75
 _STORIES: Final = 5
 _STEPS_RECOVERIES: Final = 2000
+_AGAIN: Final = 8
+"""How many runs that found nothing bad are done again."""
+_WATCH_SECONDS: Final = 1.0
+"""How often workers are looked after."""
+_STORY_SECONDS: Final = 5.0
+"""What a story may take when the budget is used up."""
 
 
 @dataclass(frozen=True)
@@ -74,43 +88,55 @@ Report = Callable[[Progress], None]
 
 def explore(
     target: Target, *, depth: int = 1, budget: Budget | None = None, executor: Executor | None = None,
-    workers: int = 1, keep_going: bool = False, report: Report | None = None, recording: Recording | None = None,
-    crash: str = "power", seed: int = 0,
+    workers: int = 1, jobs: int = 0, keep_going: bool = False, report: Report | None = None,
+    recording: Recording | None = None, crash: str = "power", seed: int = 0,
 ) -> Result:  # fmt: skip
     """Records the target's workload and explores every crash of it; see :class:`Result`.
 
     ``seed``: of the samples that are taken when the budget ends the search.
     ``depth``: how many times recovery is itself cut off, one in the other. ``keep_going``: go on after the first
-    bad state. ``executor``: any of concurrent.futures, with so many ``workers``; without one all runs here.
+    bad state. ``jobs``: processes that search, forked when the workload has been recorded; with 0 all runs here.
+    ``executor``: any of concurrent.futures instead, with so many ``workers``.
     KeyboardInterrupt ends the search and gives what was found by then. UnseenAccessError if the target does what the
     explorer cannot see.
     """
     started = time.monotonic()
-    if recording is None:
-        recording = recording_of(target.record())
-    budget = budget or Budget()
+    try:
+        recording = recording or recorded(target)
+    except NotMeasuredError as error:
+        return unmeasured(target, error)
     result = Result(target.name, recording.options.profile, Rung.EXHAUSTIVE)
     result.operations = brief(recording.trace.operations)
-    progress = Progress(target.name, Rung.EXHAUSTIVE, budget=budget)
-    work = Work(target, recording, depth, keep_going, seed)
+    if not any(alters(operation) and operation.error is None for operation in recording.trace.operations):
+        result.unmeasured = "the workload changed nothing in the explored directory, so no crash could change anything"
+        return result
+    progress = Progress(target.name, Rung.EXHAUSTIVE, budget=budget or Budget())
+    token = secrets.token_hex(8)
+    work = Work(token, target, recording, depth, keep_going, seed, watch.root(), limit.each())
     exploration = _Exploration(work, result, progress, started, report)
+    exploration.forks = executor is None
+    inherited[token] = work, exploration.outer
     try:
-        complete = exploration.search(executor, workers)
-        if complete:
-            exploration.certify()
-        elif not exploration.bad or keep_going:
-            exploration.climb_down()
-    except KeyboardInterrupt:
-        result.interrupted = True
-        result.refusal = "interrupted"
-    except NondeterminismError as error:
-        result.refusal = f"not deterministic: {error}"
-    try:
-        exploration.tell(crash)
-    except KeyboardInterrupt:  # what is bad stays bad without its story
-        result.interrupted = True
+        with Nursery() as nursery, _executor(executor, jobs) as found:
+            exploration.explore(found, workers if executor is not None else jobs, nursery, crash)
+    finally:
+        del inherited[token]
     result.seconds = time.monotonic() - started
     return result
+
+
+def unmeasured(target: Target, error: NotMeasuredError) -> Result:
+    """The result of a target whose workload was not recorded."""
+    return Result(target.name, getattr(target, "options", {}).get("profile", ""), Rung.SAMPLED, unmeasured=str(error))
+
+
+@contextmanager
+def _executor(executor: Executor | None, jobs: int) -> Iterator[Executor | None]:
+    if executor is not None or not jobs:
+        yield executor
+        return
+    with forked_workers(jobs) as found:
+        yield found
 
 
 class _Exploration:
@@ -126,17 +152,77 @@ class _Exploration:
         self.done = Search(self.outer.ground.layers[0])
         self.bad: list[tuple[Origin, Run]] = []
         self.waiting: list[Prefix] = [()]
+        self.forks = True
+        """Whether workers inherit the search."""
+        self.unended = ""
+        """What the budget ended in mid-run."""
+
+    def explore(self, executor: Executor | None, workers: int, nursery: Nursery, crash: str) -> None:
+        """Searches, confirms, certifies, tells."""
+        result = self.result
+        try:
+            complete = self.search(executor, workers)
+            self.confirm(nursery)
+            if complete:
+                self.certify()
+            elif not self.bad or self.work.keep_going:
+                self.climb_down()
+        except KeyboardInterrupt:
+            result.interrupted = True
+            result.refusal = "interrupted"
+        except NondeterminismError as error:
+            result.unmeasured = f"recover or check does not do the same each time: {error}"
+        except NotMeasuredError as error:
+            result.unmeasured = str(error)
+        if result.unmeasured:
+            result.certified = False
+        try:
+            self.tell(crash)
+        except KeyboardInterrupt:  # what is bad stays bad without its story
+            result.interrupted = True
+
+    def confirm(self, nursery: Nursery) -> None:
+        """Does a sample of the runs again, each in a process that did nothing before; NotMeasuredError if one differs.
+
+        So a check that judges once, or remembers what it saw, does not pass for one that judges every state.
+        """
+        for origin, run in self._sample():
+            path, problem = run.leaf.path, run.leaf.problem
+            reply = nursery.call(again, self.work.token, origin, path, seconds=self.work.each)
+            if reply.failure:
+                raise NotMeasuredError(f"a run of recover and check was done again in a fresh process: {reply.failure}")
+            there_path, there = reply.returned
+            if there_path != path or _kind(there) != _kind(problem):
+                if problem is not None:
+                    self.bad.clear()
+                    self.result.bad = 0
+                raise NotMeasuredError(
+                    f"check {_says(problem)} of a state, and {_says(there)} of the same state in a fresh process"
+                    f"{'' if there_path == path else ', where it looks at something else'}: recover or check keeps "
+                    "something from one run to the next"
+                )
+
+    def _sample(self) -> list[tuple[Origin, Run]]:
+        """Of the bad runs the first, of the others some, as far from one another as may be."""
+        good = [run for run in self.done.runs if run.leaf.problem is None]
+        step = max(1, -(-len(good) // _AGAIN))
+        return [*self.bad[:1], *((Origin(), run) for run in good[step - 1 :: step])]
 
     def spent(self, share: float = 1.0) -> bool:
         """Whether so much of the budget is used up."""
         return self.progress.budget.spent(time.monotonic() - self.started, self.result.recoveries, share)
+
+    def left(self, share: float = 1.0) -> float | None:
+        """Seconds of the budget that are left; None if it has no end."""
+        seconds = self.progress.budget.seconds
+        return None if seconds is None else max(0.0, seconds * share - (time.monotonic() - self.started))
 
     def search(self, executor: Executor | None, workers: int) -> bool:
         """Runs until nothing is left to run; False if the budget or a bad state ended it before."""
         if executor is None:
             while self.waiting and not self._over():
                 prefixes, self.waiting = self.waiting, []
-                self.take(explore_some(self.work, self.outer, prefixes, SLICE_SECONDS))
+                self.take(explore_some(self.work, self.outer, prefixes, SLICE_SECONDS, self.left(_SEARCH_SHARE)))
         else:
             self._search_with(executor, workers)
         return not self.waiting and not (self.bad and not self.work.keep_going)
@@ -145,7 +231,7 @@ class _Exploration:
         return self.spent(_SEARCH_SHARE) or bool(self.bad and not self.work.keep_going)
 
     def _search_with(self, executor: Executor, workers: int) -> None:
-        blob = pickle.dumps(self.work)
+        handle = Handle(self.work.token, b"" if self.forks else pickle.dumps(self.work))
         running: set[Future[Batch]] = set()
         try:
             while (self.waiting and not self._over()) or running:
@@ -153,8 +239,11 @@ class _Exploration:
                     # Those found first lead to most others, so each task gets few of them.
                     share = max(1, len(self.waiting) // (2 * workers))
                     prefixes, self.waiting = self.waiting[:share], self.waiting[share:]
-                    running.add(executor.submit(explore_there, blob, prefixes, SLICE_SECONDS))
-                done, running = wait(running, return_when=FIRST_COMPLETED)
+                    left = self.left(_SEARCH_SHARE)
+                    running.add(executor.submit(explore_there, handle, prefixes, SLICE_SECONDS, left))
+                done, running = wait(running, _WATCH_SECONDS, FIRST_COMPLETED)
+                if isinstance(executor, ForkedWorkers):
+                    executor.check()
                 for future in done:
                     self.take(future.result())
         finally:
@@ -166,6 +255,7 @@ class _Exploration:
         self.done.deeper.update(batch.deeper)
         self.bad += batch.bad
         self.waiting += batch.waiting
+        self.unended = self.unended or batch.unended
         result, progress = self.result, self.progress
         result.recoveries += batch.recoveries
         result.nested += batch.nested
@@ -178,12 +268,20 @@ class _Exploration:
     def certify(self) -> None:
         """The checker's word on a search that is complete."""
         result, recording = self.result, self.work.recording
+        budget = limit.Limit(self.left())
         try:
-            found = check(
-                self.done, recording.trace, rules=rules(recording.options), first=recording.first, depth=self.work.depth
-            )
+            with budget:
+                found = check(
+                    self.done, recording.trace, rules=rules(recording.options), first=recording.first,
+                    depth=self.work.depth,
+                )  # fmt: skip
         except RefusedError as error:
             result.refusal = str(error)
+            return
+        except limit.OutOfTime as error:
+            if error.limit is not budget:
+                raise
+            result.refusal = "the search is complete, but the budget ended before all of it was checked"
             return
         result.certified = not self.bad
         result.states = found.states + sum(found.nested_states)
@@ -193,6 +291,8 @@ class _Exploration:
         """The rungs below the exhaustive one, while the budget lasts; each has a share of what is left of it."""
         result, layer = self.result, self.outer.ground.layers[0]
         result.refusal = f"the budget ended the search with {len(self.waiting)} known runs left"
+        if self.unended:
+            result.refusal += f"; {self.unended}"
         result.rungs.append(f"{Rung.EXHAUSTIVE.value}: {result.recoveries} recoveries, not complete")
         best: Rung | None = None
         for (rung, states), share in zip(rungs(layer, self.work.seed), (0.85, 0.95, 1.0), strict=True):
@@ -201,7 +301,9 @@ class _Exploration:
                 if self.spent(share) or (self.bad and not self.work.keep_going):
                     complete = False
                     break
-                self._try(state)
+                if not self._try(state):
+                    complete = False
+                    break
             complete = complete and (rung is not Rung.WRITES or is_complete(layer))
             count = result.recoveries - before
             result.rungs.append(f"{rung.value}: {count} recoveries, {'complete' if complete else 'not complete'}")
@@ -209,13 +311,22 @@ class _Exploration:
                 best = rung
         result.rung = best or Rung.SAMPLED
 
-    def _try(self, state: State) -> None:
-        leaf, _ = show(self.outer, state)
+    def _try(self, state: State) -> bool:
+        """False if the budget ended it."""
+        budget = limit.Limit(self.left())
+        try:
+            with budget:
+                leaf, _ = show(self.outer, state)
+        except limit.OutOfTime as error:
+            if error.limit is not budget:
+                raise
+            return False
         batch = Batch(recoveries=1)
         if leaf.problem is not None:
             batch.bad.append((Origin(), Run(leaf, [])))
         batch.waiting, self.waiting = self.waiting, []
         self.take(batch)
+        return True
 
     def tell(self, crash: str) -> None:
         """Shrinks one bad state of each kind, and tells its story."""
@@ -240,7 +351,13 @@ class _Exploration:
 
         def bad(kept: Sequence[int]) -> bool:
             limited = target.limited(kept)
-            work = self.work._replace(target=limited, recording=recording_of(limited.record()), keep_going=False)
+            try:
+                recording = recording_of(limited.record())
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # a step needs one that was left out
+                return False
+            work = self.work._replace(target=limited, recording=recording, keep_going=False)
             progress = Progress(target.name, Rung.EXHAUSTIVE, budget=Budget(recoveries=_STEPS_RECOVERIES))
             smaller = _Exploration(work, Result(target.name, "", Rung.EXHAUSTIVE), progress, self.started, None)
             smaller.search(None, 1)
@@ -263,10 +380,35 @@ class _Exploration:
             origin, run = Origin(), simpler
         search = find(self.outer, origin)
         shrinker = Shrinker(search, run.leaf)
-        shrunk = shrinker.shrink()
+        shrunk = self._shrunk(shrinker, run)
         story = tell(shrinker, shrunk, crash=crash)
         story.choices = {**pack(search, origin, shrunk.state), "crash": crash}
         spec = getattr(self.work.target, "spec", None)
         if spec is not None:
             story.choices["target"] = spec
         return story
+
+    def _shrunk(self, shrinker: Shrinker, run: Run) -> Shrunk:
+        """The state that is told: as it was found, if making it smaller would take too long."""
+        problem = run.leaf.problem
+        assert problem is not None
+        left = self.left()
+        patience = limit.Limit(None if left is None else max(left, _STORY_SECONDS))
+        if problem.kind != limit.DidNotEndError.__name__:
+            try:
+                with patience, many_runs():
+                    return shrinker.shrink()
+            except limit.OutOfTime as error:
+                if error.limit is not patience:
+                    raise
+            except NondeterminismError:  # in this process, where check may have seen too much
+                pass
+        return Shrunk(state_of(shrinker.search, run.leaf, Baseline.NEWEST), problem, 0)
+
+
+def _kind(problem: Problem | None) -> tuple[str, str] | None:
+    return None if problem is None else (problem.kind, problem.stage)
+
+
+def _says(problem: Problem | None) -> str:
+    return "says nothing bad" if problem is None else f"says {problem.kind} in {problem.stage}"

@@ -12,19 +12,17 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from untorn.errors import UntornError
-from untorn.explore.interpose import Interposer, set_current
+from untorn.explore.interpose.errors import NotMeasuredError
+from untorn.explore.stage import Function, copied, run, without_asserts
 from untorn.explore.target import Acknowledged
 from untorn.storage.simulated import SimulatedStorage
-
-Function = Callable[[Path], object]
-"""What a target does with the explored directory."""
 
 
 class _Recording:
@@ -34,7 +32,7 @@ class _Recording:
         self._storage = storage
 
     def ack(self, value: object) -> None:
-        self._storage.acknowledge(value)
+        self._storage.acknowledge(copied(value))
 
     def acknowledged(self) -> Sequence[Any]:
         return [o.arguments[0] for o in self._storage.trace.operations if o.name == "acknowledge"]
@@ -50,7 +48,7 @@ class _Checking:
         raise UntornError("ack() belongs into the workload: a check promises nothing")
 
     def acknowledged(self) -> Sequence[Any]:
-        return self._acknowledged()
+        return [copied(value) for value in self._acknowledged()]
 
 
 class FunctionTarget:
@@ -82,25 +80,25 @@ class FunctionTarget:
         return other
 
     def record(self) -> SimulatedStorage:
-        prepare, steps, _, _ = self._functions
+        prepare, steps, recover, check = self._functions
+        if why := without_asserts(function for function in (prepare, *steps, recover, check) if function):
+            raise NotMeasuredError(why)
         storage = SimulatedStorage(**{"sites": True, **self.options})
-        _run(storage, prepare, None)
+        run(storage, [prepare] if prepare else [], "prepare", first=True)
         storage.kill_process()
         storage.settle()
-        recording = _Recording(storage)
-        for index, step in enumerate(steps):
-            if self.kept is None or index in self.kept:
-                _run(storage, step, recording)
+        chosen = [step for index, step in enumerate(steps) if self.kept is None or index in self.kept]
+        run(storage, chosen, "the workload", _Recording(storage), first=True)
         storage.kill_process()
         return storage
 
     def recover(self, storage: SimulatedStorage) -> None:
         recover = self._functions[2]
         if recover is not None:
-            _run(storage, recover, None)
+            run(storage, [recover], "recover")
 
     def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
-        _run(storage, self._functions[3], _Checking(acknowledged))
+        run(storage, [self._functions[3]], "check", _Checking(acknowledged))
 
 
 class ModuleTarget(FunctionTarget):
@@ -126,17 +124,6 @@ class ModuleTarget(FunctionTarget):
     def spec(self) -> dict[str, Any]:
         """What makes the same target again."""
         return {"module": self.where, "options": self.options, "kept": self.kept}
-
-
-def _run(storage: SimulatedStorage, function: Function | None, current: Any) -> None:
-    with Interposer(storage) as directory:
-        if function is None:
-            return  # the directory is made all the same
-        before = set_current(current)
-        try:
-            function(directory)
-        finally:
-            set_current(before)
 
 
 def _import(where: str) -> ModuleType:

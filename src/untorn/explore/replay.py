@@ -6,29 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xxhash import xxh3_64_hexdigest
-
 from untorn.errors import UntornError
+from untorn.explore.fingerprint import fingerprint
 from untorn.explore.result import Result, Rung
-from untorn.explore.search import Field, field_of, recording_of
+from untorn.explore.search import Field, NondeterminismError, field_of, recorded
 from untorn.explore.shrink import Shrinker, Shrunk
 from untorn.explore.steer import Baseline, State, show
 from untorn.explore.story import brief, tell
 from untorn.explore.targets import from_spec
 from untorn.explore.tasks import Origin, find
 from untorn.explore.world import Key
-from untorn.storage.recording import Operation, Trace
 
 FORMAT = 1
-
-
-def fingerprint(trace: Trace) -> str:
-    """A digest of every operation and its content, by which a recording is known to be the same."""
-    return xxh3_64_hexdigest("\n".join(_line(operation) for operation in trace.operations).encode())
-
-
-def _line(operation: Operation) -> str:
-    return f"{operation.name} {operation.path} {operation.arguments!r} {operation.issued} {operation.completed}"
 
 
 def pack(search: Field, origin: Origin, state: State) -> dict[str, Any]:
@@ -91,17 +80,34 @@ def show_again(search: Field, saved: dict[str, Any], result: Result) -> None:
 
 def run(path: str | Path) -> Result:
     """Records the saved target again and shows the saved crash; UntornError if it is not the same recording."""
-    saved = json.loads(Path(path).read_text(encoding="utf-8"))
-    if saved.get("format") != FORMAT or "target" not in saved:
-        raise UntornError(f"{path} is not a saved crash of this version")
-    target = from_spec(saved["target"])
-    recording = recording_of(target.record())
+    saved = _read(path)
+    try:
+        target = from_spec(saved["target"])
+    except (KeyError, TypeError, ImportError, FileNotFoundError) as error:
+        raise UntornError(f"{path}: what it is a crash of cannot be found: {error}") from error
+    recording = recorded(target)
     if fingerprint(recording.trace) != saved["trace"]:
         raise UntornError(f"{target.name} does something else now than when {path} was saved: explore it anew")
-    search = find(field_of(target, recording), Origin(tuple((tuple(p), index) for p, index in saved["origin"])))
-    result = empty_result(search, target.name, recording.options.profile)
-    show_again(search, saved, result)
+    try:
+        origin = Origin(tuple((tuple(prefix), index) for prefix, index in saved["origin"]))
+        search = find(field_of(target, recording), origin)
+        result = empty_result(search, target.name, recording.options.profile)
+        show_again(search, saved, result)
+    except (KeyError, TypeError, ValueError, IndexError, NondeterminismError) as error:
+        raise UntornError(f"{path}: the saved crash does not fit the recording: {error}") from error
     return result
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    """A saved crash; UntornError if the file is none."""
+    try:
+        saved = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:  # no UTF-8, or no JSON
+        raise UntornError(f"{path} is not a saved crash: {error}") from None
+    needed = {"format", "trace", "origin", "events", "baseline", "deviations", "target"}
+    if not isinstance(saved, dict) or saved.get("format") != FORMAT or not needed <= saved.keys():
+        raise UntornError(f"{path} is not a saved crash of this version")
+    return saved
 
 
 def empty_result(search: Field, name: str, profile: str) -> Result:

@@ -110,6 +110,8 @@ class Result:
     certified: bool = False
     refusal: str = ""
     """Why it is not certified."""
+    unmeasured: str = ""
+    """Why what was done says nothing about crashes; empty if it does."""
     interrupted: bool = False
     bad: int = 0
     """Recoveries that ended badly."""
@@ -127,6 +129,8 @@ class Result:
         """One line that claims no more than what was done."""
         if self.bad:
             return f"BAD: {self.bad} of {self.recoveries} recoveries ended in a bad state"
+        if self.unmeasured:
+            return f"not measured: {self.unmeasured}"
         if self.certified:
             about = f"about 2^{self.log2_states:.0f}"
             count = f"{self.states:,} states ({about})" if self.states < 10**15 else f"{about} states"

@@ -11,13 +11,16 @@ import itertools
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from untorn.explore.interpose.errors import UnseenAccessError
+from untorn.explore.interpose.errors import RefusalError, UnlocatedError
+from untorn.explore.interpose.pinpoint import pinpointing
 from untorn.explore.lazy import Ground, LazyDisk, LazyStorage
+from untorn.explore.limit import OutOfTime, one_run
 from untorn.explore.nested import Cut, Segment, cuts
 from untorn.explore.space import build_layer, rules
 from untorn.explore.target import Target
+from untorn.explore.words import message_of
 from untorn.explore.world import Chooser, Question, Snapshot, World
 from untorn.explore.world import NondeterminismError as NondeterminismError  # noqa: PLC0414
 from untorn.storage.disk import Options
@@ -36,6 +39,10 @@ class Recording(NamedTuple):
     time_ns: int
     first: int
     """The first crash point: an event of the trace."""
+
+
+_NO_VERDICT: Final = (KeyboardInterrupt, NondeterminismError, OutOfTime, RefusalError)
+"""Exceptions of a run that do not say that its state is bad; any other does, SystemExit too."""
 
 
 class Problem(NamedTuple):
@@ -107,6 +114,7 @@ class _Path:
         self.marks: list[int] = []
         self.world: World | None = None
         self.disk: LazyDisk | None = None
+        self.failed: NondeterminismError | None = None
         self._begun = 0
 
     def __call__(self, question: Question, branches: int) -> int:
@@ -116,7 +124,8 @@ class _Path:
         if at < len(self.prefix):
             picked = self.prefix[at]
             if picked >= branches:
-                raise NondeterminismError(f"choice {at} had more than {picked} branches before, and now {branches}")
+                self.failed = NondeterminismError(f"choice {at} had more than {picked} branches, and now {branches}")
+                raise self.failed
         else:
             self.questions.append((question, branches))
         self.taken.append(picked)
@@ -169,6 +178,14 @@ class Field:
 
     def run(self, prefix: Prefix, *, nested: bool) -> Run:
         """One run of recovery and check; with ``nested`` also the ways to cut recovery off."""
+        try:
+            return self._run(prefix, nested=nested)
+        except UnlocatedError:
+            with pinpointing():
+                self._run(prefix, nested=nested)
+            raise
+
+    def _run(self, prefix: Prefix, *, nested: bool) -> Run:
         path = _Path(prefix, self.root)
         world = World(self.ground.layers, path, self.start)
         path.follow(world)
@@ -181,6 +198,8 @@ class Field:
         found = cuts(storage.lazy, world, path.segments) if nested else []
         operations = list(storage.lazy.trace.operations) if nested else []
         problem = problem or self._check(storage, world)
+        if path.failed is not None:  # the program may have swallowed it
+            raise path.failed
         if len(path.taken) < len(prefix):
             raise NondeterminismError(f"{len(prefix)} choices before, and now {len(path.taken)}")
         leaf = Leaf(tuple(path.taken), world.snapshot(), problem)
@@ -195,20 +214,20 @@ class Field:
 
     def _recover(self, storage: LazyStorage) -> Problem | None:
         try:
-            self.target.recover(storage)
-        except (NondeterminismError, UnseenAccessError):
+            one_run("recover", self.target.recover, storage)
+        except _NO_VERDICT:
             raise
-        except Exception as error:
+        except BaseException as error:
             return problem_of(error, "recover")
         storage.kill_process()
         return None
 
     def _check(self, storage: LazyStorage, world: World) -> Problem | None:
         try:
-            self.target.check(storage, lambda classify=None: self._acknowledged(world, classify))
-        except (NondeterminismError, UnseenAccessError):
+            one_run("check", self.target.check, storage, lambda classify=None: self._acknowledged(world, classify))
+        except _NO_VERDICT:
             raise
-        except Exception as error:
+        except BaseException as error:
             return problem_of(error, "check")
         return None
 
@@ -224,17 +243,27 @@ class Field:
         return answer if classify else layer.acknowledgements[:answer]
 
 
-def problem_of(error: Exception, stage: str) -> Problem:
+def problem_of(error: BaseException, stage: str) -> Problem:
     """What an exception of recovery or check says."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [one for one in frames if not one.filename.startswith(STANDARD_LIBRARY) or "-packages" in one.filename]
     place = "".join(f"{one.filename}:{one.lineno} in {one.name}" for one in (own or frames)[-1:])
-    return Problem(type(error).__name__, str(error), stage, place)
+    return Problem(type(error).__name__, message_of(error), stage, place)
 
 
 def recording_of(machine: SimulatedStorage, first: int = 0) -> Recording:
     """What a machine recorded, to be cut off at any event from ``first`` on."""
     return Recording(machine.trace, machine.disk.options, machine.disk.time_ns, first)
+
+
+def recorded(target: Target) -> Recording:
+    """Runs the target's workload, to be cut off anywhere."""
+    try:
+        return recording_of(target.record())
+    except UnlocatedError:
+        with pinpointing():
+            target.record()
+        raise
 
 
 def field_of(target: Target, recording: Recording) -> Field:

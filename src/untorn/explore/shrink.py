@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from untorn.explore.search import Field, Leaf, Problem
+from untorn.explore.search import Field, Leaf, NondeterminismError, Problem
 from untorn.explore.space import ORDER, Layer
 from untorn.explore.steer import Baseline, State, default, is_legal, legal_at, show, state_of
 from untorn.explore.world import Key
@@ -83,7 +83,8 @@ class Shrinker:
             state = self._fewest(state_of(self.search, self.leaf, baseline))
             if state is not None:
                 candidates.append(state)
-        assert candidates, "the leaf is bad, and no state of it is"
+        if not candidates:
+            raise NondeterminismError("the leaf is bad, and no state of it is")
         best = min(candidates, key=self._length)
         self.tries = 0
         best = self._earliest(best)

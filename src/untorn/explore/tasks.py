@@ -1,7 +1,8 @@
 """Work that goes to an executor: some runs of one search, with all that lies beneath them.
 
-Workers may be other processes or machines. They get the target and the recorded machine once, as one pickled
-value, and build the same layers from it.
+Workers may be other processes or machines. Those that were forked off the process that recorded the workload have the
+search already. Others get the target and the recorded machine once, as one pickled value, run the workload first, so
+that the program's modules are there as they were, and refuse if it does something else.
 """
 
 from __future__ import annotations
@@ -10,15 +11,25 @@ import pickle
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from untorn.explore import limit, workers
 from untorn.explore.certificate import Search
-from untorn.explore.search import Field, Prefix, Recording, Run, deeper, every, field_of
+from untorn.explore.fingerprint import fingerprint
+from untorn.explore.interpose import many_runs, watch
+from untorn.explore.interpose.errors import NotMeasuredError
+from untorn.explore.search import Field, Prefix, Problem, Recording, Run, deeper, every, field_of, recorded
 from untorn.explore.target import Target
+
+_LONG_SECONDS: Final = 1.0
+"""Of a run: worth telling."""
 
 
 class Work(NamedTuple):
     """What every worker needs to know: the target, its recorded machine, and what to do with each run."""
+
+    token: str
+    """Names this one among others."""
 
     target: Target
     recording: Recording
@@ -27,6 +38,17 @@ class Work(NamedTuple):
     keep_going: bool
     """Whether to go on after a bad state."""
     seed: int
+    root: str
+    """The explored directory, as the program was told."""
+    each: float | None
+    """Seconds that one run of recover or check may take."""
+
+
+class Handle(NamedTuple):
+    """How a worker finds its work: among what it inherited, or pickled."""
+
+    token: str
+    pickled: bytes
 
 
 class Origin(NamedTuple):
@@ -48,36 +70,86 @@ class Batch:
     recoveries: int = 0
     nested: int = 0
     bad: list[tuple[Origin, Run]] = field(default_factory=list)
+    unended: str = ""
+    """What was going on when the budget ended this task, in words; empty if it did not."""
+
+
+inherited: Final[dict[str, tuple[Work, Field]]] = {}
+"""By token: the searches of this process, which those that it forks have, too."""
 
 
 @lru_cache(maxsize=4)
-def _search(work: bytes) -> tuple[Work, Field]:
-    spec: Work = pickle.loads(work)
-    return spec, field_of(spec.target, spec.recording)
+def _unpacked(pickled: bytes) -> tuple[Work, Field]:
+    work: Work = pickle.loads(pickled)
+    watch.adopt(work.root)
+    limit.set_each(work.each)
+    if fingerprint(recorded(work.target).trace) != fingerprint(work.recording.trace):
+        raise NotMeasuredError(
+            "the workload does something else in a worker than where it was recorded, so its verdict would depend on "
+            "who asks: does the module draw lots, or look at the clock, when it is imported?"
+        )
+    return work, field_of(work.target, work.recording)
 
 
-def explore_there(work: bytes, prefixes: list[Prefix], seconds: float) -> Batch:
-    """``explore_some`` in a worker, which gets its search as a pickled value and keeps it."""
-    spec, search = _search(work)
-    return explore_some(spec, search, prefixes, seconds)
+def explore_there(handle: Handle, prefixes: list[Prefix], seconds: float, left: float | None) -> Batch:
+    """``explore_some`` in a worker, which keeps its search."""
+    try:
+        return explore_some(*(inherited.get(handle.token) or _unpacked(handle.pickled)), prefixes, seconds, left)
+    finally:
+        workers.idle()
 
 
-def explore_some(spec: Work, search: Field, prefixes: list[Prefix], seconds: float) -> Batch:
-    """Runs ``prefixes`` and what follows from them, depth first, for about so many seconds."""
+def explore_some(work: Work, search: Field, prefixes: list[Prefix], seconds: float, left: float | None = None) -> Batch:
+    """Runs ``prefixes`` and what follows from them, depth first, for about so many seconds, never more than ``left``.
+
+    What was not done when that ended it is still waiting.
+    """
     batch = Batch(waiting=list(prefixes))
-    end = time.monotonic() + seconds
-    while batch.waiting and (not batch.recoveries or time.monotonic() < end):
-        run = search.run(batch.waiting.pop(), nested=spec.depth > 0)
-        batch.waiting.extend(run.siblings())
-        _account(batch, run, Origin())
-        batch.deeper.update(_descend(batch, search, run, spec.depth, Origin()))
-        batch.runs.append(run)
-        if batch.bad and not spec.keep_going:
-            break
+    with many_runs():
+        _explore(batch, work, search, seconds, left)
     return batch
 
 
+def _explore(batch: Batch, work: Work, search: Field, seconds: float, left: float | None) -> None:
+    started = time.monotonic()
+    while batch.waiting and (not batch.recoveries or time.monotonic() < started + seconds):
+        prefix = batch.waiting.pop()
+        budget = limit.Limit(None if left is None else left - (time.monotonic() - started))
+        try:
+            with budget:
+                _explore_one(batch, work, search, prefix)
+        except limit.OutOfTime as error:
+            if error.limit is not budget:
+                raise
+            batch.waiting.append(prefix)
+            if budget.seconds > _LONG_SECONDS:
+                batch.unended = f"one run of it had gone on for {budget.seconds:.1f} s by then"
+            break
+        if batch.bad and not work.keep_going:
+            break
+
+
+def _explore_one(batch: Batch, work: Work, search: Field, prefix: Prefix) -> None:
+    workers.alive()
+    run = search.run(prefix, nested=work.depth > 0)
+    siblings = list(run.siblings())
+    _account(batch, run, Origin())
+    below = _descend(batch, search, run, work.depth, Origin())
+    with limit.uninterrupted():
+        batch.waiting.extend(siblings)
+        batch.deeper.update(below)
+        batch.runs.append(run)
+
+
+def again(token: str, origin: Origin, path: Prefix) -> tuple[Prefix, Problem | None]:
+    """A run that was done, done again: the choices it makes now, and what it says."""
+    search = find(inherited[token][1], origin)
+    leaf = search.run(path, nested=False).leaf
+    return leaf.path, leaf.problem
+
+
 def _account(batch: Batch, run: Run, origin: Origin) -> None:
+    workers.alive()
     batch.recoveries += 1
     batch.nested += bool(origin.steps)
     if run.leaf.problem is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from untorn.explore.explorer import Budget, explore
-from untorn.explore.module import Function, FunctionTarget
+from untorn.explore.module import FunctionTarget
 from untorn.explore.result import Result
+from untorn.explore.stage import Function
 
 
 class CrashError(AssertionError):
@@ -19,6 +20,7 @@ def assert_survives(
 ) -> Result:  # fmt: skip
     """Explores every power failure during ``workload(dir)``; CrashError if ``check(dir)`` raises after one.
 
+    Also if nothing was measured: no file was changed, the check did not judge, ``python -O`` took its asserts away.
     With ``certified`` also if the exploration was not complete within ``seconds``. ``options`` of the simulated
     machine: ``profile``, ``sector``, ``trash``.
     """
@@ -27,6 +29,8 @@ def assert_survives(
     result = explore(target, depth=depth, budget=Budget(seconds=seconds))
     if result.bad:
         raise CrashError("\n\n".join([result.verdict(), *(story.words for story in result.stories)]))
+    if result.unmeasured:
+        raise CrashError(result.verdict())
     if certified and not result.certified:
         raise CrashError(f"{result.verdict()}; give it more seconds, a smaller workload, or certified=False")
     return result

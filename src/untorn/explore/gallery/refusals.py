@@ -12,6 +12,8 @@ from typing import Final
 
 from untorn.explore.gallery.entry import version
 from untorn.explore.module import FunctionTarget
+from untorn.explore.search import recorded
+from untorn.explore.words import message_of
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,10 @@ class Refusal:
     def words(self) -> str:
         """What a user is told who tries it; empty if it runs."""
         try:
-            FunctionTarget(self.name, workload=self.workload, check=lambda _: None).record()
+            recorded(FunctionTarget(self.name, workload=self.workload, check=lambda _: None))
         except Exception as error:
             notes = getattr(error, "__notes__", [])
-            return " ".join([f"{type(error).__name__}: {error}", *notes])
+            return " ".join([f"{type(error).__name__}: {message_of(error)}", *notes])
         return ""
 
 
@@ -57,7 +59,8 @@ def _hdf5(dir: Path) -> None:
 def _array(dir: Path) -> None:
     import numpy as np  # noqa: PLC0415
 
-    np.save(dir / "array.npy", np.zeros(10))
+    with open(dir / "array", "wb") as file:
+        np.zeros(10).tofile(file)
 
 
 def _program(dir: Path) -> None:
@@ -68,6 +71,6 @@ REFUSALS: Final = (
     Refusal("sqlite3", _sqlite, "Nothing of it: SQLite opens its files in C."),
     Refusal("diskcache.Cache", _cache, "diskcache.Disk, which writes the values: see diskcache-value.", ("diskcache",)),
     Refusal("h5py.File with a path", _hdf5, "h5py.File with a file object: see h5py-update.", ("h5py",)),
-    Refusal("numpy.save", _array, "numpy.savez, or numpy.save into an io.BytesIO that is written then.", ("numpy",)),
+    Refusal("ndarray.tofile", _array, "numpy.save and numpy.savez, with a path or a file object.", ("numpy",)),
     Refusal("a subprocess", _program, "What it does, done in this process."),
 )

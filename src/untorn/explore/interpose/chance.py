@@ -50,11 +50,6 @@ def _getpid() -> int:
     return _real_getpid() if session is None else session.pid
 
 
-def _kill(pid: int, signal: int, /) -> None:
-    session = of_program()
-    _real_kill(_real_getpid() if session is not None and pid == session.pid else pid, signal)
-
-
 def _time_ns() -> int:
     session = of_program()
     return _real_time_ns() if session is None else session.storage.disk.tick()
@@ -66,7 +61,7 @@ def _time() -> float:
 
 
 _real_urandom, _real_getrandom = posix.urandom, os.getrandom
-_real_getpid, _real_kill = posix.getpid, posix.kill
+_real_getpid = posix.getpid
 _real_time, _real_time_ns, _real_localtime = time.time, time.time_ns, time.localtime
 _real_seed = random.Random.seed
 _real_module_seed = random.seed  # a method of the hidden generator of the module
@@ -92,7 +87,6 @@ def replacements() -> list[tuple[Any, Any]]:
         (_real_getrandom, _getrandom),
         (_real_module_seed, _module_seed),
         (_real_getpid, _getpid),
-        (_real_kill, _kill),
         (_real_time, _time),
         (_real_time_ns, _time_ns),
         (time.localtime, _of_now(time.localtime)),

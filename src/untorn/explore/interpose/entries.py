@@ -173,7 +173,7 @@ class Entry:
 
 
 class Scan:
-    """As the iterator of ``os.scandir``: what is in the directory now, sorted by name."""
+    """As the iterator of ``os.scandir``: what is in the directory now."""
 
     def __init__(self, storage: SimulatedStorage, place: str, path: Any) -> None:
         self._storage = storage

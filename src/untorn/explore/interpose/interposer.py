@@ -11,17 +11,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from untorn.explore.interpose import audit, opening
+from untorn.explore.interpose import audit, opening, pinpoint, watch
 from untorn.explore.interpose.chance import Chance
-from untorn.explore.interpose.errors import UnseenAccessError
+from untorn.explore.interpose.errors import RefusalError, UnlocatedError, UnseenAccessError
+from untorn.explore.interpose.files import NUMPY
 from untorn.explore.interpose.references import References
 from untorn.explore.interpose.routes import REPLACEMENTS
 from untorn.explore.interpose.session import Session, activate, active
+from untorn.explore.interpose.watch import ROOT
+from untorn.explore.limit import OutOfTime, protect, uninterrupted
 from untorn.storage import simulated
 from untorn.storage.simulated import SimulatedStorage
-
-ROOT: Final = "/untorn-explored"
-"""The explored directory, which must not exist in reality."""
 
 _HERE: Final = os.path.dirname(os.path.abspath(__file__))
 _OURS: Final = (
@@ -31,7 +31,12 @@ _OURS: Final = (
 )
 """Where the program's calls are carried out."""
 
+protect(__file__)
+_real_umask: Final = posix.umask
 _references = References(REPLACEMENTS)
+
+many_runs: Final = _references.kept
+"""``with many_runs():`` interposers that are entered in here, one after the other, cost less."""
 
 
 class Interposer:
@@ -41,36 +46,46 @@ class Interposer:
     then: nothing more is flushed and no close is recorded, as if the process had been killed when the block ended.
     """
 
-    def __init__(self, storage: SimulatedStorage, root: str = ROOT) -> None:
-        if not root.startswith("/") or os.path.normpath(root) != root or root == "/":
-            raise ValueError(f"the explored directory must be an absolute, normal path below /, not {root!r}")
+    def __init__(self, storage: SimulatedStorage, *, thoroughly: bool = True) -> None:
+        """``thoroughly``: look again for all that hold a function of ``os``, which takes a tenth of a second."""
         self._storage = storage
-        self._root = root
+        self._thoroughly = thoroughly
         self._chance = Chance()
+        self._pinpoint: pinpoint.Pinpoint | None = None
         self._collecting = False
 
     def __enter__(self) -> Path:
         if active() is not None:
             raise UnseenAccessError("an interposer is active in this process already")
-        if os.path.lexists(self._root):
-            raise UnseenAccessError(f"{self._root} exists in reality; the explored directory must not")
+        with uninterrupted():
+            return self._enter()
+
+    def _enter(self) -> Path:
+        root = watch.root()
+        if self._thoroughly and watch.was_touched():  # by somebody who looks through temporary directories
+            watch.rearm()
         audit.install()
         self._make_root()
-        umask = posix.umask(0o022)
-        posix.umask(umask)
-        session = Session(self._storage, self._root, umask)
+        umask = _real_umask(0o022)
+        _real_umask(umask)
+        session = Session(self._storage, root, umask)
         self._collecting = gc.isenabled()
         try:
             gc.disable()  # a collector that closes and flushes at chance would make each run another
-            _references.replace()
+            _references.replace(thoroughly=self._thoroughly)
             activate(session)
             self._chance.__enter__()
         except BaseException:
             self._leave(session)
             raise
-        return Path(self._root)
+        if pinpoint.is_pinpointing():
+            self._pinpoint = pinpoint.Pinpoint()
+            self._pinpoint.start()
+        return Path(root)
 
     def _leave(self, session: Session) -> None:
+        if self._pinpoint is not None:
+            self._pinpoint.stop()
         try:
             for raw in list(opening.opened):
                 raw.abandon()
@@ -85,7 +100,7 @@ class Interposer:
 
     def _make_root(self) -> None:
         missing = []
-        place = self._root
+        place = ROOT
         while not self._exists(place):
             missing.append(place)
             place = os.path.dirname(place)
@@ -104,40 +119,51 @@ class Interposer:
     ) -> None:
         session = active()
         assert session is not None
-        stolen = session.descriptors.check()
-        self._leave(session)
+        with uninterrupted():
+            stolen = session.descriptors.check()
+            self._leave(session)
+            touched = watch.was_touched()
+            if touched:
+                watch.rearm()
         if error is not None:
-            _annotate(session, error)
+            _annotate(error, session)
             _trim(error)
-        if error is None or (isinstance(error, Exception) and not isinstance(error, UnseenAccessError)):
-            self._refuse_late(session, stolen)
+        if error is None or not isinstance(error, (KeyboardInterrupt, OutOfTime, RefusalError)):
+            self._refuse_late(session, stolen, touched=touched)
 
-    def _refuse_late(self, session: Session, stolen: list[int]) -> None:
+    def _refuse_late(self, session: Session, stolen: list[int], *, touched: bool) -> None:
         """Raises what the program swallowed, and what is seen only now."""
         if session.refused:
             raise session.refused[0]
-        if os.path.lexists(self._root):
-            raise UnseenAccessError(f"something that the explorer cannot see made {self._root} in reality; remove it")
+        if touched:
+            words = self._pinpoint.words if self._pinpoint is not None else ""
+            raise UnseenAccessError(words) if words else UnlocatedError(_TOUCHED)
+        if session.owed:
+            raise UnseenAccessError(NUMPY)
         if stolen:
-            raise UnseenAccessError(f"something that the explorer cannot see closed descriptors {stolen}")
+            raise UnseenAccessError(_STOLEN)
 
 
-def _annotate(session: Session, error: BaseException) -> None:
+_TOUCHED: Final = (
+    "code in C, or a function of os kept where the explorer does not look, reached below the explored directory past "
+    "the explorer; hand it a file object, open(path, 'rb')"
+)
+_STOLEN: Final = (
+    "code in C took the descriptor of an explored file and closed it: what it did with it could not be seen. Hand it "
+    "bytes, or a file object that it reads and writes by its methods"
+)
+
+
+def _annotate(error: BaseException, session: Session) -> None:
     """Says of an error that comes from past the interposer what it may be."""
     seen = set()
     at: BaseException | None = error
     while at is not None and id(at) not in seen:
         seen.add(id(at))
-        if isinstance(at, Exception) and not isinstance(at, UnseenAccessError) and not session.was_told(at):
-            text = str(at)
-            missing = getattr(at, "errno", None) == errno.ENOENT or os.strerror(errno.ENOENT) in text
-            if session.places.names(text) and missing:
-                at.add_note(
-                    f"untorn: nothing is at {session.places.root} in reality. If code in C opened this path, the "
-                    "explorer cannot see it: hand that code a file object."
-                )
-            elif getattr(at, "errno", None) == errno.EBADF:
-                at.add_note("untorn: the descriptor of an explored file means nothing to code in C.")
+        if isinstance(at, OSError) and at.errno == errno.EBADF and not session.was_told(at):
+            at.add_note(
+                "untorn: the descriptor of an explored file means nothing to code in C, nor to a later process."
+            )
         at = at.__cause__ or at.__context__
 
 

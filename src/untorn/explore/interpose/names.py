@@ -87,14 +87,14 @@ class NameCalls(FileCalls):
         return mode == os.F_OK or not mode & ~(found.st_mode >> 6)
 
     def listdir(self, path: Any = None) -> list[Any]:
-        names = self.storage.listdir(self.at(path))
+        names = listed(self.storage, self.at(path))
         return [os.fsencode(name) for name in names] if isinstance(_fspath(path), bytes) else list(names)
 
     def scandir(self, path: Any = None) -> Scan:
         return Scan(self.storage, self.at(path), _fspath(path))
 
     def readlink(self, path: Any, *, dir_fd: int | None = None) -> Any:
-        target = self.storage.readlink(self.at(path, dir_fd))
+        target = self.places.shown(self.storage.readlink(self.at(path, dir_fd)))
         return os.fsencode(target) if isinstance(_fspath(path), bytes) else target
 
     def statvfs(self, path: Any) -> os.statvfs_result:
@@ -149,9 +149,10 @@ class NameCalls(FileCalls):
 
     def symlink(self, src: Any, dst: Any, target_is_directory: bool = False, *, dir_fd: int | None = None) -> None:
         target, place = os.fsdecode(src), self.at(dst, dir_fd)
-        if not self.places.holds(target, place):
+        stored = self.places.stored(target, place)
+        if stored is None:
             raise UnseenAccessError(f"os.symlink({target!r}, {place!r}): it leads out of the explored directory")
-        self.storage.symlink(target, place)
+        self.storage.symlink(stored, place)
 
     # Attributes
 
@@ -183,9 +184,9 @@ class NameCalls(FileCalls):
         _set_mode(file, mode)
 
     def chown(self, path: Any, uid: int, gid: int, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> None:
-        """Only to what it is: the explored program is no root."""
+        """Only to what it is, or to who runs this: the explored program is no root, and owns all that it explores."""
         found = self.stat(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
-        if uid not in (-1, found.st_uid) or gid not in (-1, found.st_gid):
+        if uid not in (-1, found.st_uid, os.geteuid()) or gid not in (-1, found.st_gid, os.getegid()):
             raise failure(errno.EPERM)
 
     def fchown(self, fd: int, uid: int, gid: int) -> None:

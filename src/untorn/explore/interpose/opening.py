@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _pyio  # type: ignore[import-not-found]  # typeshed leaves it out
 import io
+import sys
 import types
 import warnings
 import weakref
@@ -25,6 +26,12 @@ class RawFile(_pyio.FileIO):  # type: ignore[misc]
     def __repr__(self) -> str:
         return str(super().__repr__()).replace(f"{type(self).__module__}.RawFile", "_io.FileIO")
 
+    def fileno(self) -> int:
+        """The number; numpy, which would hand it to C, is told that there is none and reads and writes in Python."""
+        if sys._getframe(1).f_globals.get("__name__", "").startswith("numpy."):
+            raise io.UnsupportedOperation("fileno")
+        return int(super().fileno())
+
     def _dealloc_warn(self, source: object) -> None:
         """Called by a buffer that nobody closed."""
         if self._fd >= 0 and self._closefd:
@@ -34,6 +41,17 @@ class RawFile(_pyio.FileIO):  # type: ignore[misc]
         """Closed as when the process dies: no buffer above it will be flushed, and its number is not closed."""
         self._fd = -1
         super(_pyio.FileIO, self).close()
+        self.__class__ = Abandoned
+
+
+class Abandoned(RawFile):
+    """One whose process is gone."""
+
+    @property
+    def closed(self) -> bool:
+        """Asked by every buffer above before it does anything."""
+        _used.add(self)
+        return True
 
 
 opened: Final[weakref.WeakSet[RawFile]] = weakref.WeakSet()
@@ -53,6 +71,14 @@ def _text(buffer: Any, *args: Any, **kwargs: Any) -> io.TextIOWrapper:
     if isinstance(buffer, io.BufferedReader):
         text._CHUNK_SIZE = _AHEAD  # type: ignore[attr-defined]
     return text
+_used: Final[weakref.WeakSet[RawFile]] = weakref.WeakSet()
+
+
+def used_when_abandoned() -> bool:
+    """Whether a file that was left open when its process ended was used since the last time that this was asked."""
+    found = bool(_used)
+    _used.clear()
+    return found
 
 
 _twin: Any = getattr(_pyio.open, "__func__", _pyio.open)  # a staticmethod in some versions

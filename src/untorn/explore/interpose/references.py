@@ -1,17 +1,21 @@
 """Finds every place that holds a real function, also under another name, and puts the replacement there.
 
 Looked through are, in each module that is imported: its globals (``from os import rename``), the attributes of its
-classes, and the default arguments of its functions and methods. What a program keeps elsewhere, such as in a list
-or an instance that it made before, is caught by the audit hook if it opens, renames or removes; ``stat`` and what
-takes a descriptor is not audited by Python, and finds nothing under an explored path, EBADF at an explored number.
+classes, and the default arguments of its functions and methods; then whatever else Python can list (:mod:`.holders`).
+What is missed is caught by the audit hook if it opens, renames or removes, and by the watch over the explored
+directory if it takes a path.
 """
 
 from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
 from typing import Any, NamedTuple
+
+from untorn.explore.interpose.holders import Holders, Put
 
 _OURS = ("untorn.storage", "untorn.explore.interpose")
 
@@ -31,10 +35,6 @@ class Members(NamedTuple):
     owner: set[Any]
     real: frozenset[Any]
     replacements: frozenset[Any]
-
-
-Put = Callable[[bool], None]
-"""Puts the replacement in place if True, the real function back if False."""
 
 
 class Places:
@@ -60,11 +60,38 @@ class References:
         self._found: dict[int, Places] = {}
         """By id of a module of ``_modules``."""
         self._all = Places()
+        self._holders = Holders(replacements, _OURS)
+        self._elsewhere: list[Put] = []
+        self._replaced = False
+        self._keepers = 0
 
-    def replace(self) -> None:
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Replacements stay until the end of the block: for many runs one after the other."""
+        self._keepers += 1
+        try:
+            yield
+        finally:
+            self._keepers -= 1
+            self.restore()
+
+    def replace(self, *, thoroughly: bool) -> None:
+        """``thoroughly``: also look for holders that no new module made."""
         modules = list(sys.modules.values())
-        if modules != self._modules:  # compares by identity first
+        new = modules != self._modules  # compares by identity first
+        if self._replaced:
+            if not new and not thoroughly:
+                return
+            self._restore()
+        if new:
             self._look_through(modules)
+        if new or (thoroughly and self._holders.has_changed()):
+            self._elsewhere = []
+            self._elsewhere = self._holders.find(self._known())
+            self._holders.has_changed()  # what was found holds them, too
+        self._replaced = True
+        for put in self._elsewhere:
+            put(True)
         for owner, name, real, replacement in self._all.slots:
             if owner.get(name) is real:  # the program may have changed it itself
                 owner[name] = replacement
@@ -75,14 +102,25 @@ class References:
             put(True)
 
     def restore(self) -> None:
+        if self._replaced and not self._keepers:
+            self._restore()
+
+    def _restore(self) -> None:
+        self._replaced = False
         for owner, name, real, replacement in self._all.slots:
             if owner.get(name) is replacement:
                 owner[name] = real
         for members, reals, replacements in self._all.members:
             members.difference_update(replacements)
             members.update(reals)
-        for put in self._all.puts:
+        for put in (*self._all.puts, *self._elsewhere):
             put(False)
+
+    def _known(self) -> set[int]:
+        """The ids of the namespaces and sets that are dealt with, and of what deals with them."""
+        slots = (id(slot.owner) for slot in self._all.slots)
+        ours: Iterable[Any] = (getattr(put, "__closure__", ()) for put in self._all.puts)
+        return {*slots, *(id(found.owner) for found in self._all.members), *map(id, chain.from_iterable(ours))}
 
     def _look_through(self, modules: list[Any]) -> None:
         found: dict[int, Places] = {}

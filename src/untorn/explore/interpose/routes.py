@@ -18,7 +18,7 @@ import types
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from untorn.explore.interpose import chance
+from untorn.explore.interpose import chance, endings
 from untorn.explore.interpose.errors import UnseenAccessError
 from untorn.explore.interpose.session import Session, active, of_program
 from untorn.frontends import api
@@ -96,11 +96,15 @@ def _shown(route: Route, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[
 
 
 def _call(session: Session, name: str, route: Route, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if session.ended is not None:
+        raise session.ended
     try:
         with session.lock:
             return getattr(session, name)(*args, **kwargs)
     except UnseenAccessError as error:
         session.refused.append(error)
+        raise
+    except io.UnsupportedOperation:
         raise
     except OSError as error:
         code = error.errno or 0
@@ -201,6 +205,7 @@ def _untorn(real: Callable[..., Any]) -> Callable[..., Any]:
         session = active()
         if session is not None and session.is_explored(path):
             kwargs.setdefault("storage", session.storage)
+            path = session.places.find(path)
         return real(path, *args, **kwargs)
 
     return function
@@ -251,6 +256,7 @@ def _replacements() -> dict[int, tuple[Any, Any]]:
         ),
         *((real, _untorn(real)) for real in (api.open, api.status, api.check, api.recover)),
         *chance.replacements(),
+        *endings.replacements(),
     ]
     return {
         id(real): (real, LikeBuiltin(real, replacement) if isinstance(real, types.BuiltinFunctionType) else replacement)

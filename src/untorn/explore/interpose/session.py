@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import posix
 import threading
 from typing import Any, Final
 
 from untorn.explore.interpose import opening
 from untorn.explore.interpose.descriptors import Descriptors
-from untorn.explore.interpose.errors import UnseenAccessError
+from untorn.explore.interpose.errors import ProcessEnd, UnseenAccessError
 from untorn.explore.interpose.names import NameCalls
 from untorn.explore.interpose.places import Places
 from untorn.storage.simulated import SimulatedStorage
+
+_real_listdir: Final = posix.listdir
 
 FIRST_PID: Final = (1 << 22) + 1
 """``os.getpid`` in an explored program: more than Linux gives to any process, so that no signal can hit a stranger."""
@@ -28,9 +31,11 @@ class Session(NameCalls):
         self.places = Places(root, self.descriptors)
         self.lock = threading.RLock()
         self.refused: list[UnseenAccessError] = []
-        self._strangers = {int(task) for task in os.listdir("/proc/self/task")} - {threading.get_native_id()}
+        self._strangers = {int(task) for task in _real_listdir("/proc/self/task")} - {threading.get_native_id()}
         """Threads that were there before: an executor's own, say. They keep the real clock and may start processes."""
         self.pid = FIRST_PID + storage.disk.generation
+        self.ended: ProcessEnd | None = None
+        """How the program ended its process; then nothing of it reaches the files any more."""
         self._told: list[OSError] = []
 
     def is_explored(self, subject: Any, dir_fd: int | None = None) -> bool:
@@ -52,6 +57,11 @@ class Session(NameCalls):
 
     def open_file(self, *args: Any, **kwargs: Any) -> Any:
         return opening.explored_open(*args, **kwargs)
+
+    def end(self, how: str) -> ProcessEnd:
+        """The error to raise where the program ends its process."""
+        self.ended = self.ended or ProcessEnd(how)
+        return self.ended
 
     def refuse(self, why: str) -> UnseenAccessError:
         """The error to raise; it is raised again at the end if the program swallows it."""
