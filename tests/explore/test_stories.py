@@ -14,9 +14,10 @@ from tests.explore.brute import Case
 from tests.explore.random_programs import Step, case, log_writers, logs, workloads, writers
 from untorn.explore import concrete, shrink
 from untorn.explore.explorer import explore
-from untorn.explore.module import Function, FunctionTarget
+from untorn.explore.module import FunctionTarget
 from untorn.explore.result import Result
 from untorn.explore.search import Field, deeper, every, field_of, recording_of
+from untorn.explore.stage import Function
 from untorn.explore.steer import Baseline, State, is_legal, show, state_of
 from untorn.storage.profiles import Profile
 

@@ -87,7 +87,7 @@ class NameCalls(FileCalls):
         return mode == os.F_OK or not mode & ~(found.st_mode >> 6)
 
     def listdir(self, path: Any = None) -> list[Any]:
-        names = listed(self.storage, self.at(path))
+        names = self.storage.listdir(self.at(path))
         return [os.fsencode(name) for name in names] if isinstance(_fspath(path), bytes) else list(names)
 
     def scandir(self, path: Any = None) -> Scan:

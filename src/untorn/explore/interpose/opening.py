@@ -71,6 +71,8 @@ def _text(buffer: Any, *args: Any, **kwargs: Any) -> io.TextIOWrapper:
     if isinstance(buffer, io.BufferedReader):
         text._CHUNK_SIZE = _AHEAD  # type: ignore[attr-defined]
     return text
+
+
 _used: Final[weakref.WeakSet[RawFile]] = weakref.WeakSet()
 
 
