@@ -59,6 +59,10 @@ class Design(ABC):
         """Space for all that is to be written: so many dirty folios, in so many writes; ENOSPC and nothing changed."""
 
     @abstractmethod
+    def check_limit(self, folios: int) -> None:
+        """EFBIG, and nothing changed, if so many may not be written any more, for the limit of sizes was lowered."""
+
+    @abstractmethod
     def covers(self, folios: int, records: int) -> bool:
         """Whether there is space for as much without reserving."""
 

@@ -7,6 +7,7 @@ optimisation of that: a durable commit of one such range, while the log is empty
 
 from __future__ import annotations
 
+import errno
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
@@ -122,6 +123,14 @@ class CopyOnWrite(Design):
 
     def reserve(self, folios: int, records: int) -> None:
         self._log.reserve(self._cost(folios, records), self._growth.bytes)
+
+    def check_limit(self, folios: int) -> None:
+        file = self._log.file
+        if file is not None and not file.within_limit(self._log.tail + self._cost(folios, 1)):
+            message = (
+                "RLIMIT_FSIZE was lowered, and bars the log; nothing was changed. Raise it and try again"
+            )
+            raise OSError(errno.EFBIG, message, self._home.shown)
 
     def covers(self, folios: int, records: int) -> bool:
         return self._log.covers(self._cost(folios, records), self._growth.bytes)

@@ -112,6 +112,9 @@ class InPlace(Design):
     def covers(self, folios: int, records: int) -> bool:
         return True
 
+    def check_limit(self, folios: int) -> None:
+        pass
+
     def retain(self, folios: int, records: int) -> None:
         pass
 

@@ -70,6 +70,8 @@ class Committing(CachedFile):
         durable = flags & (RWF_DSYNC | RWF_SYNC)
         if durable and self.levels and self._turn_is_mine:
             raise TransactionError("a write cannot be durable before the transaction around it ends")
+        if durable:
+            self.design.check_limit(len(self.pages.dirty) + 1)
         write = self.write if self._observer is None else self.write_observed
         written = write(joined(buffers), APPEND if flags & RWF_APPEND else offset)
         if durable:
@@ -273,6 +275,8 @@ class Committing(CachedFile):
             self._commit(durable=True)
 
     def _commit(self, *, durable: bool) -> None:
+        if self._changed:
+            self.design.check_limit(len(self.pages.dirty))
         try:
             if self._changed:
                 self._write_back(commit=True, durable=durable)

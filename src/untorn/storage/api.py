@@ -177,6 +177,10 @@ class StorageFile(ABC):
         """What the file's file system is like, if the storage has one."""
         return None
 
+    def within_limit(self, size: int) -> bool:
+        """Whether this process may write the file up to ``size`` (RLIMIT_FSIZE), which can be lowered at any time."""
+        return True
+
     def where(self) -> str | None:
         """The name that the open file has now, if the system tells: it may have been renamed. None if it has none."""
         return self.path

@@ -122,9 +122,12 @@ class LinuxFile(StorageFile):
                 return 0
             raise
 
-    def check_size(self, size: int) -> None:
+    def within_limit(self, size: int) -> bool:
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-        if size > OFFSET_MAX or (limit != resource.RLIM_INFINITY and size > limit):
+        return limit == resource.RLIM_INFINITY or size <= limit
+
+    def check_size(self, size: int) -> None:
+        if size > OFFSET_MAX or not self.within_limit(size):
             raise _error(errno.EFBIG, self.shown)
         try:
             os.lseek(self._descriptor, size, os.SEEK_SET)
