@@ -50,6 +50,27 @@ def test_a_write_beyond_the_limit_is_refused_whole(path: Path) -> None:
     assert not sidecar(path).exists()
 
 
+def test_a_limit_that_is_lowered_in_mid_session_refuses_the_commit_and_costs_nothing(path: Path) -> None:
+    def work() -> None:
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        with untorn.open(path, "r+b", folio_size=PAGE) as file:
+            file.write(b"A" * PAGE)
+            file.commit()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (PAGE, hard))
+            with pytest.raises(OSError, match="RLIMIT_FSIZE was lowered"):
+                file.pwrite(b"B" * PAGE, 0, untorn.RWF_DSYNC)
+            assert file.pread(PAGE, 0) == b"A" * PAGE
+            file.pwrite(b"C" * PAGE, PAGE)
+            for refused in (file.commit, file.flush):
+                with pytest.raises(OSError, match="RLIMIT_FSIZE was lowered"):
+                    refused()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+            file.commit()
+
+    in_child(work)
+    assert read(path) == b"A" * PAGE + b"C" * PAGE + OLD[2 * PAGE :]
+
+
 def test_a_file_can_grow_to_the_limit(path: Path) -> None:
     def work() -> None:
         with untorn.open(path, "r+b", folio_size=PAGE) as file:
