@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from untorn.explore.limit import one_run
 from untorn.explore.nested import LOOKS
-from untorn.explore.search import Field, Problem, problem_of
+from untorn.explore.search import NO_VERDICT, Field, Problem, problem_of
 from untorn.explore.space import BELOW, ORDER, rules
 from untorn.explore.steer import Baseline, State
 from untorn.storage.disk import Disk
@@ -40,16 +41,20 @@ def outcome(search: Field, state: State) -> Problem | None:
         disk.backwards = (0, ORDER) in state.deviations
         storage = SimulatedStorage(disk)
         try:
-            search.target.recover(storage)
-        except Exception as error:
+            one_run("recover", search.target.recover, storage)
+        except NO_VERDICT:
+            raise
+        except BaseException as error:
             problem = problem_of(error, "recover")
             if level == len(ground.layers) - 1:
                 return problem
         trace = storage.trace
     storage.kill_process()
     try:
-        search.target.check(storage, _answer(told))
-    except Exception as error:
+        one_run("check", search.target.check, storage, _answer(told))
+    except NO_VERDICT:
+        raise
+    except BaseException as error:
         return problem_of(error, "check")
     return None
 

@@ -331,7 +331,8 @@ class _Exploration:
     def tell(self, crash: str) -> None:
         """Shrinks one bad state of each kind, and tells its story."""
         kinds: set[tuple[str, str, str]] = set()
-        for origin, run in self.bad:
+        # In an order that does not depend on which of several processes was faster.
+        for origin, run in sorted(self.bad, key=lambda found: (found[0].steps, found[1].leaf.path)):
             problem = run.leaf.problem
             assert problem is not None
             kind = (problem.kind, problem.stage, problem.place)

@@ -41,7 +41,7 @@ class Recording(NamedTuple):
     """The first crash point: an event of the trace."""
 
 
-_NO_VERDICT: Final = (KeyboardInterrupt, NondeterminismError, OutOfTime, RefusalError)
+NO_VERDICT: Final = (KeyboardInterrupt, NondeterminismError, OutOfTime, RefusalError)
 """Exceptions of a run that do not say that its state is bad; any other does, SystemExit too."""
 
 
@@ -215,7 +215,7 @@ class Field:
     def _recover(self, storage: LazyStorage) -> Problem | None:
         try:
             one_run("recover", self.target.recover, storage)
-        except _NO_VERDICT:
+        except NO_VERDICT:
             raise
         except BaseException as error:
             return problem_of(error, "recover")
@@ -225,7 +225,7 @@ class Field:
     def _check(self, storage: LazyStorage, world: World) -> Problem | None:
         try:
             one_run("check", self.target.check, storage, lambda classify=None: self._acknowledged(world, classify))
-        except _NO_VERDICT:
+        except NO_VERDICT:
             raise
         except BaseException as error:
             return problem_of(error, "check")
