@@ -299,6 +299,22 @@ def test_statx_offers_any_size() -> None:
         file.statx()
 
 
+@pytest.mark.parametrize("size", [0, 1, 700, FOLIO, FOLIO + 5, 3 * FOLIO + 100, 9 * FOLIO + 1])
+@pytest.mark.parametrize("start", [0, 3, FOLIO - 1, 2 * FOLIO + 50])
+def test_a_write_of_more_than_memory_over_the_edge_of_the_file_is_as_it_was_written(size: int, start: int) -> None:
+    content = pattern(0, size, 1)
+    storage, model = machine(content), Model(content)
+    data = bytes(number % 251 for number in range(40 * FOLIO + 77))
+    with opened(storage, cache_bytes=8 * FOLIO, commit="explicit") as file:
+        for offset in (start, start + 3):
+            file.pwrite(data, offset)
+            model.pwrite(data, offset)
+            assert file.pread(1 << 30, 0) == model.content
+        file.commit()
+        assert file.pread(1 << 30, 0) == model.content
+    assert storage.read_file(PATH) == model.content
+
+
 def test_stats_count_what_was_done() -> None:
     storage = machine(CONTENT)
     with opened(storage, commit="explicit") as file:
@@ -320,7 +336,7 @@ def test_stats_count_what_was_done() -> None:
         assert file.stats()["syncs"] == syncs + 1
         file.commit(durable=False)
         assert file.stats()["commits"] == 2, "a commit of nothing was counted"
-    assert (file.stats()["checkpoints"], file.stats()["bytes_to_home"]) == (1, FOLIO + 2)
+    assert (file.stats()["checkpoints"], file.stats()["bytes_to_home"]) == (1, 3 * FOLIO), "whole blocks go home"
 
 
 def test_a_reader_may_not_write() -> None:

@@ -151,7 +151,7 @@ def test_a_planted_leak_of_space_is_found(name: str, monkeypatch: pytest.MonkeyP
 
 def filled() -> None:
     """One file appended to until the disk is full, committed, moved home and closed."""
-    for blocks in range(14, 27):
+    for blocks in range(24, 37):
         driver = Driver(b"", capacity=blocks * BLOCK)
         driver.open("r+b", folio_size=BLOCK, cache_bytes=256 * BLOCK, log_bytes=BLOCK)
         try:

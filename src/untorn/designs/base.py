@@ -105,10 +105,14 @@ class Design(ABC):
         """What the page cache must remember for the design: bits for each folio and for each file."""
 
     @abstractmethod
-    def write(self, folios: Mapping[int, Folio], size: int, size_min: int, *, commit: bool, durable: bool) -> Any:
+    def write(
+        self, folios: Mapping[int, Folio], size: int, size_min: int, *, commit: bool, durable: bool,
+        begins: bool = True,
+    ) -> Any:  # fmt: skip
         """Writes the dirty ranges, as a commit or as a spill; returns what ``land`` takes.
 
-        ``durable`` says that ``sync`` will follow at once.
+        ``durable`` says that ``sync`` will follow at once; ``begins`` is false for further pieces of a write of which
+        the pieces before have not landed yet.
         """
 
     @abstractmethod

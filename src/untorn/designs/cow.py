@@ -23,7 +23,7 @@ from untorn.designs.dirty import dirty_blocks, dirty_bytes
 from untorn.designs.growth import Growth, hand_over
 from untorn.designs.home import AtomicHome
 from untorn.errors import CheckpointError, ForeignEditError
-from untorn.geometry import BLOCK, SECTOR
+from untorn.geometry import BLOCK, SECTOR, round_up
 from untorn.log import words
 from untorn.log.install import cut_home, install, read_extents
 from untorn.log.log import Log
@@ -121,15 +121,18 @@ class CopyOnWrite(Design):
 
     # Space
 
+    @property
+    def _blocks(self) -> int:
+        """Bytes from the start for which home has blocks: the one in which the dense part ends is there as a whole."""
+        return round_up(self.dense, BLOCK)
+
     def reserve(self, folios: int, records: int) -> None:
         self._log.reserve(self._cost(folios, records), self._growth.bytes)
 
     def check_limit(self, folios: int) -> None:
         file = self._log.file
         if file is not None and not file.within_limit(self._log.tail + self._cost(folios, 1)):
-            message = (
-                "RLIMIT_FSIZE was lowered, and bars the log; nothing was changed. Raise it and try again"
-            )
+            message = "RLIMIT_FSIZE was lowered, and bars the log; nothing was changed. Raise it and try again"
             raise OSError(errno.EFBIG, message, self._home.shown)
 
     def covers(self, folios: int, records: int) -> bool:
@@ -144,10 +147,10 @@ class CopyOnWrite(Design):
     def grow(self, first: int, last: int, end: int) -> None:
         if end > self._info.size:
             self._home.check_size(end)
-        self._growth.add(first, last, self.dense)
+        self._growth.add(first, last, self._blocks)
 
     def ungrow(self, indices: Iterable[int]) -> None:
-        self._growth.drop(indices, self._mapping, self.dense)
+        self._growth.drop(indices, self._mapping, self._blocks)
 
     def reclaimable(self) -> bool:
         return self._log.sequence > 0 and self._mapping.settled
@@ -156,7 +159,7 @@ class CopyOnWrite(Design):
         self, dirty: MappingType[int, Folio], asked: range, least: tuple[int, int], most: tuple[int, int]
     ) -> None:
         self._log.assert_space(range(self._cost(*least), self._cost(*most) + 1), self._growth.bytes)
-        self._growth.assert_exact(self._mapping, dirty, asked, self.dense)
+        self._growth.assert_exact(self._mapping, dirty, asked, self._blocks)
 
     def limits(self) -> AtomicLimits:
         return AtomicLimits(1, SIZE_MAX, 0, SIZE_MAX)
@@ -167,8 +170,9 @@ class CopyOnWrite(Design):
     # Commit
 
     def write(
-        self, folios: MappingType[int, Folio], size: int, size_min: int, *, commit: bool, durable: bool
-    ) -> list[Extent] | None:
+        self, folios: MappingType[int, Folio], size: int, size_min: int, *, commit: bool, durable: bool,
+        begins: bool = True,
+    ) -> list[Extent] | None:  # fmt: skip
         """None if the commit is in home already."""
         log = self._log
         self._changes += 1
@@ -177,7 +181,8 @@ class CopyOnWrite(Design):
             return None
         self._leave_home()
         offsets, payload = dirty_blocks(folios, self._folio_size, size)
-        self._add_edge(offsets, payload, size)
+        if begins:  # else the map does not know yet what the pieces before hold of the edge
+            self._add_edge(offsets, payload, size)
         lengths = [len(piece) for piece in payload]
         log.start(self._info)
         assert log.slot is not None
@@ -210,6 +215,12 @@ class CopyOnWrite(Design):
             return
         base = index * self._folio_size
         stop = min(start + BLOCK, size)
+        if stop > self._blocks and index not in self._growth:
+            # Behind a hole of home. Where there is no space for this block too it is not protected, as in a recovery
+            # that finds the disk full.
+            if not self._log.reserve_growth(self._folio_size):
+                return
+            self._growth.add(index, index, self._blocks)
         offsets.insert(at, start)
         payload.insert(at, self.read_folio(index)[start - base : stop - base].ljust(stop - start, b"\0"))
 
@@ -287,11 +298,11 @@ class CopyOnWrite(Design):
         mark, self._log.parent, self.dense = savepoint.state
         self._mapping.rollback(mark)
         if self._growth or savepoint.changes != self._changes:
-            self._growth.restore(self._mapping, self.dense)
+            self._growth.restore(self._mapping, self._blocks)
 
     def cut(self, size: int) -> None:
         self._changes += 1
-        self._growth.cut(size, self._mapping, self.dense)
+        self._growth.cut(size, self._mapping, self._blocks)
         self._mapping.cut(size)
         self.dense = min(self.dense, size)
 
@@ -318,7 +329,7 @@ class CopyOnWrite(Design):
 
         try:
             cut_home(self._home, self._mapping)
-            hand_over(self._home, self._log, self._growth.pieces(self._mapping, self.dense, self.committed_size))
+            hand_over(self._home, self._log, self._growth.pieces(self._mapping, self._blocks, self.committed_size))
             written = install(self._home, self._mapping, self.committed_size, fetch)
         except OSError as error:
             if error.errno not in NO_SPACE:
@@ -346,7 +357,7 @@ class CopyOnWrite(Design):
     def finish_checkpoint(self, dirty: Iterable[int]) -> None:
         self._mapping = Mapping(self._folio_size, self._info.size)
         self.dense = self._home.first_hole()
-        self._growth.restart(dirty, self.dense)
+        self._growth.restart(dirty, self._blocks)
         self._log.end_hand_over()
 
     def _check_unchanged(self) -> FileStat:

@@ -34,6 +34,9 @@ class Growth:
         self._cut: set[int] = set()
         """Those that were in the log before an uncommitted cut: a rollback, which cannot fail, may bring them back."""
 
+    def __contains__(self, index: int) -> bool:
+        return index in self._indices
+
     def __bool__(self) -> bool:
         return bool(self._indices or self._cut)
 

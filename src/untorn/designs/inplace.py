@@ -142,8 +142,9 @@ class InPlace(Design):
     # Writeback
 
     def write(
-        self, folios: Mapping[int, Folio], size: int, size_min: int, *, commit: bool, durable: bool
-    ) -> Mapping[int, Folio]:
+        self, folios: Mapping[int, Folio], size: int, size_min: int, *, commit: bool, durable: bool,
+        begins: bool = True,
+    ) -> Mapping[int, Folio]:  # fmt: skip
         self._changes += 1
         for bio in merged(self._pieces(folios, size), self.bio_max):
             self.submit(bio)

@@ -143,15 +143,13 @@ class Committing(CachedFile):
             with self._lock:
                 self._admit_huge(start, stop, step)
             level = self._mark()
-            size_min = self._size_min
+            size = max(self.size, stop)
             at = start
             while at < stop:
                 # Whole folios but at the ends: no two pieces share one.
                 end = min((at + step) >> self._shift << self._shift, stop)
                 self._to_come = _pieces((end - 1) >> self._shift, (stop - 1) >> self._shift, end, stop, step)
-                landings.append(self._spill_piece(data[at - start : end - start], at, size_min))
-                # Of the next record: what this one wrote beyond the old size is not cut again.
-                size_min = max(self.size, end)
+                landings.append(self._spill_piece(data[at - start : end - start], at, size, begins=at == start))
                 at = end
             return landings
         except BaseException:
@@ -173,18 +171,19 @@ class Committing(CachedFile):
         growth = range(first << self._shift, stop) if stop > self.design.dense else NOTHING
         self._reserve(growth, len(self.pages.dirty), len(self.pages.dirty))
 
-    def _spill_piece(self, piece: memoryview, start: int, size_min: int) -> Any:
+    def _spill_piece(self, piece: memoryview, start: int, size: int, *, begins: bool) -> Any:
         """Writes a piece of it as a record of its own."""
         stop = start + len(piece)
         with self._lock:
             admitted = self._admit(start >> self._shift, (stop - 1) >> self._shift, stop)
             assert admitted, "nothing else is dirty"
             folios = self._build(start, piece)
-            size = max(self.size, stop)
             self._room = 0
         try:
             self._report("writeback", folios, folios)
-            return self.design.write(folios, size, size_min, commit=False, durable=False)
+            # Of a further piece: what those before it wrote beyond the old size is not cut again.
+            size_min = self._size_min if begins else size
+            return self.design.write(folios, size, size_min, commit=False, durable=False, begins=begins)
         except BaseException as error:
             self._fail(error)
             raise

@@ -51,6 +51,17 @@ def settle(file: StorageFile, slot: Slot, replay: Replay) -> Copy:
     return copy
 
 
+def put_back(file: StorageFile, slot: Slot) -> int:
+    """Writes the copy that the slot names to where its records were; returns where they end.
+
+    Until another slot says so the copy counts, so that nothing that is needed is in flight.
+    """
+    start = _place(file, slot, slot.copy_after)
+    _write(file, _records(file, slot, slot.copy_start, slot.copy_end), start)
+    file.fdatasync()
+    return start + slot.copy_end - slot.copy_start
+
+
 def _write(file: StorageFile, pieces: Iterator[bytes], position: int) -> None:
     """Writes them one behind the other, many at a time."""
     buffers: list[bytes] = []

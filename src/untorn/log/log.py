@@ -246,6 +246,12 @@ class Log(LogSpace):
         # a time that a power failure took back would look like a file restored from a backup.
         self._write_slot(slot._replace(synced_through=max(slot.synced_through, self.synced_through)))
 
+    def forget_copy(self, tail: int) -> None:
+        """The records are durable in their own places, up to ``tail``: what is behind them is free."""
+        assert self.slot is not None
+        self._write_slot(self.slot._replace(copy_after=0, copy_start=0, copy_end=0))
+        self.tail = tail
+
     def restart(self, home: FileStat) -> None:
         """Empties the log; ``home`` is durable and as given."""
         old = self.slot

@@ -41,7 +41,7 @@ from untorn.errors import (
     warn,
 )
 from untorn.log import words
-from untorn.log.doubt import settle
+from untorn.log.doubt import put_back, settle
 from untorn.log.elsewhere import find_log
 from untorn.log.install import install, read_extents
 from untorn.log.log import MARK, NO_ATTRIBUTES, SUFFIX, Log, log_path
@@ -208,19 +208,7 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
         if slot.kind is SlotKind.CHECKPOINT and info.size < slot.home_size:
             # If the first try's sync failed, what it cut may still be on disk; longer again, it is cut anew.
             home.truncate(slot.home_size)
-        source = found.log
-
-        def fetch(extents: Sequence[Extent]) -> Sequence[Buffer]:
-            return read_extents(source, slot.salt, extents)
-
-        try:
-            install(home, replay.mapping, replay.size, fetch)
-        except OSError as error:
-            if keep or error.errno not in NO_SPACE:
-                raise
-            # The blocks for home's growth are where the writer had reserved them: at the end of the log.
-            log.give_back()
-            install(home, replay.mapping, replay.size, fetch)
+        _bring_home(home, log, found.log, replay, give_back=not keep)
         home.fsync()
         _LOG.info("%r: %d commits were brought home, the file has %d bytes", home.path, replay.commits, replay.size)
     if keep:
@@ -234,6 +222,38 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
         found.log = None
         _LOG.info("%r: its log of %d bytes was removed", home.path, replay.tail)
     return replay.commits
+
+
+def _bring_home(home: StorageFile, log: Log, file: StorageFile, replay: Replay, *, give_back: bool) -> None:
+    """Installs what the log holds; on a full disk home gets the log's blocks, if ``give_back``."""
+    assert log.slot is not None
+    salt = log.slot.salt
+
+    def fetch(extents: Sequence[Extent]) -> Sequence[Buffer]:
+        return read_extents(file, salt, extents)
+
+    def try_it() -> OSError | None:
+        try:
+            install(home, replay.mapping, replay.size, fetch)
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            return error
+        return None
+
+    error = try_it()
+    if error is not None and give_back:
+        # The blocks for home's growth are where the writer had reserved them: at the end of the log.
+        log.give_back()
+        error = try_it()
+        if error is not None and log.slot.copy_start:
+            # The copy stands there.
+            log.forget_copy(put_back(file, log.slot))
+            replay = replay_log(file, log.slot)
+            log.give_back()
+            error = try_it()
+    if error is not None:
+        raise error
 
 
 def _shown_to_be_of(slot: Slot, home: FileStat) -> bool:

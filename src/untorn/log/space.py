@@ -86,6 +86,17 @@ class LogSpace(ABC):
             self._records, self._growth, self._short = records, growth, 0
             self._trim()
 
+    def reserve_growth(self, more: int) -> bool:
+        """Allocates for so many more bytes of home's growth; False, and nothing changed, if there is no space."""
+        with self._space:
+            try:
+                self.reserve(self._records, self._growth + more)
+            except OSError as error:
+                if error.errno not in NO_SPACE:
+                    raise
+                return False
+            return True
+
     def _allocate(self, needed: int, ample: int) -> int:
         """Allocates ``ample`` bytes, or ``needed`` if there are no more; returns which."""
         assert self.file is not None
