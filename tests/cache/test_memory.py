@@ -99,8 +99,8 @@ def test_control_a_cache_as_large_as_the_file_exceeds_the_bounds(tmp_path: Path)
 
 EXTENTS = 256
 PER_COMMIT = 16
-COMMITS = 150
-SCATTERED_BYTES = 1 << 20
+COMMITS = 300
+SCATTERED_BYTES = 1 << 24
 TINY = 1 << 19
 """Most bytes for them: the map, a cache of 128 KiB with half as much dirty, and what one commit needs."""
 
@@ -172,7 +172,7 @@ def test_the_pieces_of_one_large_extent_do_not_each_hold_all_of_it(tmp_path: Pat
             file.commit(durable=False)
         for other in (1, 2, 3):
             file.pread(1, other * folio)
-        assert file.stats()["extents"] == 2 * pieces + 1
+        assert file.stats()["extents"] == 2 * pieces, "a block of each, and what is between them"
         file.commit()
         with little_memory(CHECKPOINTED):
             file.close()

@@ -201,6 +201,7 @@ def interrupt_every_line(case: Case) -> Counter[str]:
 def judge(driver: Driver, case: Case, place: str) -> str:
     """What the interrupted handle shows and what crashes leave of it."""
     file, old, new = driver.file, driver.content, case.after(driver.content)
+    driver.faulted |= _is_unguarded(place)  # then what is reserved may be more than is needed
     if case.commits:
         driver.history.maybe(old, new)
     if file._inode.busy:

@@ -9,6 +9,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -30,7 +31,7 @@ from tests.explore.random_programs import (
     workloads,
     writers,
 )
-from untorn.errors import UntornError
+from untorn.errors import UntornError, UntornWarning
 from untorn.explore import world
 from untorn.explore.account import RefusedError
 from untorn.frontends import api
@@ -253,9 +254,11 @@ def created(machine: SimulatedStorage) -> None:
 
 def recover(storage: SimulatedStorage, see: See) -> None:
     try:
-        api.recover("/f", storage=storage)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UntornWarning)
+            api.recover("/f", storage=storage)
         see(storage.read_file("/f"))
-    except UntornError as error:
+    except (UntornError, FileNotFoundError) as error:
         see(type(error).__name__)
 
 

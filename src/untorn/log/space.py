@@ -82,7 +82,12 @@ class LogSpace(ABC):
                 self.file = self._create()
             needed = round_up(self.tail + records + growth - self._lent, BLOCK)
             if needed > self.allocated:
-                self.allocated = self._allocate(needed, needed + _step(needed))
+                try:
+                    self.allocated = self._allocate(needed, needed + _step(needed))
+                except BaseException:
+                    # What was had in part is of more use to others.
+                    self.file.truncate(self.allocated)
+                    raise
             self._records, self._growth, self._short = records, growth, 0
             self._trim()
 
@@ -106,12 +111,7 @@ class LogSpace(ABC):
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
-        try:
-            self.file.allocate(self.allocated, needed - self.allocated, keep_size=False)
-        except OSError:
-            # What was had in part is of more use to others.
-            self.file.truncate(self.allocated)
-            raise
+        self.file.allocate(self.allocated, needed - self.allocated, keep_size=False)
         # Of the first try more may be left than is needed.
         self.file.truncate(needed)
         return needed

@@ -228,6 +228,9 @@ class FaultyFile(StorageFile):
     def first_hole(self) -> int:
         return self._call("first_hole", self._inner.first_hole)
 
+    def within_limit(self, size: int) -> bool:
+        return self._inner.within_limit(size)
+
     def check_size(self, size: int) -> None:
         self._call("check_size", lambda: self._inner.check_size(size))
 

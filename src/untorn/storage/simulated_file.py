@@ -172,6 +172,9 @@ class SimulatedFile(StorageFile):
         self._disk.trace.end(self._begin("first_hole"))
         return self._inode.content.first_hole()
 
+    def within_limit(self, size: int) -> bool:
+        return size <= self._disk.options.size_max
+
     def check_size(self, size: int) -> None:
         operation = self._begin("check_size")
         if size > self._disk.options.size_max:
