@@ -46,6 +46,11 @@ class Design(ABC):
     """Below this offset the file has its blocks: overwriting needs no new space."""
 
     @property
+    def blocks(self) -> int:
+        """Bytes from the start for which the file has blocks; no less than ``dense``."""
+        return self.dense
+
+    @property
     @abstractmethod
     def at_home(self) -> bool:
         """Whether home holds all that is committed, so that its own descriptor shows it."""

@@ -122,7 +122,7 @@ class CopyOnWrite(Design):
     # Space
 
     @property
-    def _blocks(self) -> int:
+    def blocks(self) -> int:
         """Bytes from the start for which home has blocks: the one in which the dense part ends is there as a whole."""
         return round_up(self.dense, BLOCK)
 
@@ -147,10 +147,10 @@ class CopyOnWrite(Design):
     def grow(self, first: int, last: int, end: int) -> None:
         if end > self._info.size:
             self._home.check_size(end)
-        self._growth.add(first, last, self._blocks)
+        self._growth.add(first, last, self.blocks)
 
     def ungrow(self, indices: Iterable[int]) -> None:
-        self._growth.drop(indices, self._mapping, self._blocks)
+        self._growth.drop(indices, self._mapping, self.blocks)
 
     def reclaimable(self) -> bool:
         return self._log.sequence > 0 and self._mapping.settled
@@ -159,7 +159,7 @@ class CopyOnWrite(Design):
         self, dirty: MappingType[int, Folio], asked: range, least: tuple[int, int], most: tuple[int, int]
     ) -> None:
         self._log.assert_space(range(self._cost(*least), self._cost(*most) + 1), self._growth.bytes)
-        self._growth.assert_exact(self._mapping, dirty, asked, self._blocks)
+        self._growth.assert_exact(self._mapping, dirty, asked, self.blocks)
 
     def limits(self) -> AtomicLimits:
         return AtomicLimits(1, SIZE_MAX, 0, SIZE_MAX)
@@ -215,12 +215,12 @@ class CopyOnWrite(Design):
             return
         base = index * self._folio_size
         stop = min(start + BLOCK, size)
-        if stop > self._blocks and index not in self._growth:
+        if stop > self.blocks and index not in self._growth:
             # Behind a hole of home. Where there is no space for this block too it is not protected, as in a recovery
             # that finds the disk full.
             if not self._log.reserve_growth(self._folio_size):
                 return
-            self._growth.add(index, index, self._blocks)
+            self._growth.add(index, index, self.blocks)
         offsets.insert(at, start)
         payload.insert(at, self.read_folio(index)[start - base : stop - base].ljust(stop - start, b"\0"))
 
@@ -298,11 +298,11 @@ class CopyOnWrite(Design):
         mark, self._log.parent, self.dense = savepoint.state
         self._mapping.rollback(mark)
         if self._growth or savepoint.changes != self._changes:
-            self._growth.restore(self._mapping, self._blocks)
+            self._growth.restore(self._mapping, self.blocks)
 
     def cut(self, size: int) -> None:
         self._changes += 1
-        self._growth.cut(size, self._mapping, self._blocks)
+        self._growth.cut(size, self._mapping, self.blocks)
         self._mapping.cut(size)
         self.dense = min(self.dense, size)
 
@@ -329,7 +329,7 @@ class CopyOnWrite(Design):
 
         try:
             cut_home(self._home, self._mapping)
-            hand_over(self._home, self._log, self._growth.pieces(self._mapping, self._blocks, self.committed_size))
+            hand_over(self._home, self._log, self._growth.pieces(self._mapping, self.blocks, self.committed_size))
             written = install(self._home, self._mapping, self.committed_size, fetch)
         except OSError as error:
             if error.errno not in NO_SPACE:
@@ -357,7 +357,7 @@ class CopyOnWrite(Design):
     def finish_checkpoint(self, dirty: Iterable[int]) -> None:
         self._mapping = Mapping(self._folio_size, self._info.size)
         self.dense = self._home.first_hole()
-        self._growth.restart(dirty, self._blocks)
+        self._growth.restart(dirty, self.blocks)
         self._log.end_hand_over()
 
     def _check_unchanged(self) -> FileStat:

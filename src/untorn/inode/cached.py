@@ -310,11 +310,11 @@ class CachedFile(Guarded, ABC):
 
     def _ungrow(self, folios: range) -> None:
         """Home need not grow for those of these folios of which nothing beyond the dense part is to be written."""
-        dirty, writeback, dense = self.pages.dirty, self.pages.writeback, self.design.dense
+        dirty, writeback, blocks = self.pages.dirty, self.pages.writeback, self.design.blocks
 
         def idle(index: int) -> bool:
             ranges = dirty[index].ranges if index in dirty else ()
-            return index not in writeback and not (ranges and (index << self._shift) + ranges[-1][1] > dense)
+            return index not in writeback and not (ranges and (index << self._shift) + ranges[-1][1] > blocks)
 
         self.design.ungrow([index for index in folios if idle(index)])
 
