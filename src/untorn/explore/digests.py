@@ -10,13 +10,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from math import prod
+from operator import itemgetter
 from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
+from untorn.explore.space import BELOW
 from untorn.explore.world import World
 from untorn.storage.api import Piece
-from untorn.storage.variables import Variable
+from untorn.storage.variables import GARBAGE, Variable
 
 _MIXTURES_MAX: Final = 1024
 
@@ -72,18 +74,17 @@ class Digests:
     ) -> bytes | None:  # fmt: skip
         cells = []
         for index, low, high in open_sectors:
-            key, place = world.stack(Variable("sector", inode, index))[-1]
-            cell = world.layers[0].cells[key[1]]
-            values = [(v if place is None else v[place])[low:high] for v in cell.values]
-            cells.append((index * self._unit + low - start, values, cell.written))
+            held, values = _held(world, Variable("sector", inode, index))
+            at = index * self._unit + low - start
+            cells.append((at, [(moment, value[low:high]) for moment, value in held], {v[low:high] for v in values}))
         candidate = bytearray(data)
-        for time in sorted({since for _, _, written in cells for since, _ in written}, reverse=True):
-            for at, values, written in cells:
-                value = values[max((entry for entry in written if entry[0] <= time), default=written[0])[1]]
+        for time in sorted({moment for _, held, _ in cells for moment, _ in held}, reverse=True):
+            for at, held, _ in cells:
+                value = max((one for one in held if one[0] <= time), key=itemgetter(0), default=held[0])[1]
                 candidate[at : at + len(value)] = value
             if xxh3_64_intdigest(candidate, seed) == piece.digest:
                 return bytes(candidate)
-        distinct = [sorted(set(values)) for _, values, _ in cells]
+        distinct = [sorted(values) for _, _, values in cells]
         if prod(map(len, distinct)) <= _MIXTURES_MAX:
             for mixture in itertools.product(*distinct):
                 for (at, _, _), value in zip(cells, mixture, strict=True):
@@ -91,3 +92,21 @@ class Digests:
                 if xxh3_64_intdigest(candidate, seed) == piece.digest:
                     return bytes(candidate)
         return None
+
+
+def _held(world: World, variable: Variable) -> tuple[list[tuple[tuple[int, int], bytes]], list[bytes]]:
+    """What the cache held of a sector, at which (layer, event), oldest first; and all values that it may have.
+
+    A recovery that was cut off may have written it too: so every layer is asked, not only the lowest.
+    """
+    held = []
+    possible = []
+    for (layer, number), place in reversed(world.stack(variable)):
+        cell = world.layers[layer].cells[number]
+        values = [value if place is None or value is BELOW else value[place] for value in cell.values]
+        for since, index in cell.written:
+            value = values[index]
+            if isinstance(value, bytes) and value != GARBAGE * (len(value) // len(GARBAGE)):  # which no cache held
+                held.append(((layer, since), value))
+        possible += [value for value in values if isinstance(value, bytes)]
+    return held, possible
