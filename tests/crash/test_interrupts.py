@@ -310,7 +310,6 @@ def _errors_only(patch: Patch) -> None:
     [
         pytest.param(_nothing_put_back, "a small write", id="a write is not undone"),
         pytest.param(_nothing_put_back, "a write over several folios", id="a long write is not undone"),
-        pytest.param(_no_roll_back, "a huge write", id="a huge write is not rolled back"),
         pytest.param(_no_roll_back, "a savepoint", id="a transaction is not rolled back"),
         pytest.param(_errors_only, "a commit", id="only errors put the handle out of work"),
     ],

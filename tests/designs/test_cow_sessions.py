@@ -24,7 +24,7 @@ from untorn.storage.variables import newest, oldest, seeded
 
 BLOCK: Final = 4096
 BLOCKS: Final = 16
-SEEDS: Final = 60
+SEEDS: Final = 130
 SYNCS: Final = ("fdatasync", "fsync", "sync_directory")
 
 

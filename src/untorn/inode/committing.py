@@ -125,33 +125,16 @@ class Committing(CachedFile):
         """
         self._check()
         self._claim_turn()
-        try:
-            start = self._start(offset)
-            landings = self._spill_pieces(memoryview(data), start)
-            return self._land_pieces(landings, start, start + len(data), offset)
-        except BaseException:
-            self._end_turn()
-            raise
-
-    def _spill_pieces(self, data: memoryview, start: int) -> list[Any]:
-        """Writes a huge write to storage; it is not seen before it lands."""
-        step = self._dirty_max // 2 << self._shift
-        stop = start + len(data)
-        landings = []
         level = None
         try:
+            start = self._start(offset)
+            stop = start + len(data)
+            step = self._dirty_max // 2 << self._shift
             with self._lock:
                 self._admit_huge(start, stop, step)
             level = self._mark()
-            size = max(self.size, stop)
-            at = start
-            while at < stop:
-                # Whole folios but at the ends: no two pieces share one.
-                end = min((at + step) >> self._shift << self._shift, stop)
-                self._to_come = _pieces((end - 1) >> self._shift, (stop - 1) >> self._shift, end, stop, step)
-                landings.append(self._spill_piece(data[at - start : end - start], at, size, begins=at == start))
-                at = end
-            return landings
+            landings = self._spill_pieces(memoryview(data), start, step)
+            return self._land_pieces(landings, start, stop, offset)
         except BaseException:
             with self._lock:
                 self._to_come = 0, 0
@@ -159,7 +142,22 @@ class Committing(CachedFile):
                     self._retain()
                 elif self.state is State.OPEN:
                     self._roll_back(level)
+            self._end_turn()
             raise
+
+    def _spill_pieces(self, data: memoryview, start: int, step: int) -> list[Any]:
+        """Writes a huge write to storage in pieces of ``step`` bytes; it is not seen before it lands."""
+        stop = start + len(data)
+        size = max(self.size, stop)
+        landings = []
+        at = start
+        while at < stop:
+            # Whole folios but at the ends: no two pieces share one.
+            end = min((at + step) >> self._shift << self._shift, stop)
+            self._to_come = _pieces((end - 1) >> self._shift, (stop - 1) >> self._shift, end, stop, step)
+            landings.append(self._spill_piece(data[at - start : end - start], at, size, begins=at == start))
+            at = end
+        return landings
 
     def _admit_huge(self, start: int, stop: int, step: int) -> None:
         """Reserves for all of it, so that ENOSPC comes before any of it takes space in the log."""
