@@ -37,9 +37,9 @@ def test_no_crash_of_the_tenth_breaks_a_guarantee(device: str, part: int) -> Non
     assert found
 
 
-@pytest.mark.parametrize("device", sorted(BAD_DEVICES))
-def test_what_the_library_does_not_hold_under_is_found(device: str) -> None:
-    assert any(explored(generated).bad for generated in chosen(device, 0))
+def test_what_the_library_does_not_hold_under_is_found() -> None:
+    for device in BAD_DEVICES:
+        assert any(explored(generated).bad for generated in chosen(device, 0)), f"{device} is good: limits.py is stale"
 
 
 @pytest.mark.parametrize(
