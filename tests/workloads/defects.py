@@ -15,12 +15,14 @@ from untorn.explore.library.mutants import MUTANTS, Mutant, planted
 _DEVICES: Final = tuple(device for device in DEVICES if not device.startswith("trash"))
 
 _NOT_GENERATED: Final = {
+    "closes": "a recovery without a session after it",
     "deaths": "deaths within a call",
     "discards": "commits that are discarded",
     "discards, no attributes": "commits that are discarded",
     "fails": "syncs that fail",
     "fails again": "syncs that fail",
     "fails in a cut": "syncs that fail",
+    "garbage": "a device that makes garbage",
     "takes over": "another program that does not sync",
 }
 """What a sequence would need, by the target that catches a defect."""
