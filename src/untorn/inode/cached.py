@@ -279,25 +279,28 @@ class CachedFile(Guarded, ABC):
 
     def _reserve(self, growth: range, room: int, wanted: int) -> None:
         """Space for ``room`` dirty folios, or at least for ``wanted``, and for home to grow by these bytes."""
-        more, records = self._to_come
-        more += len(self.pages.writeback)
         try:
             if growth:
                 folios = self._folios(growth)
                 self.design.grow(folios[0], folios[-1], growth.stop)
-            try:
-                self.design.reserve(room + more, RECORDS + records)
-            except OSError:
-                if room == wanted:
-                    raise
-                room = wanted
-                self.design.reserve(room + more, RECORDS + records)
-            self._room = room
+            self._room = self._reserve_room(room, wanted)
             if growth:
                 self._admitted = growth
         except BaseException:
             self._ungrow(self._folios(growth))
             raise
+
+    def _reserve_room(self, room: int, wanted: int) -> int:
+        more, records = self._to_come
+        more += len(self.pages.writeback)
+        try:
+            self.design.reserve(room + more, RECORDS + records)
+            return room
+        except OSError:
+            if room == wanted:
+                raise
+        self.design.reserve(wanted + more, RECORDS + records)
+        return wanted
 
     def _folios(self, span: range) -> range:
         """The folios of these bytes."""
