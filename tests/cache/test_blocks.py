@@ -16,6 +16,7 @@ import pytest
 
 import untorn
 from untorn.errors import UntornWarning
+from untorn.frontends import file as file_module
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.variables import oldest
 
@@ -470,7 +471,7 @@ def test_control_the_table_sees_a_close_within_a_block_that_commits(way: Way, mo
 def test_control_the_table_sees_a_close_outside_that_commits_although_an_exception_ends_it(
     way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(untorn.File, "_unwinding", lambda file: None)
+    monkeypatch.setattr(file_module, "newly_handled", lambda marks: None)
     wrong = [line for case in cases(way) for line in run(case)]
     assert any(COMMITTED in line for line in wrong)
     assert any("[] was said instead of" in line for line in wrong)
