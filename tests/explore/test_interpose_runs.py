@@ -172,7 +172,7 @@ LOOKS: dict[str, tuple[Callable[[Path], Any], list[Any]]] = {
     "read": (lambda d: os.pread(os.open(d / "a", os.O_RDONLY), 1, 0), []),
     "entries' kinds": (
         lambda d: [e.is_dir() for e in os.scandir(d)],
-        [("listdir", ROOT)] + [("stat", f"{ROOT}/{n}") for n in "ba"],
+        [("listdir", ROOT)] + [("stat", f"{ROOT}/{n}") for n in "ab"],
     ),
 }
 
