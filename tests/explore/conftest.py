@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def no_thread_goes_on() -> Iterator[None]:
-    """Workloads that leave threads behind are what some tests are about: such a thread may still touch the directory."""
+    """Some tests are about workloads that leave threads behind: such a thread may still touch the directory."""
     before = set(threading.enumerate())
     yield
     for thread in set(threading.enumerate()) - before:
