@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from tests.crash.driver import Driver
 from tests.crash.history import stamp
 from untorn.storage.variables import Choose, Value, Variable, newest, oldest, seeded
+
+EXAMPLES: Final = int(os.environ.get("UNTORN_EXAMPLES", "400"))
+STEPS: Final = 40
+HUNT: Final = 400
+"""Most runs until a planted defect has to be found. What is tried depends on the constants of all that is imported."""
 
 BLOCK: Final = 4096
 DRAWN_MAX: Final = 24
@@ -264,3 +271,22 @@ class CrashMachine(RuleBasedStateMachine):
         if self.driver.exists():
             self.driver.open("r+b")
             self.driver.close()
+
+
+def run(base: type[CrashMachine], examples: int, phases: tuple[Phase, ...]) -> Counter[str]:
+    """Makes so many runs of the machine; returns how often each situation came up."""
+
+    class Machine(base):  # type: ignore[misc, valid-type]
+        seen: ClassVar[Counter[str]] = Counter()
+
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=STEPS,
+            phases=phases,
+            report_multiple_bugs=False,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )
+    return Machine.seen

@@ -7,28 +7,23 @@ After every call just what is needed is reserved. Nobody else takes blocks here,
 from __future__ import annotations
 
 import errno
-from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase
 from hypothesis import strategies as st
-from hypothesis.stateful import rule, run_state_machine_as_test
+from hypothesis.stateful import rule
 
 from tests.crash.driver import Driver
 from tests.crash.history import stamp
-from tests.crash.machine import BLOCK, CrashMachine
-from tests.crash.test_state_machine import EXAMPLES, STEPS
+from tests.crash.machine import BLOCK, EXAMPLES, HUNT, CrashMachine, run
 from untorn.designs.growth import Growth
 from untorn.explore.library.plants import Patch
 from untorn.inode import cached
 from untorn.inode.cached import CachedFile
 from untorn.log import space
 from untorn.log.space import LogSpace
-
-HUNT: Final = 150
-"""Most runs until a planted defect has to be found."""
 
 MOST: Final = 60
 """More blocks than any of the disks has."""
@@ -68,26 +63,8 @@ class BrinkMachine(CrashMachine):
             driver.commit(durable=durable)
 
 
-def run(examples: int, phases: tuple[Phase, ...]) -> Counter[str]:
-    class Machine(BrinkMachine):
-        pass
-
-    Machine.seen = Counter()
-    run_state_machine_as_test(
-        Machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=STEPS,
-            phases=phases,
-            report_multiple_bugs=False,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-        ),
-    )
-    return Machine.seen
-
-
 def test_on_a_full_disk_only_writes_are_refused_and_just_what_is_needed_is_reserved() -> None:
-    seen = run(EXAMPLES // 3, (Phase.explicit, Phase.reuse, Phase.generate))
+    seen = run(BrinkMachine, EXAMPLES // 3, (Phase.explicit, Phase.reuse, Phase.generate))
 
     for situation in (
         "failed: no space",
@@ -146,7 +123,7 @@ def test_a_planted_leak_of_space_is_found(name: str, monkeypatch: pytest.MonkeyP
     LEAKS[name](monkeypatch.setattr)
 
     with pytest.raises(AssertionError, match=r"reserved|S1|S2|allocated|promised"):
-        run(HUNT, (Phase.generate,))
+        run(BrinkMachine, HUNT, (Phase.generate,))
 
 
 def filled() -> None:

@@ -5,22 +5,15 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis import Phase
 
-from tests.crash.machine import CrashMachine
+from tests.crash.machine import EXAMPLES, HUNT, CrashMachine, run
 from tests.crash.mutants import BY_MACHINE
+from untorn.errors import UntornWarning
 from untorn.explore.library.mutants import MUTANTS
-
-EXAMPLES: Final = int(os.environ.get("UNTORN_EXAMPLES", "400"))
-STEPS: Final = 40
-HUNT: Final = 150
-"""Most runs until a mutant has to be found."""
 
 SITUATIONS: Final = frozenset(
     {
@@ -50,27 +43,8 @@ SITUATIONS: Final = frozenset(
 )
 
 
-def _run(seen: Counter[str], examples: int, phases: tuple[Phase, ...]) -> None:
-    class Machine(CrashMachine):
-        pass
-
-    Machine.seen = seen
-    run_state_machine_as_test(
-        Machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=STEPS,
-            phases=phases,
-            report_multiple_bugs=False,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-        ),
-    )
-
-
 def test_after_any_crash_the_file_is_one_commit_at_or_after_the_last_durable_one() -> None:
-    seen: Counter[str] = Counter()
-
-    _run(seen, EXAMPLES, (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink))
+    seen = run(CrashMachine, EXAMPLES, (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink))
 
     assert not SITUATIONS - set(+seen), "what never came up was not tested"
 
@@ -79,5 +53,5 @@ def test_after_any_crash_the_file_is_one_commit_at_or_after_the_last_durable_one
 def test_the_machine_finds_a_planted_defect(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     MUTANTS[name].plant(monkeypatch.setattr)
 
-    with pytest.raises((AssertionError, OSError)):
-        _run(Counter(), HUNT, (Phase.generate,))
+    with pytest.raises((AssertionError, OSError, UntornWarning)):
+        run(CrashMachine, HUNT, (Phase.generate,))

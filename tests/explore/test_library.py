@@ -96,13 +96,13 @@ def test_after_the_death_of_the_process_recovery_keeps_what_was_ordered_and_make
     for death, result in after_each_death():
         assert death.problem is None, f"died at {death.event}: {death.problem}"
         assert not result.bad, f"died at {death.event}: {result.stories[0].words}"
-        assert result.certified, result.refusal
-        seen += 1
+        assert result.certified or "changed nothing" in result.unmeasured, result.refusal
+        seen += result.certified
     assert seen > 40
 
 
 @pytest.mark.parametrize(
-    "name", ["recovery does not sync the log", "recovery does not sync home", "size_min is ignored"]
+    "name", ["recovery does not sync its copy", "recovery does not sync home", "size_min is ignored"]
 )
 def test_a_defect_of_recovery_shows_after_a_death(name: str) -> None:
     with planted(MUTANTS[name]):

@@ -45,7 +45,7 @@ def test_no_crash_of_the_tenth_breaks_a_guarantee(device: str, part: int) -> Non
         ("what was cut stays in home", Generated(("cut", "overlap"), "512", "content")),
         ("a commit in home is not atomic", Generated(("write", "commit"), "atomic", "content")),
         ("an edit is overlooked at checkpoint", Generated(("write", "commit", "edit"), "512", "content")),
-        ("recovery does not sync the log", Generated(("write", "order", "kill"), "512", "content")),
+        ("recovery does not sync its copy", Generated(("write", "order", "kill"), "512", "content")),
         ("the unlink is not synced", Generated(("write",), "512", "content")),
     ],
 )

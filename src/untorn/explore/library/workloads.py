@@ -205,15 +205,15 @@ def deaths(script: Script) -> None:
 def fails(script: Script) -> None:
     """Syncs that fail, each in turn, of the log and of home: the cache shows what the disk may never hold."""
     for nth in range(8):
-        _failing(script, nth, grow=True)
+        _failing(script, nth)
         script.open()
         script.close()
 
 
 def fails_cut(script: Script) -> None:
-    """The sync of a checkpoint fails that made the file shorter."""
+    """The sync of a checkpoint fails that made the file shorter, between blocks: no write behind it sets its size."""
     for nth in (3, 4, 5):
-        _failing(script, nth, grow=False)
+        _failing(script, nth, cut=(6 - nth) * BLOCK)
         script.open()
         script.close()
 
@@ -221,21 +221,21 @@ def fails_cut(script: Script) -> None:
 def fails_again(script: Script) -> None:
     """Syncs that fail in the recovery of what an earlier failure has left, or soon after."""
     for nth in (3, 2, 0, 1, 4, 5, 6):
-        _failing(script, nth, grow=True)
+        _failing(script, nth)
     script.open()
     script.write(0, 10)
     script.close()
 
 
-def _failing(script: Script, nth: int, *, grow: bool) -> None:
-    """A session whose sync number ``nth`` fails; it cuts the file, and may let it grow again."""
+def _failing(script: Script, nth: int, *, cut: int | None = None) -> None:
+    """A session whose sync number ``nth`` fails; it cuts the file to ``cut``, or cuts it and lets it grow again."""
 
     def session() -> None:
         script.open(fault=Fault(nth=nth, names=SYNCS, error=errno.EIO))
         script.write(nth * 100, 700)
-        script.truncate(len(script.content) - 1000 + nth)
+        script.truncate(len(script.content) - 1000 + nth if cut is None else cut)
         script.commit(durable=False)
-        if grow:
+        if cut is None:
             script.write(3 * BLOCK, 10)
         script.close()
 
