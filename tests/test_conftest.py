@@ -47,3 +47,13 @@ def test_a_skipped_test_fails_only_in_ci(tmp_path: Path, ci: str, summary: str) 
 
     assert summary in run.stdout
     assert ("CI=true makes a skipped test a failure" in run.stdout) == bool(ci)
+
+
+def test_tests_that_send_signals_undo_what_nohup_and_background_jobs_ignore() -> None:
+    sending = [path for path in Path(__file__).parent.rglob("test_*.py") if ".send_signal(" in path.read_text()]
+    sending.remove(Path(__file__))
+
+    assert sending
+    assert [
+        path.name for path in sending if '@pytest.mark.usefixtures("signals_as_usual")' not in path.read_text()
+    ] == []

@@ -377,15 +377,16 @@ class Case(NamedTuple):
         """What an UntornWarning must say after the file's name, or None if there must be none."""
         if self.good or (self.kept() and self.way is _text_only):
             return None
-        lost = f"{len(NEW)} bytes that were written"
+        size = f"{len(NEW)} bytes, was rolled back"
+        lost = f"what was written since its last commit, {size}"
         if self.way in (*OUTSIDE, *WRAPPED_OUTSIDE):
             kind = "OSError" if self.way is _nested_handlers else type(ENDINGS[self.ending].make()).__name__
-            told = f"was closed while {kind} was being handled: {lost} since its last commit was rolled back"
+            told = f"was closed while {kind} was being handled: {lost}"
             return told if self.commit != "explicit" else None
         if self.ending == "GeneratorExit" and self.way in TRANSACTION:
-            return f"was in a transaction of a generator that was not run to its end: {lost} in it was rolled back"
+            return f"was in a transaction of a generator that was not run to its end: what was written in it, {size}"
         if self.ending == "GeneratorExit":
-            return f"was open in a generator that was not run to its end: {lost} since its last commit was rolled back"
+            return f"was open in a generator that was not run to its end: {lost}"
         return None
 
 

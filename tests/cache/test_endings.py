@@ -121,7 +121,7 @@ def test_a_file_collected_as_garbage_is_rolled_back_with_a_warning(path: Path, m
     elif way == "in a transaction":
         file.begin()
     file.write(word("second"))
-    lost = "6 bytes that were written since its last commit was rolled back"
+    lost = "what was written since its last commit, 6 bytes, was rolled back"
     with pytest.warns(UntornWarning, match=f"never closed: {lost}"):  # noqa: PT031
         del file, holder
         gc.collect()

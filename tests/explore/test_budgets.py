@@ -148,6 +148,7 @@ def workers(folder: Path) -> int:
     return count
 
 
+@pytest.mark.usefixtures("signals_as_usual")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_worker_outlives_the_command(tmp_path: Path, number: int) -> None:
     path = tmp_path / "forever.py"
@@ -158,9 +159,12 @@ def test_no_worker_outlives_the_command(tmp_path: Path, number: int) -> None:
         "TMPDIR": os.fspath(tmp_path),
     }  # a killed command leaves its directory to the next one
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
-        _until(lambda: (tmp_path / "pids").exists() and workers(tmp_path) > 2)
-        process.send_signal(number)
-        process.wait(30)
+        try:
+            _until(lambda: (tmp_path / "pids").exists() and workers(tmp_path) > 2)
+            process.send_signal(number)
+            process.wait(30)
+        finally:
+            process.kill()
     _until(lambda: workers(tmp_path) == 0)
 
 

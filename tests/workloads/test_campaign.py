@@ -109,17 +109,20 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "tests.workloads", *arguments]
 
 
+@pytest.mark.usefixtures("signals_as_usual")
 def test_interrupted_it_says_so_and_keeps_what_it_has(tmp_path: Path) -> None:
     file = tmp_path / "results"
     arguments = command("--device", "512", "--processes", "1", "--results", str(file))
     with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
-        deadline = time.monotonic() + 60
-        while not file.exists() or len(file.read_text().splitlines()) < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        child.send_signal(signal.SIGINT)
-        assert child.stdout is not None
-        said = child.stdout.read()
+        try:
+            deadline = time.monotonic() + 60
+            while not file.exists() or len(file.read_text().splitlines()) < 3:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            child.send_signal(signal.SIGINT)
+            said, _ = child.communicate(timeout=60)
+        finally:
+            child.kill()
 
     assert child.returncode == INTERRUPTED
     assert f"goes on from {file}" in said

@@ -166,9 +166,9 @@ class File(Stream):
     def _tell(self, lost: int | None, why: str, since: str = "since its last commit") -> None:
         """Says what was rolled back where no exception says so; ``lost`` as Inode.uncommitted."""
         if lost is not None:
-            what = f"{lost} bytes that were written" if lost else "what was cut"
+            what = f"written {since}, {lost} byte{'s' * (lost != 1)}," if lost else f"cut {since}"
             warn(
-                f"{self.name!r} was {why}: {what} {since} was rolled back. Use 'with', or commit() first, to keep it",
+                f"{self.name!r} was {why}: what was {what} was rolled back. Use 'with', or commit() first, to keep it",
                 package=self._package,
             )
 

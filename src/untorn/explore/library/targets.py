@@ -219,5 +219,8 @@ _ALSO: Final = (
     "restarts, no attributes", "discards, no attributes", "kills, garbage, no attributes", "in place, atomic writes",
     "in place, garbage, atomic writes",
 )  # fmt: skip
-TARGETS: Final = tuple(target for target in MATRIX if target.machine in ({}, {"trash": True}) or target.name in _ALSO)
+GARBAGE: Final = Library("garbage", workloads.blocks, machine=DEVICES["garbage"], depth=2)
+TARGETS: Final = (
+    *(target for target in MATRIX if target.machine in ({}, DEVICES["garbage"]) or target.name in _ALSO), GARBAGE
+)  # fmt: skip
 """What ``make test`` explores: every workload without and with garbage, and some on other devices."""

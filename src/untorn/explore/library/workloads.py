@@ -151,7 +151,7 @@ def reads(script: Script) -> None:
 def blocks(script: Script) -> None:
     """Whole blocks only: what a sector that turns to garbage may not take with it is the commit before."""
     script.open(log_bytes=12 * BLOCK)
-    for serial in range(8):
+    for serial in range(5):
         script.write(serial % 4 * BLOCK, BLOCK)
         script.commit(durable=serial % 3 != 1)
     script.close()
