@@ -1,4 +1,4 @@
-"""jupyter_server: a save was cut off, and the notebook is opened. Before the copy comes, what is there is moved away."""
+"""jupyter_server: a notebook is opened whose save was cut off. It is moved away, and then the copy takes its name."""
 
 from __future__ import annotations
 
