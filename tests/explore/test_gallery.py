@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from untorn.errors import UntornError
+from untorn.explore.death import deaths
 from untorn.explore.explorer import explore
 from untorn.explore.gallery.entries import ENTRIES
 from untorn.explore.gallery.entry import PROGRAMS, Entry, Program
 from untorn.explore.gallery.refusals import REFUSALS, Refusal
 from untorn.explore.gallery.targets import TARGETS
 from untorn.explore.module import FunctionTarget
+from untorn.explore.search import recording_of
 from untorn.explore.target import Target
 
 SAFE = {program.name: program for entry in ENTRIES for program in entry.safe}
@@ -84,6 +86,54 @@ def test_a_sync_before_the_mark_does_not_make_zodb_open() -> None:
     result = explore(target)
     assert result.bad
     assert result.stories[0].problem.kind == "CorruptedTransactionError"
+
+
+def _bad_if_killed(target: Target) -> bool:
+    """Whether the death of the process is enough, without a power failure."""
+    return any(death.problem for death in deaths(target, recording_of(target.record())))
+
+
+def test_a_server_that_is_killed_loses_no_notebook() -> None:
+    """What the note of jupyter-save says."""
+    save = Program("jupyter-save", ("jupyter_server",))
+    _needs(save.missing())
+    assert not _bad_if_killed(save)
+
+
+def test_a_server_that_is_killed_leaves_other_files_cut_off_and_their_copies() -> None:
+    """The control of the test above, and the rest of that note."""
+    _needs(Program("jupyter-save", ("jupyter_server",)).missing())
+    from jupyter_server.services.contents.fileio import FileManagerMixin
+
+    def save(directory: Path, text: str) -> None:
+        FileManagerMixin()._save_file(str(directory / "work.py"), text, "text")
+
+    def check(directory: Path) -> None:
+        assert FileManagerMixin()._read_file(str(directory / "work.py"), "text")[0] in ("old", "new")
+
+    def check_copy(directory: Path) -> None:
+        if (directory / "work.py").read_text() not in ("old", "new"):
+            assert (directory / ".~work.py").read_text() == "old"
+
+    saved = [
+        FunctionTarget("save", workload=lambda dir: save(dir, "new"), check=one, prepare=lambda dir: save(dir, "old"))
+        for one in (check, check_copy)
+    ]
+    assert [_bad_if_killed(target) for target in saved] == [True, False]
+
+
+def test_a_notebook_whose_restoring_is_cut_off_is_in_its_copy() -> None:
+    """What the note of jupyter-restore says."""
+    _needs(Program("jupyter-restore", ("jupyter_server",)).missing())
+    restore = importlib.import_module(f"{PROGRAMS}.jupyter_restore")
+
+    def check(directory: Path) -> None:
+        if not (directory / "work.ipynb").exists():
+            (directory / ".~work.ipynb").rename(directory / "work.ipynb")
+        restore.check(directory)
+
+    result = explore(FunctionTarget("restore", workload=restore.workload, check=check, prepare=restore.prepare))
+    assert result.certified, result.refusal
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.name)

@@ -12,6 +12,9 @@ from untorn.explore.gallery.entry import Entry, Program
 
 _CPYTHON: Final = "https://github.com/python/cpython/blob/v3.11.7/Lib/"
 _ZODB: Final = "https://github.com/zopefoundation/ZODB/blob/6.4/src/ZODB/FileStorage/"
+_JUPYTER: Final = (
+    "https://github.com/jupyter-server/jupyter_server/blob/v2.21.1/jupyter_server/services/contents/fileio.py"
+)
 _EXT4: Final = "https://docs.kernel.org/admin-guide/ext4.html (auto_da_alloc)"
 
 ENTRIES: Final = (
@@ -236,6 +239,28 @@ ENTRIES: Final = (
         "https://github.com/jupyter/help/issues/171; https://github.com/nbQA-dev/nbQA/pull/542",
         ("cut short", "reordered", "lost sync", "torn"),
         (Program("nbformat-renamed", ("nbformat",)),),
+    ),
+    Entry(
+        Program("jupyter-save", ("jupyter_server",)),
+        "jupyter_server",
+        "A save cuts off the old notebook before the copy that is to replace it is synced: both may be gone.",
+        f"{_JUPYTER} (atomic_writing: copy2_safe, no fsync); https://github.com/jupyter/notebook/issues/1563; "
+        "https://github.com/jupyter-ai-contrib/jupyter-server-documents/pull/292",
+        ("lost metadata", "reordered", "lost sync", "torn"),
+        (Program("jupyter-synced", ("jupyter_server",)),),
+        "With an fsync of the copy and one of the directory, when atomic_writing has made it. If only the server "
+        "dies, the next one restores the notebook when it opens it; other files are saved likewise and never restored: "
+        "what was there is in .~NAME then. A notebook that was saved before may also be in .ipynb_checkpoints, in an "
+        "older version, which is not explored here.",
+    ),
+    Entry(
+        Program("jupyter-restore", ("jupyter_server",)),
+        "jupyter_server",
+        "Between the two renames that restore a notebook there is none, and the server never looks for the copy again.",
+        f"{_JUPYTER} (_read_notebook: async_replace_file, async_replace_file)",
+        ("cut short", "reordered", "lost metadata"),
+        (Program("jupyter-restored", ("jupyter_server",)),),
+        "The cells are still in .~NAME, for a user who knows of it.",
     ),
     Entry(
         Program("mh-add"),
