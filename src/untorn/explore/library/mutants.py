@@ -146,6 +146,10 @@ MUTANTS: Final[dict[str, Mutant]] = {
         unchecked.doubtful_written_over, "doubt.settle: a copy", "kills, garbage"),
     "the slot does not name the copy": Mutant(
         unchecked.copy_not_named, "recovery.recover: copy_after, copy_start, copy_end", "fails"),
+    "what is put back is not synced": Mutant(
+        no_sync("fdatasync", "put_back"), "doubt.put_back: before the slot", "crowded, garbage"),
+    "the copy is given up before it is put back": Mutant(
+        unchecked.copy_forgotten_first, "recovery._bring_home: order", "crowded, garbage"),
     "recovery does not set the log's size again": Mutant(no_truncate("settle"), "doubt.settle: size", "fails"),
     "recovery does not cut anew": Mutant(no_truncate("recover"), "recovery.recover: cut again", "fails in a cut"),
     # The mark

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -74,6 +75,19 @@ class Reopened(Library):
 
     def go_on(self, storage: SimulatedStorage) -> None:
         api.open(PATH, "r+b", storage=storage).close()
+
+
+class Crowded(Library):
+    """Recovered on a full disk; where no copy could make room, somebody else does."""
+
+    def go_on(self, storage: SimulatedStorage) -> None:
+        try:
+            with workloads.full_disk():
+                super().go_on(storage)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            super().go_on(storage)
 
 
 class Read(Library):
@@ -173,6 +187,7 @@ WORKLOADS: Final = (
     Library("fails", workloads.fails),
     Library("fails in a cut", workloads.fails_cut),
     Library("fails again", workloads.fails_again),
+    Crowded("crowded", workloads.crowded),
     Library("outages", workloads.outages, depth=2),
     Edited("edited hot", workloads.edited_hot, depth=2),
     Edited("edited open", workloads.edited_open, depth=2),

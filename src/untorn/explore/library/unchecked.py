@@ -188,6 +188,24 @@ def copy_not_named(patch: Patch) -> None:
     patch(recovery, "settle", settle)
 
 
+def copy_forgotten_first(patch: Patch) -> None:
+    """The slot that names the copy no more is durable before the records are in their places again."""
+
+    put_back, forget_copy = doubt.put_back, Log.forget_copy
+    held: list[tuple[StorageFile, Slot]] = []
+
+    def later(file: StorageFile, slot: Slot) -> int:
+        held.append((file, slot))
+        return doubt._place(file, slot, slot.copy_after) + slot.copy_end - slot.copy_start
+
+    def first(log: Log, tail: int) -> None:
+        forget_copy(log, tail)
+        put_back(*held.pop())
+
+    patch(recovery, "put_back", later)
+    patch(Log, "forget_copy", first)
+
+
 # What a device may turn to garbage
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import errno
-from typing import Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+from unittest import mock
 
 from untorn.explore.library.script import BLOCK, Script, stamp
+from untorn.log import recovery
+from untorn.log.install import install
 from untorn.storage.faulty import Fault
-from untorn.storage.variables import seeded
+from untorn.storage.variables import newest, seeded
 
 SYNCS: Final = ("fdatasync", "fsync")
 CHANGES: Final = ("pwritev", "truncate", "setxattr", "removexattr", "unlink", "sync_directory", *SYNCS)
@@ -240,6 +245,41 @@ def _failing(script: Script, nth: int, *, cut: int | None = None) -> None:
         script.close()
 
     script.meets(session)
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Recovery finds no space for the file, and none when it has given up the log's spare blocks; a third try finds it.
+
+    Refused by hand, for which blocks a crash leaves is not a question that the explorer asks.
+    """
+    refusals = iter([OSError(errno.ENOSPC, "no space")] * 2)
+
+    def refused(*arguments: Any) -> int:
+        for error in refusals:
+            raise error
+        return install(*arguments)
+
+    with mock.patch.object(recovery, "install", refused):
+        yield
+
+
+def crowded(script: Script) -> None:
+    """A recovery whose copy has taken the last blocks of a full disk, where the file needs them."""
+    script.open()
+    script.write(3 * BLOCK, BLOCK)
+    script.commit()
+    script.write(100, 600)
+    script.commit()
+    script.cut_power(newest)
+    with full_disk():
+        script.open()
+    script.write(BLOCK, 600)
+    script.commit(durable=False)
+    script.kill()
+    with full_disk():
+        script.open()
+    script.close()
 
 
 def outages(script: Script) -> None:
