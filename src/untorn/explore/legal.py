@@ -11,7 +11,6 @@ operation adds must not depend on anything undecided, or :class:`UndecidedError`
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
@@ -59,11 +58,15 @@ class Sweep:
         self._unit = self._block = sector
         self._garbage = GARBAGE * (sector // SECTOR) if trash else None
         self._files: dict[int, _File] = {}
-        self._names: dict[str, int | None] = {}
-        """Names as the cache has them, as far as operations changed them."""
+        self._names: dict[tuple[int, str], int | None] = {}
+        """By directory and name: the cache's, as far as operations changed them."""
+        self._moved: dict[int, tuple[Variable, Version]] = {}
+        """By directory: the name that it was given when it last came into another directory."""
+        self._lay_in: set[tuple[int, int]] = set()
+        """Pairs of a directory and one that it lay in at some time, as far as paths told."""
         self.chains = Chains()
-        self._pending: dict[int | str, dict[Variable, list[Version]]] = {}
-        """By inode or directory: the versions that nothing made durable or superseded."""
+        self._pending: dict[tuple[str, int], dict[Variable, list[Version]]] = {}
+        """Of ("inode", its number) or ("names in", a directory): the versions that nothing made durable or ended."""
         self.births: dict[int, Any] = {}
         """By inode that an operation created: its FileStat."""
         events: list[tuple[int, bool, Operation]] = []
@@ -96,7 +99,7 @@ class Sweep:
         self._meet(variable)
         if not whole:
             self.chains.plain(variable)
-        owner: int | str = os.path.dirname(str(variable.key)) if variable.kind == "name" else variable.inode
+        owner = ("names in" if variable.kind == "name" else "inode", variable.inode)
         pending = self._pending.setdefault(owner, {}).setdefault(variable, [])
         completed = NEVER if operation.completed is None else operation.completed
         versions = [Version(value, operation.issued, completed, twin=twin)]
@@ -113,7 +116,7 @@ class Sweep:
 
     def _base(self, variable: Variable) -> Any:
         if variable.kind == "name":
-            return only(self._start.name(str(variable.key)), f"the name {variable.key}")
+            return self._at_start(variable.inode, str(variable.key))
         if self._start.nested:
             return BELOW
         if variable.inode in self.births:
@@ -128,6 +131,10 @@ class Sweep:
             case _:
                 found = start.plain(variable)
         return only(found, str(variable))
+
+    def _at_start(self, directory: int, name: str) -> int | None:
+        found: int | None = only(self._start.name(directory, name), f"the name {name} in the directory {directory}")
+        return found
 
     # What is in the cache
 
@@ -227,8 +234,28 @@ class Sweep:
             self._name(operation, operation.path, number)
 
     def _name(self, operation: Operation, path: str, inode: int | None, twin: Version | None = None) -> Version:
-        self._names[path] = inode
-        return self._add(operation, Variable("name", 0, path), inode, twin=twin)
+        variable = self._named(path)
+        self._names[variable.inode, str(variable.key)] = inode
+        return self._add(operation, variable, inode, twin=twin)
+
+    def _named(self, path: str) -> Variable:
+        """The name that a path is about, as the cache has the directories above it."""
+        return Variable("name", self._parents(path)[0], path[path.rindex("/") + 1 :])
+
+    def _parents(self, path: str) -> list[int]:
+        """The directories above a path, the nearest first."""
+        found = [self._start.root]
+        for name in path.split("/")[1:-1]:
+            number = self._number(found[0], name)
+            assert number is not None
+            self._lay_in.add((number, found[0]))
+            found.insert(0, number)
+        return found
+
+    def _number(self, directory: int, name: str) -> int | None:
+        if (directory, name) in self._names:
+            return self._names[directory, name]
+        return self._at_start(directory, name)
 
     def _kind(self, number: int) -> int:
         return stat.S_IFMT(self.births[number].mode) if number in self.births else self._start.kind(number)
@@ -277,7 +304,7 @@ class Sweep:
     def _truncate(self, operation: Operation, size: int) -> None:
         number = operation.inode
         file, old = self._file(number), only(self._sizes(number), f"the size of inode {number}")
-        known = {v.key for v in self._pending.get(number, ()) if v.kind == "sector" and isinstance(v.key, int)}
+        known = {v.key for v in self._pending.get(("inode", number), ()) if v.kind == "sector" and isinstance(v.key, int)}
         if size < old:
             known.update(self._written(number))
         for index in sorted(known):
@@ -295,15 +322,30 @@ class Sweep:
         self._resize(operation, size)
 
     def _rename(self, operation: Operation, target: str) -> None:
-        source = operation.path
-        if source == target:
+        number, old, new = operation.inode, self._named(operation.path), self._named(target)
+        if old == new or self._number(new.inode, str(new.key)) == number:  # two names of one file: nothing happens
             return
-        bound = self._names[target] if target in self._names else only(self._start.name(target), f"the name {target}")
-        if bound == operation.inode:  # two names of one file: nothing happens
+        above = self._parents(target)
+        added = self._name(operation, target, number)
+        removed = self._name(operation, operation.path, None, added)
+        self.chains.bind(old, removed, new, added)
+        if not stat.S_ISDIR(self._kind(number)):
             return
-        added = self._name(operation, target, operation.inode)
-        removed = self._name(operation, source, None, added)
-        self.chains.rename(Variable("name", 0, source), removed, Variable("name", 0, target), added)
+        self.chains.bind(new, added, old, removed)  # a directory is never in two places
+        if old.inode != new.inode:
+            self._lay_in.add((number, old.inode))
+            if number in self._ever_above(above[0]):  # nor in itself
+                for directory in above:
+                    if directory in self._moved:
+                        self.chains.bind(new, added, *self._moved[directory])
+            self._moved[number] = new, added
+
+    def _ever_above(self, directory: int) -> set[int]:
+        """A directory, those that it lay in at some time, those that these lay in at some time, and so on."""
+        found = {directory}
+        while more := {upper for lower, upper in self._lay_in if lower in found} - found:
+            found |= more
+        return found
 
     # What operations prove when they return
 
@@ -311,7 +353,7 @@ class Sweep:
         before: Callable[[Version], bool] = lambda v: v.completed < operation.issued  # noqa: E731
         match operation.name:
             case "fdatasync" | "fsync" | "sync_directory" if operation.error is not None:
-                owner: int | str = operation.path if operation.name == "sync_directory" else operation.inode
+                owner = ("names in" if operation.name == "sync_directory" else "inode", operation.inode)
                 for versions in self._pending.get(owner, {}).values():
                     for version in versions:
                         version.broken = True
@@ -325,11 +367,11 @@ class Sweep:
                 self._written_through(operation, before)
 
     def _durable(self, operation: Operation, kinds: Sequence[str], proved: Callable[[Version], bool]) -> None:
-        pending = self._pending.get(operation.inode, {})
+        pending = self._pending.get(("inode", operation.inode), {})
         for variable in [variable for variable in pending if variable.kind in kinds]:
             self._witness(pending, variable, operation, proved)
         if not pending:
-            self._pending.pop(operation.inode, None)
+            self._pending.pop(("inode", operation.inode), None)
 
     def _witness(
         self, pending: dict[Variable, list[Version]], variable: Variable, operation: Operation,
@@ -350,14 +392,14 @@ class Sweep:
         return False
 
     def _directory_synced(self, operation: Operation, before: Callable[[Version], bool]) -> None:
-        for versions in self._pending.get(operation.path, {}).values():
+        for versions in self._pending.get(("names in", operation.inode), {}).values():
             for version in versions:
                 if before(version) and not version.broken:
                     version.gone = True
         moved = True
         while moved:  # that a name is settled may settle the one that was renamed to it
             moved = False
-            for owner in [owner for owner in self._pending if isinstance(owner, str)]:
+            for owner in [owner for owner in self._pending if owner[0] == "names in"]:
                 pending = self._pending[owner]
                 for variable in list(pending):
                     moved |= self._witness(pending, variable, operation, _settled)
