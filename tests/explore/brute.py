@@ -173,7 +173,7 @@ def _inodes(
     number: int, start: Image, births: dict[int, Inode], legal: dict[Variable, list[Any]], sector: int
 ) -> list[Inode]:
     base = births.get(number) or start.inodes[number]
-    own = {v: values for v, values in legal.items() if v.inode == number}
+    own = {v: values for v, values in legal.items() if v.inode == number and v.kind != "name"}
     plain = [v for v in own if v.kind not in ("sector", "sectors", "size")]
     result = []
     for content in _contents(base.content, own, sector):

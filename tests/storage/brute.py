@@ -32,6 +32,8 @@ class Given:
     twin: Given | None = None
     directory: int = 0
     """Of a name: what it lies in."""
+    whole: bool = False
+    """Of a name that a directory's rename took: it goes just when the new one comes."""
     chain: list[Given] = field(default_factory=list)
 
     @property
@@ -130,7 +132,7 @@ class Brute:
         if variable[0] == "name":
             self.bound[variable[1:]] = value
         ordered = operation is not None and (ordered or variable[0] in ("name", "xattr", "mode", "gid"))
-        given = Given(value, operation, twin, variable[1], chain, ordered=ordered)
+        given = Given(value, operation, twin, variable[1], chain=chain, ordered=ordered)
         if variable[0] == "name" and operation is not None and value is not None:
             self.births.setdefault(value, given)
         chain.append(given)
@@ -159,6 +161,7 @@ class Brute:
     def move(self, number: int, path: str, source: Given, target: Given) -> None:
         """A directory's rename: it is never in two places, nor in itself."""
         self.needs.append((target, source))
+        source.whole = True
         if source.directory != target.directory and not self.linux:  # which has its order
             above = self.ancestors(path)
             if any(number in self.ever_in(directory) for directory in above):
@@ -303,6 +306,8 @@ class Brute:
     def durable_at(self, kind: str, owner: Any, given: Given) -> int:
         """When it became durable; FOREVER if not by the crash."""
         moments = self.witnessed(kind, owner, given)
+        if given.twin is not None and given.whole:
+            return self.name_settled(given.twin)
         if given.twin is not None:
             gone = self.name_settled(given.twin)
             moments = [max(moment, gone) for moment in self.own_synced(owner, given)]

@@ -152,9 +152,9 @@ class Ledger:
         kinds: frozenset[str],
         operation: Issued,
         durable: Callable[[Version], bool],
-    ) -> None:
-        """Ends the legality of all versions before the last one that is durable now."""
-        group = self._open.get(owner, {})
+    ) -> bool:
+        """Ends the legality of all versions before the last one that is durable now; whether there are such."""
+        group, ended = self._open.get(owner, {}), False
         for variable, low in list(group.items()):
             if variable.kind not in kinds:
                 continue
@@ -164,13 +164,14 @@ class Ledger:
                     for version in chain[low:ordinal]:
                         version.until = operation.completed or NEVER
                         version.synced = True
-                    group[variable] = ordinal
+                    group[variable], ended = ordinal, True
                     if ordinal == len(chain) - 1:
                         del group[variable]
                         self._determine(variable, chain[ordinal].value)
                     break
         if not group:
             self._open.pop(owner, None)
+        return ended
 
     def _determine(self, variable: Variable, value: Value) -> None:
         """Writes the only legal value into what is determined."""

@@ -203,7 +203,7 @@ class History(Ledger):
         if operation.error is not None:
             for variable, low in self._open.get(owner, {}).items():
                 for version in self._chains[variable][low + 1 :]:
-                    version.broken = True
+                    version.broken = not version.whole
         elif isinstance(owner, Names):
             self._synced_names(operation, owner)
         else:
@@ -268,10 +268,12 @@ class History(Ledger):
 
     def _settle_names(self, operation: Operation) -> None:
         def durable(version: Version) -> bool:
-            return version.synced and (version.twin is None or version.twin.synced)
+            return (version.synced or version.whole) and (version.twin is None or version.twin.synced)
 
-        for owner in [owner for owner in self._open if isinstance(owner, Names)]:
-            self._settle(owner, frozenset({"name"}), operation, durable)
+        ended = True
+        while ended:  # that a name is durable may make the one durable that was renamed to it
+            owners = [owner for owner in self._open if isinstance(owner, Names)]
+            ended = any([self._settle(owner, frozenset({"name"}), operation, durable) for owner in owners])
 
     def _settle_blocks(self, operation: Operation) -> None:
         waiting = self._blocks.pop(operation.inode, [])
@@ -409,11 +411,12 @@ class History(Ledger):
             return
         added = self._name(operation, target, operation.inode)
         removed = self._name(operation, source, None, twin=added)
+        removed.whole = self._inodes[operation.inode].is_directory
         if self.in_order:  # there both come at one place of the order
             return
         old, new = Variable("name", *source), Variable("name", *target)
         self._ties.append(Tie(old, removed, new, added))
-        if self._inodes[operation.inode].is_directory:
+        if removed.whole:
             self._ties.append(Tie(new, added, old, removed))
             if source[0] != target[0]:
                 needed = self._tree.move(operation.inode, source, operation.arguments[0], (new, added))

@@ -48,7 +48,7 @@ class Variable(NamedTuple):
 class Version:
     """A value that a variable was given; legal for crash points in [issued, until)."""
 
-    __slots__ = ("broken", "completed", "issued", "ordinal", "synced", "twin", "until", "value")
+    __slots__ = ("broken", "completed", "issued", "ordinal", "synced", "twin", "until", "value", "whole")
 
     def __init__(self, value: Value, issued: int, completed: int, twin: Version | None = None) -> None:
         self.value = value
@@ -62,6 +62,8 @@ class Version:
         """Of a name: its own directory was synced."""
         self.twin = twin
         """Of a name that a rename removed: the version of the new name."""
+        self.whole = False
+        """Of a name that a directory's rename removed: it is durable as soon as the new name is."""
 
 
 class Legal(NamedTuple):
