@@ -69,6 +69,18 @@ _question = st.one_of(
     st.tuples(st.just("getxattr"), _names),
     st.tuples(st.just("names"), st.sampled_from(["/", "/d"])),
 )
+_move = st.one_of(
+    st.tuples(st.just("rename"), st.sampled_from(DIRECTORIES), st.sampled_from(DIRECTORIES)),
+    st.tuples(st.just("rename"), st.sampled_from(DIRECTORIES), st.sampled_from(DIRECTORIES)),
+    st.tuples(st.sampled_from(["mkdir", "rmdir", "directory"]), st.sampled_from(DIRECTORIES)),
+    st.tuples(st.just("directory"), st.just("/")),
+    st.tuples(st.just("write"), st.sampled_from(["/d/a", "/e/a", "/d/e/a"]), st.just(0), st.just(9), _fills, st.just(0)),
+    st.tuples(st.just("link"), st.sampled_from(["/a", "/d/a"]), st.sampled_from(["/e/a", "/d/e/a", "/b"])),
+    st.tuples(st.just("unlink"), st.sampled_from(["/d/a", "/e/a"])),
+    st.tuples(st.just("stat"), st.sampled_from(["/a", "/d/a"]), st.just("links")),
+    st.tuples(st.just("names"), st.sampled_from(["/", "/d"])),
+)
+moves = st.lists(_move, min_size=2, max_size=6)
 workloads = st.lists(st.one_of(_change, _change, _sync, _failure, st.just(("tell",))), min_size=1, max_size=6)
 readers = st.lists(_question, max_size=4)
 writers = st.lists(st.one_of(_question, _change, _sync), min_size=1, max_size=4)
