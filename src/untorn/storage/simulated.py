@@ -145,7 +145,8 @@ class SimulatedStorage(Storage):
         goal = disk.walk(target, follow=False)
         for directory in (place.parent, goal.parent):
             disk.check_writable(directory, source)
-        refusal = _refusal(disk, place, inode, goal)
+        last = {path.rstrip("/").rpartition("/")[2] for path in (source, target)}
+        refusal = errno.EBUSY if last & {"", ".", ".."} else _refusal(disk, place, inode, goal)
         if refusal:
             raise failure(refusal, source)
         operation = self._begin("rename", place.path, inode.number, goal.path)
@@ -368,8 +369,6 @@ class _HeldDirectory(Directory):
 
 def _refusal(disk: Disk, place: Place, inode: Inode, goal: Place) -> int:
     """The errno with which Linux refuses to rename something there, in the order in which it asks; 0 if it does not."""
-    if place.path == "/" or goal.path == "/":
-        return errno.EBUSY
     if inode.is_directory and inode.number in disk.above(goal.parent):
         return errno.EINVAL
     if goal.inode is None or goal.inode is inode:

@@ -108,6 +108,11 @@ class SimulatedFile(StorageFile):
         self._changed(operation, written)
         return written
 
+    def room(self, offset: int, length: int) -> int:
+        """How many bytes of a write would be taken now."""
+        end = min(offset + length, self._disk.options.size_max)
+        return max(self._disk.fit(self._inode.content, offset, end) - offset, 0) if end > offset else 0
+
     def _refusal(self, buffers: Sequence[Buffer], offset: int, start: int, length: int, flags: int) -> int:
         """The errno of a write that is not allowed, in the order in which Linux asks; 0 for one that is.
 
