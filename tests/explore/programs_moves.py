@@ -21,10 +21,10 @@ def directories_are_renamed(directory: Path) -> Any:
         (directory / name).write_text(name)
     os.symlink("a/b", directory / "link")
     pairs = [
-        ("a/b", "empty"), ("empty", "full"), ("empty", "f"), ("f", "empty"), ("empty", "empty/c/in"), ("empty", "empty"),
-        ("full/x", "full"), ("f", "full"), ("a/f", "a"), ("none", "x"), ("a", "none/x"), ("full", "full/x/y"), (".", "b"),
-        ("empty", "."), ("empty/", "moved/"), ("moved/..", "x"), ("link", "full/link"), ("full/link", "a"), ("a", "link"),
-        ("f", "new/"), ("moved/c", "a/c"), ("a", "moved/a"), ("moved", "moved/a/c"),
+        ("a/b", "empty"), ("empty", "full"), ("empty", "f"), ("f", "empty"), ("empty", "empty/c/in"),
+        ("empty", "empty"), ("full/x", "full"), ("f", "full"), ("a/f", "a"), ("none", "x"), ("a", "none/x"),
+        ("full", "full/x/y"), (".", "b"), ("empty", "."), ("empty/", "moved/"), ("moved/..", "x"),
+        ("link", "full/link"), ("full/link", "a"), ("a", "link"), ("f", "new/"), ("moved/c", "a/c"), ("a", "moved/a"), ("moved", "moved/a/c"),
     ]  # fmt: skip
     seen = [attempt(partial(os.rename, directory / a, directory / b)) for a, b in pairs]
     # A directory that is not empty: ENOTEMPTY of ext4 is EEXIST of XFS, and POSIX allows both.
@@ -39,7 +39,7 @@ def a_directory_takes_the_place_of_another(directory: Path) -> Any:
     (new / "f").write_text("new")
     (new / "sub").mkdir()
     with open(directory / "data" / "f") as old, open(new / "f", "r+") as file:
-        seen = [attempt(lambda: new.rename(directory / "data"))[1] in (errno.EEXIST, errno.ENOTEMPTY)]
+        seen: list[Any] = [attempt(lambda: new.rename(directory / "data"))[1] in (errno.EEXIST, errno.ENOTEMPTY)]
         (directory / "data").rename(directory / "data.old")
         seen += [new.rename(directory / "data").name, old.read(), file.read()]
         file.write(" and more")

@@ -74,7 +74,9 @@ _move = st.one_of(
     st.tuples(st.just("rename"), st.sampled_from(DIRECTORIES), st.sampled_from(DIRECTORIES)),
     st.tuples(st.sampled_from(["mkdir", "rmdir", "directory"]), st.sampled_from(DIRECTORIES)),
     st.tuples(st.just("directory"), st.just("/")),
-    st.tuples(st.just("write"), st.sampled_from(["/d/a", "/e/a", "/d/e/a"]), st.just(0), st.just(9), _fills, st.just(0)),
+    st.tuples(
+        st.just("write"), st.sampled_from(["/d/a", "/e/a", "/d/e/a"]), st.just(0), st.just(9), _fills, st.just(0)
+    ),
     st.tuples(st.just("link"), st.sampled_from(["/a", "/d/a"]), st.sampled_from(["/e/a", "/d/e/a", "/b"])),
     st.tuples(st.just("unlink"), st.sampled_from(["/d/a", "/e/a"])),
     st.tuples(st.just("stat"), st.sampled_from(["/a", "/d/a"]), st.just("links")),

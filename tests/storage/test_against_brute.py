@@ -178,9 +178,9 @@ def test_directories_that_move_are_where_brute_force_finds_them_and_nowhere_else
     history = History(trace, profile=LINUX if linux else STRICT)
     history.advance(time)
     limit = 3000
-    found = [image for image in images(history, limit)]
+    found = list(images(history, limit))
     assume(len(found) < limit)
-    for image in found:  # no directory is in two places, none that was there at the start is nowhere
+    for image in found:  # no directory is in two places
         paths = image.paths()
         directories = [number for number in paths.values() if image.inodes[number].is_directory]
         assert len(directories) == len(set(directories))

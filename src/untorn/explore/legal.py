@@ -18,6 +18,7 @@ from typing import Any, Final
 from untorn.explore.known import Start, UndecidedError, newborn, only
 from untorn.explore.space import BACKWARDS, BELOW, ORDER, SORTED
 from untorn.explore.versions import Chains, Span, Version
+from untorn.explore.whereabouts import Whereabouts
 from untorn.geometry import SECTOR
 from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
 from untorn.storage.image import PAGE
@@ -58,12 +59,7 @@ class Sweep:
         self._unit = self._block = sector
         self._garbage = GARBAGE * (sector // SECTOR) if trash else None
         self._files: dict[int, _File] = {}
-        self._names: dict[tuple[int, str], int | None] = {}
-        """By directory and name: the cache's, as far as operations changed them."""
-        self._moved: dict[int, tuple[Variable, Version]] = {}
-        """By directory: the name that it was given when it last came into another directory."""
-        self._lay_in: set[tuple[int, int]] = set()
-        """Pairs of a directory and one that it lay in at some time, as far as paths told."""
+        self._where = Whereabouts(start)
         self.chains = Chains()
         self._pending: dict[tuple[str, int], dict[Variable, list[Version]]] = {}
         """Of ("inode", its number) or ("names in", a directory): the versions that nothing made durable or ended."""
@@ -116,7 +112,7 @@ class Sweep:
 
     def _base(self, variable: Variable) -> Any:
         if variable.kind == "name":
-            return self._at_start(variable.inode, str(variable.key))
+            return self._where.at_start(variable)
         if self._start.nested:
             return BELOW
         if variable.inode in self.births:
@@ -131,10 +127,6 @@ class Sweep:
             case _:
                 found = start.plain(variable)
         return only(found, str(variable))
-
-    def _at_start(self, directory: int, name: str) -> int | None:
-        found: int | None = only(self._start.name(directory, name), f"the name {name} in the directory {directory}")
-        return found
 
     # What is in the cache
 
@@ -234,28 +226,10 @@ class Sweep:
             self._name(operation, operation.path, number)
 
     def _name(self, operation: Operation, path: str, inode: int | None, twin: Version | None = None) -> Version:
-        variable = self._named(path)
-        self._names[variable.inode, str(variable.key)] = inode
-        return self._add(operation, variable, inode, twin=twin)
-
-    def _named(self, path: str) -> Variable:
-        """The name that a path is about, as the cache has the directories above it."""
-        return Variable("name", self._parents(path)[0], path[path.rindex("/") + 1 :])
-
-    def _parents(self, path: str) -> list[int]:
-        """The directories above a path, the nearest first."""
-        found = [self._start.root]
-        for name in path.split("/")[1:-1]:
-            number = self._number(found[0], name)
-            assert number is not None
-            self._lay_in.add((number, found[0]))
-            found.insert(0, number)
-        return found
-
-    def _number(self, directory: int, name: str) -> int | None:
-        if (directory, name) in self._names:
-            return self._names[directory, name]
-        return self._at_start(directory, name)
+        name = self._where.name(path)
+        version = self._add(operation, name, inode, twin=twin)
+        self._where.give(name, inode)
+        return version
 
     def _kind(self, number: int) -> int:
         return stat.S_IFMT(self.births[number].mode) if number in self.births else self._start.kind(number)
@@ -304,7 +278,9 @@ class Sweep:
     def _truncate(self, operation: Operation, size: int) -> None:
         number = operation.inode
         file, old = self._file(number), only(self._sizes(number), f"the size of inode {number}")
-        known = {v.key for v in self._pending.get(("inode", number), ()) if v.kind == "sector" and isinstance(v.key, int)}
+        known = {
+            v.key for v in self._pending.get(("inode", number), ()) if v.kind == "sector" and isinstance(v.key, int)
+        }
         if size < old:
             known.update(self._written(number))
         for index in sorted(known):
@@ -322,30 +298,17 @@ class Sweep:
         self._resize(operation, size)
 
     def _rename(self, operation: Operation, target: str) -> None:
-        number, old, new = operation.inode, self._named(operation.path), self._named(target)
-        if old == new or self._number(new.inode, str(new.key)) == number:  # two names of one file: nothing happens
+        number, old, new = operation.inode, self._where.name(operation.path), self._where.name(target)
+        if old == new or self._where.inode(new) == number:  # two names of one file: nothing happens
             return
-        above = self._parents(target)
         added = self._name(operation, target, number)
         removed = self._name(operation, operation.path, None, added)
         self.chains.bind(old, removed, new, added)
-        if not stat.S_ISDIR(self._kind(number)):
-            return
-        self.chains.bind(new, added, old, removed)  # a directory is never in two places
-        if old.inode != new.inode:
-            self._lay_in.add((number, old.inode))
-            if number in self._ever_above(above[0]):  # nor in itself
-                for directory in above:
-                    if directory in self._moved:
-                        self.chains.bind(new, added, *self._moved[directory])
-            self._moved[number] = new, added
-
-    def _ever_above(self, directory: int) -> set[int]:
-        """A directory, those that it lay in at some time, those that these lay in at some time, and so on."""
-        found = {directory}
-        while more := {upper for lower, upper in self._lay_in if lower in found} - found:
-            found |= more
-        return found
+        if stat.S_ISDIR(self._kind(number)):
+            self.chains.bind(new, added, old, removed)  # a directory is never in two places
+            if old.inode != new.inode:
+                for name, moved in self._where.move(number, old, target, added):  # nor in itself
+                    self.chains.bind(new, added, name, moved)
 
     # What operations prove when they return
 

@@ -13,8 +13,8 @@ from untorn.storage.variables import Variable
 class Naming(NamedTuple):
     """A name that an operation gave to an inode, or took away."""
 
-    index: int
-    """Of the operation."""
+    at: int
+    """The operation's index."""
     variable: Variable
     path: str
     inode: int | None

@@ -183,17 +183,22 @@ def _names(layer: Layer, event: int, keys: Sequence[Key], values: Sequence[Any],
     for key, value in zip(keys, values, strict=True):
         left |= zip(members(key[1]), value if key[1].kind == "names" else (value,), strict=True)
     operations = layer.trace.operations
-    done = [one for one in namings(layer.trace) if operations[one.index].issued <= event]
+    done = [one for one in namings(layer.trace) if operations[one.at].issued <= event]
     told = missing(done, left) if baseline is Baseline.NEWEST else showing(done, left)
     parts = []
-    for index in sorted({one.index for one in told}):
-        whole = [one for one in done if one.index == index]
-        some = [one for one in told if one.index == index]
-        text = describe(operations[index])
-        if len(some) < len(whole) or operations[index].name != "rename":
+    for index in sorted({one.at for one in told}):
+        operation, some = operations[index], [one for one in told if one.at == index]
+        text = describe(operation)
+        whole = operation.name == "rename" and (len(some) == 2 or _is_directory(layer, operation.inode))
+        if not whole:
             text = f"the name {some[0].path} of the {text}"
         parts.append((text, _at(site_of(operations[index].site))))
     return " and ".join([*(text + at for text, at in parts[:-1]), *(text for text, _ in parts[-1:])])
+
+
+def _is_directory(layer: Layer, number: int) -> bool:
+    known = layer.trace.image.inodes.get(number)
+    return known.is_directory if known else any(o.name == "mkdir" and o.inode == number for o in layer.trace.operations)
 
 
 def _metadata(key: Key) -> str:

@@ -328,8 +328,8 @@ class Storage(ABC):
 
 
 class Directory:
-    """Names in one directory. This one finds it by its path each time; Linux and the simulated machine hold on to it, so
-    that it stays the same."""
+    """Names in one directory. This one finds it by its path each time; Linux and the simulated machine hold on to it,
+    so that it stays the same."""
 
     def __init__(self, storage: Storage, path: str) -> None:
         self.path = path

@@ -33,7 +33,6 @@ from untorn.storage.variables import (
     put,
 )  # fmt: skip
 
-
 _OF_NAMES: Final = frozenset({"name", "names", "metadata"})
 """Kinds of variables that decide names."""
 
@@ -302,14 +301,14 @@ class Ledger:
     def _reachable(self, image: Image) -> dict[Name, int]:
         """The names in directories that are there."""
         below: dict[int, list[int]] = {}
-        for (directory, _), number in image.names.items():
-            below.setdefault(directory, []).append(number)
+        for (directory, _), inode in image.names.items():
+            below.setdefault(directory, []).append(inode)
         there, waiting = {image.root}, [image.root]
         while waiting:
-            found = [number for number in below.get(waiting.pop(), ()) if number in below and number not in there]
+            found = [inode for inode in below.get(waiting.pop(), ()) if inode in below and inode not in there]
             there.update(found)
             waiting += found
-        return {name: number for name, number in image.names.items() if name[0] in there}
+        return {name: inode for name, inode in image.names.items() if name[0] in there}
 
     def _places(self, values: Iterable[Variable]) -> dict[Variable, tuple[Variable, int]]:
         """By level that the metadata order decides: the variable that does, and the place in its values."""

@@ -272,8 +272,9 @@ class History(Ledger):
 
         ended = True
         while ended:  # that a name is durable may make the one durable that was renamed to it
-            owners = [owner for owner in self._open if isinstance(owner, Names)]
-            ended = any([self._settle(owner, frozenset({"name"}), operation, durable) for owner in owners])
+            ended = False
+            for owner in [owner for owner in self._open if isinstance(owner, Names)]:
+                ended |= self._settle(owner, frozenset({"name"}), operation, durable)
 
     def _settle_blocks(self, operation: Operation) -> None:
         waiting = self._blocks.pop(operation.inode, [])

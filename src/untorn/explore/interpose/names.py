@@ -231,4 +231,3 @@ class NameCalls(FileCalls):
 
 def _fspath(path: Any) -> Any:
     return path if isinstance(path, int) else os.fspath(path)
-
