@@ -83,9 +83,13 @@ def check_swap(dir: Path) -> None:
     assert found == NEW or "new" not in acknowledged(), "what was acknowledged is gone"
 
 
-def swapped(missing: str = "", **options: Any) -> Result:
+def check_content(dir: Path) -> None:
+    assert read(dir / "data") in (OLD, NEW), "neither the old nor the new"
+
+
+def swapped(missing: str = "", check: Callable[[Path], None] = check_swap, **options: Any) -> Result:
     target = FunctionTarget(
-        "swap", workload=swap(missing), check=check_swap, recover=swap_back, prepare=prepare, options=options
+        "swap", workload=swap(missing), check=check, recover=swap_back, prepare=prepare, options=options
     )
     return explore(target, depth=1)
 
@@ -109,6 +113,13 @@ def test_without_any_one_of_the_syncs_it_is_bad_and_the_story_says_what_is_lost(
     words = result.stories[0].words
     assert LOST[missing] in words
     assert "could not be confirmed" not in words
+
+
+def test_a_rename_that_was_not_synced_may_bring_a_directory_back_that_has_been_emptied() -> None:
+    result = swapped("parent", check_content)
+    assert result.bad
+    assert "unlink of /untorn-explored/data.old/" in result.stories[0].words
+    assert LOST["parent"] in result.stories[0].words
 
 
 def test_under_the_rules_of_linux_it_needs_its_syncs_too() -> None:
