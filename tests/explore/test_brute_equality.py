@@ -104,6 +104,14 @@ def test_random_moves_of_directories_come_to_what_their_crashes_leave(
     compare_if_small(case(work, reader, look), depth=depth)
 
 
+def test_a_name_that_is_overtaken_ends_its_rename_whichever_directory_was_met_first() -> None:
+    work: list[Step] = [
+        ("write", "/b", 0, 10, 65, 0), ("rename", "/a", "/d/a"), ("fail directory", "/d"), ("unlink", "/d/a"),
+        ("directory", "/"), ("directory", "/d"),
+    ]  # fmt: skip
+    compare(case(work, [], "all"))
+
+
 # Programs without our library
 
 

@@ -121,7 +121,7 @@ class LazyDisk(Disk):
         """Whether a directory is there, and those above it."""
         if directory == ROOT:
             return True
-        home = next((key for key in self._known() if self._names(key, directory)), None)
+        home = self.homes.get(directory) or next((key for key in self._known() if self._names(key, directory)), None)
         return home is not None and self._reached(home[0])
 
     def bind(self, key: Name, inode: Inode) -> None:
