@@ -7,7 +7,6 @@ certificate's own rules, value by value; nothing here is lazy, and no mask, clas
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,10 +19,10 @@ from untorn.explore.space import rules
 from untorn.explore.versions import Span
 from untorn.storage.api import FileStat
 from untorn.storage.disk import Disk
-from untorn.storage.image import Content, Image, Inode
+from untorn.storage.image import Content, Image, Inode, Name
 from untorn.storage.recording import Trace
 from untorn.storage.simulated import SimulatedStorage
-from untorn.storage.variables import Variable
+from untorn.storage.variables import Variable, members
 from untorn.storage.variables import number as number_of
 
 See = Callable[[Hashable], None]
@@ -60,7 +59,7 @@ class Listing(Disk):
 
     told = False
 
-    def listed(self, directory: str) -> list[str]:
+    def listed(self, directory: int) -> list[str]:
         names = super().listed(directory)
         Listing.told |= len(names) > 1
         return names
@@ -115,7 +114,7 @@ def brutally(case: Case, *, depth: int = 0, limit: int = 5000) -> set[Hashable]:
 
 def _frozen(image: Image) -> Hashable:
     inodes = []
-    for number in sorted(set(image.names.values())):
+    for number in sorted({image.root, *image.names.values()}):
         inode = image.inodes[number]
         content = inode.content.read(0, inode.content.size)
         attributes = tuple(sorted(inode.attributes.items()))
@@ -152,38 +151,29 @@ def _legal(spans: Sequence[Span], time: int) -> list[Any]:
 def _images(start: Image, births: dict[int, Inode], legal: dict[Variable, list[Any]], sector: int) -> Iterator[Image]:
     choices = [v for v in legal if v.kind in ("name", "names")]
     for row in itertools.product(*(legal[variable] for variable in choices)):
-        names: dict[str, int | None] = dict(start.names)
+        names: dict[Name, int | None] = dict(start.names)
         for variable, value in zip(choices, row, strict=True):
-            if variable.kind == "names":
-                names.update(zip(variable.key, value, strict=True))  # type: ignore[arg-type]
-            else:
-                names[str(variable.key)] = value
-        present = _reachable({path: number for path, number in names.items() if number is not None}, start, births)
-        numbers = sorted(set(present.values()))
+            for member, one in zip(members(variable), value if variable.kind == "names" else (value,), strict=True):
+                names[member.inode, str(member.key)] = one
+        present = _reachable(start.root, {name: number for name, number in names.items() if number is not None})
+        numbers = sorted({start.root, *present.values()})
         for inodes in itertools.product(*(_inodes(number, start, births, legal, sector) for number in numbers)):
-            yield Image({inode.number: inode.copy() for inode in inodes}, dict(present))
+            yield Image({inode.number: inode.copy() for inode in inodes}, dict(present), start.root)
 
 
-def _reachable(names: dict[str, int], start: Image, births: dict[int, Inode]) -> dict[str, int]:
-    """A name goes with its directory."""
-    directories = {
-        path
-        for path, number in names.items()
-        if (births[number].mode if number in births else start.inodes[number].mode) & 0o170000 == 0o040000
-    }
-
-    def there(path: str) -> bool:
-        parent = os.path.dirname(path)
-        return path == "/" or (parent in directories and there(parent))
-
-    return {path: number for path, number in names.items() if there(path)}
+def _reachable(directory: int, names: dict[Name, int]) -> dict[Name, int]:
+    """The names in a directory and in those below."""
+    result = {name: number for name, number in names.items() if name[0] == directory}
+    for number in list(result.values()):
+        result |= _reachable(number, names)
+    return result
 
 
 def _inodes(
     number: int, start: Image, births: dict[int, Inode], legal: dict[Variable, list[Any]], sector: int
 ) -> list[Inode]:
     base = births.get(number) or start.inodes[number]
-    own = {v: values for v, values in legal.items() if v.inode == number}
+    own = {v: values for v, values in legal.items() if v.inode == number and v.kind != "name"}
     plain = [v for v in own if v.kind not in ("sector", "sectors", "size")]
     result = []
     for content in _contents(base.content, own, sector):

@@ -21,6 +21,7 @@ Digest = tuple[str, int, int, int]
 """Name, offset, length and digest of something that once was in the cache."""
 
 NAMES: Final = ("/a", "/b", "/d/a")
+DIRECTORIES: Final = ("/d", "/e", "/d/e", "/e/d")
 _SEED: Final = 7
 
 _names = st.sampled_from(NAMES)
@@ -40,11 +41,12 @@ _change = st.one_of(
     st.tuples(st.just("link"), _names, _names),
     st.tuples(st.just("nameless"), st.sampled_from(["/", "/d"]), _fills, st.booleans(), _names),
     st.tuples(st.just("unlink"), _names),
-    st.tuples(st.just("mkdir"), st.just("/e")),
-    st.tuples(st.just("rmdir"), st.just("/e")),
+    st.tuples(st.just("mkdir"), st.sampled_from(["/e", "/d/e"])),
+    st.tuples(st.just("rmdir"), st.sampled_from(["/e", "/d/e"])),
     st.tuples(st.just("symlink"), st.sampled_from(["/a", "/d"]), st.just("/e/link")),
     st.tuples(st.just("write"), st.just("/e/f"), st.just(0), st.just(10), _fills, st.just(0)),
     st.tuples(st.just("rename"), st.sampled_from(["/a", "/e"]), st.sampled_from(["/e", "/e/f", "/g"])),
+    st.tuples(st.just("rename"), st.sampled_from(DIRECTORIES), st.sampled_from(DIRECTORIES)),
     st.tuples(st.just("setxattr"), _names, st.sampled_from([b"1", b"2"])),
     st.tuples(st.just("removexattr"), _names),
     st.tuples(st.just("owner"), _names, st.sampled_from([0o600, 0o644])),
@@ -67,6 +69,20 @@ _question = st.one_of(
     st.tuples(st.just("getxattr"), _names),
     st.tuples(st.just("names"), st.sampled_from(["/", "/d"])),
 )
+_move = st.one_of(
+    st.tuples(st.just("rename"), st.sampled_from(DIRECTORIES), st.sampled_from(DIRECTORIES)),
+    st.tuples(st.just("rename"), st.sampled_from(DIRECTORIES), st.sampled_from(DIRECTORIES)),
+    st.tuples(st.sampled_from(["mkdir", "rmdir", "directory"]), st.sampled_from(DIRECTORIES)),
+    st.tuples(st.just("directory"), st.just("/")),
+    st.tuples(
+        st.just("write"), st.sampled_from(["/d/a", "/e/a", "/d/e/a"]), st.just(0), st.just(9), _fills, st.just(0)
+    ),
+    st.tuples(st.just("link"), st.sampled_from(["/a", "/d/a"]), st.sampled_from(["/e/a", "/d/e/a", "/b"])),
+    st.tuples(st.just("unlink"), st.sampled_from(["/d/a", "/e/a"])),
+    st.tuples(st.just("stat"), st.sampled_from(["/a", "/d/a"]), st.just("links")),
+    st.tuples(st.just("names"), st.sampled_from(["/", "/d"])),
+)
+moves = st.lists(_move, min_size=2, max_size=6)
 workloads = st.lists(st.one_of(_change, _change, _sync, _failure, st.just(("tell",))), min_size=1, max_size=6)
 readers = st.lists(_question, max_size=4)
 writers = st.lists(st.one_of(_question, _change, _sync), min_size=1, max_size=4)
@@ -189,8 +205,9 @@ def case(work: list[Step], reader: list[Step], look: str, **options: Any) -> Cas
     digests: list[Digest] = []
     for step in work:
         play(machine, step, lambda _: None, digests)
+        paths = machine.disk.live.paths()
         for path in NAMES:
-            if path[1:] in machine.names("/") or (path == "/d/a" and machine.names("/d")):
+            if path in paths and stat.S_ISREG(machine.disk.live.inodes[paths[path]].mode):
                 data = machine.read_file(path)
                 for start, end in ((0, len(data)), (0, 512), (100, 600), (512, 1024)):
                     piece = data[start:end]

@@ -26,6 +26,7 @@ from tests.explore.random_programs import (
     logs,
     look_at_all,
     looks,
+    moves,
     readers,
     verifiers,
     workloads,
@@ -94,6 +95,23 @@ def test_random_logs_that_recovery_verifies_and_writes_come_to_what_both_crashes
     compare_if_small(case(work[:4], writer[:3], look, atomic=DEVICES[-1]["atomic"]), depth=1, limit=1000)
 
 
+@pytest.mark.parametrize("depth", [0, 1])
+@settings(max_examples=60, deadline=None)
+@given(moves, moves.map(lambda steps: steps[:3]), looks)
+def test_random_moves_of_directories_come_to_what_their_crashes_leave(
+    depth: int, work: list[Step], reader: list[Step], look: str
+) -> None:
+    compare_if_small(case(work, reader, look), depth=depth)
+
+
+def test_a_name_that_is_overtaken_ends_its_rename_whichever_directory_was_met_first() -> None:
+    work: list[Step] = [
+        ("write", "/b", 0, 10, 65, 0), ("rename", "/a", "/d/a"), ("fail directory", "/d"), ("unlink", "/d/a"),
+        ("directory", "/"), ("directory", "/d"),
+    ]  # fmt: skip
+    compare(case(work, [], "all"))
+
+
 # Programs without our library
 
 
@@ -126,6 +144,44 @@ def tidy(storage: SimulatedStorage, see: See) -> None:
     file.setxattr("user.seen", b"yes")
     file.fsync()
     storage.sync_directory("/")
+
+
+def directory_swapped(machine: SimulatedStorage) -> None:
+    """A new directory takes the place of an old one, which then goes."""
+    machine.write_file("/d/f", b"old")
+    machine.mkdir("/d.new")
+    file = machine.open("/d.new/f", os.O_RDWR | os.O_CREAT)
+    file.write([b"new" * 300], 0)
+    file.fsync()
+    machine.sync_directory("/d.new")
+    machine.rename("/d", "/d.old")
+    machine.rename("/d.new", "/d")
+    machine.acknowledge("renamed")
+    machine.sync_directory("/")
+    machine.acknowledge("durable")
+    machine.unlink("/d.old/f")
+    machine.rmdir("/d.old")
+
+
+def swapped_back(storage: SimulatedStorage, see: See) -> None:
+    """What was cut off between the two renames is undone; what is left over goes."""
+    there = storage.listdir("/")
+    if "d" not in there:
+        storage.rename("/d.old", "/d")
+        storage.sync_directory("/")
+    elif "d.old" in there:
+        for name in storage.listdir("/d.old"):
+            storage.unlink(f"/d.old/{name}")
+        storage.rmdir("/d.old")
+    see(storage.read_file("/d/f"))
+
+
+def turned_inside_out(machine: SimulatedStorage) -> None:
+    """A directory is moved into one that lay in it."""
+    machine.make_directory("/d/p")
+    machine.write_file("/d/p/f", b"f")
+    machine.rename("/d/p", "/p")
+    machine.rename("/d", "/p/d")
 
 
 RECORD = 64 + SECTOR
@@ -162,8 +218,12 @@ def replay(storage: SimulatedStorage, see: See) -> None:
 @pytest.mark.parametrize("device", DEVICES, ids=str)
 @pytest.mark.parametrize("depth", [0, 1])
 @pytest.mark.parametrize(
-    ("work", "recovery"), [(rename_over, no_recovery), (rename_over, tidy), (log_of_records, replay)]
-)
+    ("work", "recovery"),
+    [
+        (rename_over, no_recovery), (rename_over, tidy), (log_of_records, replay),
+        (directory_swapped, swapped_back), (turned_inside_out, no_recovery),
+    ],
+)  # fmt: skip
 def test_plain_programs_come_to_what_their_crashes_leave(
     work: Callable[[SimulatedStorage], None], recovery: Callable[..., None], depth: int, device: dict[str, Any]
 ) -> None:

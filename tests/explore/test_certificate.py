@@ -378,7 +378,7 @@ def test_another_disk_at_the_start_is_seen() -> None:
     made = Made()
     trace = Trace(made.trace.image.copy())
     trace.operations, trace.now = made.trace.operations, made.trace.now
-    number = trace.image.names["/f"]
+    number = trace.image.paths()["/f"]
     trace.image.inodes[number].content.put_sector(0, b"?" * SECTOR)
     made.trace = trace
     refused(made, "does not know a legal value")

@@ -63,7 +63,7 @@ class Watch:
 
 def tree(image: Image) -> Tree:
     found: set[tuple[object, ...]] = set()
-    for path, number in image.names.items():
+    for path, number in image.paths().items():
         inode = image.inodes[number]
         if inode.is_link:
             found.add((path, inode.target))

@@ -83,7 +83,6 @@ REFUSALS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a path that leads out": (lambda d: os.stat(d / ".." / "etc"), "leads out"),
     "dup2 over a real one": (lambda d: os.dup2(open_descriptor(d), 1), "cannot take a real descriptor's place"),
     "dup2 from a real one": (lambda d: os.dup2(0, open_descriptor(d)), "cannot take a real descriptor's place"),
-    "a directory's rename": (lambda d: os.rename(d / "d", d / "e"), "no model of that"),
     "a wait for oneself": (lock_twice, "would wait"),
     "holes": (lambda d: os.lseek(open_descriptor(d), 0, os.SEEK_HOLE), "where an explored file has holes"),
     "O_APPEND set later": (

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.explore import programs_open, programs_os, programs_stdlib
+from tests.explore import programs_moves, programs_open, programs_os, programs_stdlib
 from tests.explore.programs import PROGRAMS
 from tests.explore.twins import explored, really
 
-SOURCES = (programs_open, programs_os, programs_stdlib)
+SOURCES = (programs_moves, programs_open, programs_os, programs_stdlib)
 """What fills PROGRAMS."""
 
 

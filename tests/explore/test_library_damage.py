@@ -24,7 +24,7 @@ IN_PLACE: Final = {"atomic": AtomicLimits(BLOCK, 4 * BLOCK, 0, 1)}
 
 def flip(machine: SimulatedStorage, offset: int, bit: int = 0) -> None:
     """One bit of the log is another, as a decaying disk has it; times stay."""
-    inode = machine.disk.found(log_path(PATH))
+    inode = machine.disk.walk(log_path(PATH), follow=False).inode
     assert inode is not None
     byte = inode.content.read(offset, 1)[0]
     inode.content.put(offset, bytes([byte ^ 1 << bit]))

@@ -30,7 +30,7 @@ class Bench:
         disk = subject.machine.disk
         self._options = disk.options
         self._image = disk.live
-        self._log = disk.live.names[LOG]
+        self._log = disk.live.paths()[LOG]
 
     def recover(self, sidecar: bytes) -> tuple[bytes, UntornError | None]:
         """What the file holds after recovery, and the error if that refused."""

@@ -30,7 +30,10 @@ class Given:
     operation: Operation | None = None
     ordered: bool = field(default=False, kw_only=True)
     twin: Given | None = None
-    name: str = ""
+    directory: int = 0
+    """Of a name: what it lies in."""
+    whole: bool = False
+    """Of a name that a directory's rename took: it goes just when the new one comes."""
     chain: list[Given] = field(default_factory=list)
 
     @property
@@ -67,7 +70,11 @@ class Brute:
         self.operations = [o for o in trace.operations if o.issued <= time]
         self.chains: dict[tuple[Any, ...], list[Given]] = {}
         self.cache: dict[int, bytearray] = {}
-        self.renames: list[tuple[Given, Given]] = []
+        self.root = trace.image.root
+        self.moves: dict[int, Given] = {}
+        """By directory: the name that it got when it last came into another directory."""
+        self.needs: list[tuple[Given, Given]] = []
+        """Names that come only if another came."""
         self.directories: dict[int, int] = {}
         """Their modes."""
         self.links: dict[int, str] = {}
@@ -77,8 +84,8 @@ class Brute:
                 self.directories[number] = inode.mode
             else:
                 self.born(number, inode.content.read(0, inode.content.size), inode)
-        for path, number in trace.image.names.items():
-            self.give(("name", path), number, None)
+        for name, number in trace.image.names.items():
+            self.give(("name", *name), number, None)
         for operation in self.operations:
             if operation.error is None:
                 self.apply(operation)
@@ -121,22 +128,52 @@ class Brute:
         nothing = bytes(self.unit) if variable[0] == "sector" else None
         chain = self.chains.setdefault(variable, [])
         if operation is not None and not chain:
-            chain.append(Given(nothing, chain=chain, name=str(variable[1])))
+            chain.append(Given(nothing, chain=chain, directory=variable[1]))
         if variable[0] == "name":
-            self.bound[variable[1]] = value
+            self.bound[variable[1:]] = value
         ordered = operation is not None and (ordered or variable[0] in ("name", "xattr", "mode", "gid"))
-        given = Given(value, operation, twin, str(variable[1]), chain, ordered=ordered)
+        given = Given(value, operation, twin, variable[1], chain=chain, ordered=ordered)
         if variable[0] == "name" and operation is not None and value is not None:
             self.births.setdefault(value, given)
         chain.append(given)
         return given
+
+    def name(self, path: str) -> tuple[str, int, str]:
+        """The name that a path stands for in the cache."""
+        return "name", self.ancestors(path)[-1], os.path.basename(path)
+
+    def ancestors(self, path: str) -> list[int]:
+        found = [self.root]
+        for part in path.split("/")[1:-1]:
+            found.append(self.bound[found[-1], part])
+        return found
+
+    def ever_in(self, number: int) -> set[int]:
+        """Every directory that a directory was in by now, directly or not, and itself."""
+        result: set[int] = set()
+        waiting = {number}
+        while waiting:
+            result |= waiting
+            names = [(v[1], chain) for v, chain in self.chains.items() if v[0] == "name"]
+            waiting = {above for above, chain in names if any(given.value in result for given in chain)} - result
+        return result
+
+    def move(self, number: int, path: str, source: Given, target: Given) -> None:
+        """A directory's rename: it is never in two places, nor in itself."""
+        self.needs.append((target, source))
+        source.whole = True
+        if source.directory != target.directory and not self.linux:  # which has its order
+            above = self.ancestors(path)
+            if any(number in self.ever_in(directory) for directory in above):
+                self.needs += [(target, self.moves[directory]) for directory in above if directory in self.moves]
+            self.moves[number] = target
 
     def apply(self, operation: Operation) -> None:  # noqa: C901, PLR0912
         number, arguments = operation.inode, operation.arguments
         match operation.name:
             case "open" if arguments[2]:
                 self.born(number, b"", operation.result)
-                self.give(("name", operation.path), number, operation)
+                self.give(self.name(operation.path), number, operation)
             case "tmpfile":
                 self.born(number, b"", operation.result)
             case "pwritev":
@@ -177,19 +214,21 @@ class Brute:
                 self.give(("gid", number), arguments[1], operation)
             case "mkdir":
                 self.directories[number] = operation.result.mode
-                self.give(("name", operation.path), number, operation)
+                self.give(self.name(operation.path), number, operation)
             case "symlink":
                 self.born(number, b"", operation.result)
                 self.links[number] = arguments[0]
-                self.give(("name", operation.path), number, operation)
+                self.give(self.name(operation.path), number, operation)
             case "link":
-                self.give(("name", arguments[0]), number, operation)
+                self.give(self.name(arguments[0]), number, operation)
             case "unlink" | "rmdir":
-                self.give(("name", operation.path), None, operation)
-            case "rename" if self.bound.get(arguments[0]) != number:
-                target = self.give(("name", arguments[0]), number, operation)
-                source = self.give(("name", operation.path), None, operation, target)
-                self.renames.append((source, target))
+                self.give(self.name(operation.path), None, operation)
+            case "rename" if self.bound.get(self.name(arguments[0])[1:]) != number:
+                target = self.give(self.name(arguments[0]), number, operation)
+                source = self.give(self.name(operation.path), None, operation, target)
+                self.needs.append((source, target))
+                if number in self.directories:
+                    self.move(number, arguments[0], source, target)
         if operation.mtime_ns is not None:
             self.give(("mtime", number), operation.mtime_ns, operation)
 
@@ -222,7 +261,7 @@ class Brute:
             and o.completed is not None
             and o.completed <= self.time
             and (o.error is not None) is failed
-            and (o.path if kind == "name" else o.inode) == owner
+            and o.inode == owner
         ]
 
     def witnessed(self, kind: str, owner: Any, given: Given) -> list[int]:
@@ -238,7 +277,7 @@ class Brute:
         birth = self.births.get(number)
         if birth is None or birth.operation is None or birth.issued > moment:
             return
-        owner = os.path.dirname(birth.name)
+        owner = birth.directory
         if any(self.durable_at("name", owner, given) < moment for given in [birth, *birth.later()]):
             return
         names = [v for chain in list(self.chains) if chain[0] == "name" for v in self.chains[chain]]
@@ -247,7 +286,7 @@ class Brute:
             shown = given if given.twin is None else given.twin
             if given.operation is None or shown.value != number or given.completed >= sync.issued:
                 continue
-            place = os.path.dirname(given.name)
+            place = given.directory
             gone = any(self.durable_at("name", place, later) < moment for later in [given, *given.later()])
             if gone or not self.unbroken("name", place, given, moment):
                 continue
@@ -257,10 +296,8 @@ class Brute:
                     self.covered.setdefault(earlier, []).append(moment)
                     self.covered.setdefault(earlier.twin, []).append(moment)
             parents.add(place)
-        for parent in parents:
-            bound = [one for one in self.chains.get(("name", parent), []) if one.issued < moment]
-            if bound and bound[-1].value not in (None, number):
-                self.cover(sync, bound[-1].value)
+        for parent in parents - {number}:
+            self.cover(sync, parent)
 
     def unbroken(self, kind: str, owner: Any, given: Given, moment: int) -> bool:
         """Whether no sync had failed between the change and its durability at ``moment``."""
@@ -269,6 +306,8 @@ class Brute:
     def durable_at(self, kind: str, owner: Any, given: Given) -> int:
         """When it became durable; FOREVER if not by the crash."""
         moments = self.witnessed(kind, owner, given)
+        if given.twin is not None and given.whole:
+            return self.name_settled(given.twin)
         if given.twin is not None:
             gone = self.name_settled(given.twin)
             moments = [max(moment, gone) for moment in self.own_synced(owner, given)]
@@ -280,7 +319,7 @@ class Brute:
 
     def name_settled(self, given: Given) -> int:
         """When a name's own directory was synced, or a later version of the name was durable."""
-        owner = os.path.dirname(given.name)
+        owner = given.directory
         later = [self.durable_at("name", owner, other) for other in given.later()]
         return min(self.own_synced(owner, given) + later, default=FOREVER)
 
@@ -293,11 +332,10 @@ class Brute:
 
     def legal(self, variable: tuple[Any, ...]) -> list[Given]:
         kind = variable[0]
-        owner = os.path.dirname(variable[1]) if kind == "name" else variable[1]
         return [
             given
             for given in self.chains[variable]
-            if not any(self.durable_at(kind, owner, later) <= self.time for later in given.later())
+            if not any(self.durable_at(kind, variable[1], later) <= self.time for later in given.later())
         ]
 
     # All states
@@ -312,31 +350,34 @@ class Brute:
         return result
 
     def states_of(self, legal: Callable[[tuple[Any, ...]], list[Given]]) -> set[State]:
-        paths = [variable for variable in self.chains if variable[0] == "name"]
+        names = [variable for variable in self.chains if variable[0] == "name"]
         result: set[State] = set()
-        for combination in itertools.product(*(legal(path) for path in paths)):
-            if self.neither(combination):
+        for combination in itertools.product(*(legal(name) for name in names)):
+            if self.forbidden(combination):
                 assert not self.linux
                 continue
-            names = [(path[1], given.value) for path, given in zip(paths, combination, strict=True)]
-            there = {path: number for path, number in names if number is not None}
-            shown = [(path, number) for path, number in there.items() if self.below_directories(path, there)]
+            there = {name[1:]: given.value for name, given in zip(names, combination, strict=True) if given.value}
+            shown = self.paths("/", self.root, there)
             numbers = sorted({number for _, number in shown})
             for files in itertools.product(*(self.files(number, legal) for number in numbers)):
                 content = dict(zip(numbers, files, strict=True))
                 result.add(frozenset((path, content[number]) for path, number in shown))
         return result
 
-    def below_directories(self, path: str, there: dict[str, int]) -> bool:
-        parent = os.path.dirname(path)
-        return path == "/" or (there.get(parent) in self.directories and self.below_directories(parent, there))
+    def paths(self, path: str, number: int, there: dict[tuple[int, str], int]) -> list[tuple[str, int]]:
+        """A path, what it stands for, and the same of all that lies below."""
+        found = [(path, number)]
+        for (directory, name), inside in there.items():
+            if directory == number:
+                found += self.paths(os.path.join(path, name), inside, there)
+        return found
 
-    def neither(self, combination: tuple[Given, ...]) -> bool:
-        """Whether a rename took the old name and did not give the new one."""
-        for source, target in self.renames:
-            chosen = [given for given in combination if given.chain is source.chain]
-            other = [given for given in combination if given.chain is target.chain]
-            if chosen[0] in [source, *source.later()] and other[0] not in [target, *target.later()]:
+    def forbidden(self, combination: tuple[Given, ...]) -> bool:
+        """Whether a rename took the old name and did not give the new one, or broke a rule for directories."""
+        for one, other in self.needs:
+            chosen = [given for given in combination if given.chain is one.chain]
+            needed = [given for given in combination if given.chain is other.chain]
+            if chosen[0] in [one, *one.later()] and needed[0] not in [other, *other.later()]:
                 return True
         return False
 

@@ -55,9 +55,9 @@ def drawn(data: bytes) -> str:
 
 def row(machine: Image, names: Sequence[str]) -> str:
     """Names of /d, or absolute ones: what each holds, and what it has as ``user.a``."""
-    parts = []
+    parts, paths = [], machine.paths()
     for name in names:
-        number = machine.names.get(os.path.join("/d", name))
+        number = paths.get(os.path.join("/d", name))
         if number is None:
             parts.append("-")
             continue

@@ -18,9 +18,10 @@ from untorn.storage.persistence import History
 from untorn.storage.profiles import LINUX, STRICT, Profile
 from untorn.storage.recording import Operation, Trace
 from untorn.storage.simulated import SimulatedStorage
-from untorn.storage.variables import Value, Variable, apply, decided, members, seeded, stacks
+from untorn.storage.variables import Value, Variable, apply, decided, members, name_of, seeded, stacks
 
 PATHS = ("/d/f", "/d/g", "/e/f", "/e/f", "/e/s", "/e/s/f")
+DIRECTORIES = ("/d", "/e", "/e/s", "/e/s", "/d/s", "/s", "/s/d")
 OFTEN = ("/d/f", "/d/f", "/d/f", "/d/g")
 IN_PLACE = st.one_of(
     st.tuples(st.just("write"), st.sampled_from(OFTEN), st.sampled_from((0, 300, 512, 900)), st.integers(1, 700)),
@@ -39,12 +40,24 @@ CALL = st.one_of(
     st.tuples(st.just("fsync"), st.sampled_from(("/e/f", "/e/s/f"))),
     st.tuples(st.sampled_from(("rename", "rename", "link")), st.sampled_from(PATHS), st.sampled_from(PATHS)),
     st.tuples(st.sampled_from(("mkdir", "mkdir", "rmdir")), st.just("/e/s")),
+    st.tuples(st.just("rename"), st.sampled_from(DIRECTORIES), st.sampled_from(DIRECTORIES)),
     st.tuples(st.just("nameless"), st.sampled_from(PATHS), st.booleans()),
     st.tuples(st.sampled_from(("symlink", "times")), st.sampled_from(PATHS)),
     st.tuples(
         st.sampled_from(("directory", "directory", "directory", "failed directory")),
-        st.sampled_from(("/d", "/e", "/e/s")),
+        st.sampled_from(("/d", "/e", "/e/s", "/")),
     ),
+)
+MOVES = st.lists(
+    st.one_of(
+        st.tuples(st.just("rename"), st.sampled_from(DIRECTORIES), st.sampled_from(DIRECTORIES)),
+        st.tuples(st.just("rename"), st.sampled_from(DIRECTORIES), st.sampled_from(DIRECTORIES)),
+        st.tuples(st.sampled_from(("mkdir", "rmdir", "directory", "directory")), st.sampled_from(DIRECTORIES)),
+        st.tuples(st.sampled_from(("directory", "failed directory")), st.just("/")),
+        st.tuples(st.sampled_from(("create", "unlink", "fsync")), st.sampled_from(("/d/s/f", "/e/f", "/s/f"))),
+    ),
+    min_size=4,
+    max_size=10,
 )
 CALLS = st.lists(CALL, min_size=3, max_size=9)
 DELAYS = st.lists(st.sampled_from((0, 0, 0, 1, 2)), min_size=1, max_size=5)
@@ -115,7 +128,7 @@ def overlapped(trace: Trace, delays: Sequence[int]) -> Trace:
 
 def state(image: Image) -> State:
     files: set[tuple[str, File]] = set()
-    for path, number in image.names.items():
+    for path, number in image.paths().items():
         found = image.inodes[number]
         content = found.target if found.is_link else found.content.read(0, found.content.size)
         marks = frozenset(found.attributes.items())
@@ -150,13 +163,37 @@ def test_the_rules_allow_what_brute_force_finds_and_nothing_else(
     assert set(found) == Brute(trace, time, linux=linux, sector=sector, trash=trash).states()
 
 
-def names_left(values: dict[Variable, set[Value]]) -> set[frozenset[tuple[str, Value]]]:
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(MOVES, DELAYS, st.booleans(), st.data())
+def test_directories_that_move_are_where_brute_force_finds_them_and_nowhere_else(
+    calls: list[tuple[object, ...]], delays: list[int], linux: bool, data: st.DataObject
+) -> None:
+    machine = SimulatedStorage(tick_ns=0)
+    for path in ("/d", "/e", "/e/s"):
+        machine.make_directory(path)
+    for call in calls:
+        perform(machine, call, 0)
+    trace = overlapped(machine.trace, delays)
+    time = data.draw(st.integers(0, trace.now), label="crash point")
+    history = History(trace, profile=LINUX if linux else STRICT)
+    history.advance(time)
+    limit = 3000
+    found = list(images(history, limit))
+    assume(len(found) < limit)
+    for image in found:  # no directory is in two places
+        paths = image.paths()
+        directories = [number for number in paths.values() if image.inodes[number].is_directory]
+        assert len(directories) == len(set(directories))
+    assert set(map(state, found)) == Brute(trace, time, linux=linux).states()
+
+
+def names_left(values: dict[Variable, set[Value]]) -> set[frozenset[tuple[Variable, Value]]]:
     """All ways in which the names among the variables may be left."""
     parts = []
     for variable, legal in values.items():
-        paths = variable.key if isinstance(variable.key, tuple) else (str(variable.key),)
+        names = members(variable)
         rows = [value if isinstance(value, tuple) else (value,) for value in legal]
-        parts.append([list(zip(paths, row, strict=True)) for row in rows])
+        parts.append([list(zip(names, row, strict=True)) for row in rows])
     return {frozenset(itertools.chain(*combination)) for combination in itertools.product(*parts)}
 
 
@@ -192,18 +229,17 @@ def test_the_table_says_at_each_crash_point_what_the_sweep_says_there(
         told = {variable: set(values) for variable, values in sweep.undetermined().items()}
         assert all(tabled.values())
         metadata_left(tabled, told)
-        tabled_names = {v: tabled.pop(v) for v in list(tabled) if not v.inode}
-        told_names = {v: told.pop(v) for v in list(told) if not v.inode}
+        tabled_names = {v: tabled.pop(v) for v in list(tabled) if v.kind in ("name", "names")}
+        told_names = {v: told.pop(v) for v in list(told) if v.kind in ("name", "names")}
         assert {v: values for v, values in tabled.items() if len(values) > 1} == {
             v: values for v, values in told.items() if len(values) > 1
         }
         # Renames join names over the whole table, but only those so far in the sweep.
         settled = sweep._names  # not only those that can be reached
-        mentioned = {path for v in told_names for path in (v.key if isinstance(v.key, tuple) else (v.key,))}
-        for variable in tabled_names:
-            for path in variable.key if isinstance(variable.key, tuple) else (str(variable.key),):
-                if path not in mentioned:
-                    told_names[Variable("name", 0, path)] = {settled.get(path)}
+        mentioned = {name for variable in told_names for name in members(variable)}
+        for name in (name for variable in tabled_names for name in members(variable)):
+            if name not in mentioned:
+                told_names[name] = {settled.get(name_of(name))}
         assert names_left(tabled_names) == names_left(told_names)
 
 

@@ -30,6 +30,7 @@ from tests.storage.pictures import (
     w,
 )
 from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
+from untorn.storage.image import ROOT
 from untorn.storage.persistence import History
 from untorn.storage.recording import Trace
 from untorn.storage.simulated import SimulatedStorage
@@ -184,7 +185,7 @@ def test_a_rename_is_durable_after_the_sync_of_both_directories(directories: Seq
     history = History(machine.trace)
     history.advance(machine.trace.now)
     left = {
-        " ".join(sorted(os.path.basename(n) for n in image.names if n not in ("/", "/d", "/e")))
+        " ".join(sorted(os.path.basename(n) for n in image.paths() if n not in ("/", "/d", "/e")))
         for image in images(history)
     }
     assert left == expected
@@ -213,7 +214,7 @@ def attribute_states(*calls: str, back: int = 0) -> set[tuple[bytes | None, int,
     return {
         (inode.attributes.get("user.a"), inode.mode & 0o777, inode.mtime_ns - start)
         for image in images(history)
-        for inode in [image.inodes[image.names["/f"]]]
+        for inode in [image.inodes[image.paths()["/f"]]]
     }
 
 
@@ -236,7 +237,7 @@ def test_a_sync_does_not_cover_what_was_in_flight_when_it_was_issued() -> None:
     machine = SimulatedStorage()
     machine.write_file("/f", b"A" * SECTOR)
     start = machine.trace.image
-    trace, number = Trace(start), start.names["/f"]
+    trace, number = Trace(start), start.paths()["/f"]
     write = trace.begin("pwritev", "/f", number, 0, b"B" * SECTOR, 0)
     sync = trace.begin("fdatasync", "/f", number)
     trace.end(write, SECTOR)
@@ -250,7 +251,7 @@ def test_an_operation_that_never_returned_may_be_on_disk_and_is_in_no_sync() -> 
     machine = SimulatedStorage()
     machine.write_file("/f", b"A" * SECTOR)
     trace = Trace(machine.trace.image)
-    number = trace.image.names["/f"]
+    number = trace.image.paths()["/f"]
     trace.begin("pwritev", "/f", number, 0, b"B" * SECTOR, 0)
     trace.end(trace.begin("fsync", "/f", number))
     history = History(trace)
@@ -287,7 +288,7 @@ def test_one_value_left_by_two_versions_is_the_value() -> None:
     machine = SimulatedStorage()
     machine.write_file("/f", b"A" * SECTOR)
     trace = Trace(machine.trace.image)
-    number = trace.image.names["/f"]
+    number = trace.image.paths()["/f"]
     trace.end(trace.begin("pwritev", "/f", number, 0, b"B" * SECTOR, 0), SECTOR)
     sync = trace.begin("fdatasync", "/f", number)
     write = trace.begin("pwritev", "/f", number, 0, b"B" * SECTOR, 0)
@@ -303,13 +304,13 @@ def test_a_directory_sync_does_not_cover_what_was_in_flight_when_it_was_issued()
     machine = SimulatedStorage()
     machine.write_file("/f", b"A")
     trace = Trace(machine.trace.image)
-    unlink = trace.begin("unlink", "/f", trace.image.names["/f"])
-    sync = trace.begin("sync_directory", "/", 0)
+    unlink = trace.begin("unlink", "/f", trace.image.paths()["/f"])
+    sync = trace.begin("sync_directory", "/", ROOT)
     trace.end(unlink)
     trace.end(sync)
     history = History(trace)
     history.advance(trace.now)
-    assert list(history.undetermined().values()) == [[trace.image.names["/f"], None]]
+    assert list(history.undetermined().values()) == [[trace.image.paths()["/f"], None]]
 
 
 def test_an_operation_that_failed_changed_nothing() -> None:

@@ -31,7 +31,7 @@ from tests.storage.pictures import (
 )
 from untorn.storage import persistence
 from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
-from untorn.storage.ledger import Issued
+from untorn.storage.ledger import Issued, Names
 from untorn.storage.persistence import History
 from untorn.storage.profiles import LINUX
 from untorn.storage.recording import Operation, Trace
@@ -40,6 +40,7 @@ from untorn.storage.simulated_file import SimulatedFile
 from untorn.storage.variables import Value, Variable, Version, put
 
 Make = Callable[[Trace], History]
+NAME = frozenset({"name"})
 
 
 class Rule(NamedTuple):
@@ -112,21 +113,21 @@ class NeverDurable(History):
 class InFlightToo(History):
     """A sync covers what had been issued, whether or not it had returned."""
 
-    def _settle(self, owner: object, kinds: frozenset[str], operation: Issued, durable: object) -> None:
-        super()._settle(owner, kinds, operation, lambda version: version.issued < operation.issued)  # type: ignore[arg-type]
+    def _settle(self, owner: object, kinds: frozenset[str], operation: Issued, durable: object) -> bool:
+        return super()._settle(owner, kinds, operation, lambda version: version.issued < operation.issued)  # type: ignore[arg-type]
 
 
 class DataOnly(History):
     """fsync is fdatasync, and RWF_SYNC is RWF_DSYNC."""
 
-    def _settle(self, owner: object, kinds: frozenset[str], *rest: object) -> None:
-        super()._settle(owner, kinds & persistence.DATA, *rest)  # type: ignore[arg-type]
+    def _settle(self, owner: object, kinds: frozenset[str], *rest: object) -> bool:
+        return super()._settle(owner, kinds & persistence.DATA, *rest)  # type: ignore[arg-type]
 
 
 class FdatasyncIsFsync(History):
-    def _settle(self, owner: object, kinds: frozenset[str], *rest: object) -> None:
+    def _settle(self, owner: object, kinds: frozenset[str], *rest: object) -> bool:
         kinds = kinds | persistence.META if kinds & persistence.DATA else kinds
-        super()._settle(owner, kinds, *rest)  # type: ignore[arg-type]
+        return super()._settle(owner, kinds, *rest)  # type: ignore[arg-type]
 
 
 class DsyncCoversAll(History):
@@ -171,17 +172,17 @@ class RenamesApart(History):
 
     def _issue(self, operation: Operation) -> None:
         super()._issue(operation)
-        self._renames.clear()
+        self._ties.clear()
 
 
 class OneDirectory(History):
     """A rename's old name is gone for good with its own directory's sync."""
 
-    def _synced_names(self, operation: Operation, directory: str) -> None:
-        for variable in self._open.get(directory, {}):
+    def _synced_names(self, operation: Operation, names: Names) -> None:
+        for variable in self._open.get(names, {}):
             for version in self._chains[variable]:
                 version.twin = None
-        super()._synced_names(operation, directory)
+        super()._synced_names(operation, names)
 
 
 class RenameBringsData(History):
@@ -193,11 +194,40 @@ class RenameBringsData(History):
         super()._issue(operation)
 
 
-class Reachable(History):
-    """A name is there though its directory is not."""
+class BringsItself(History):
+    """A directory's sync makes its own name durable, too."""
 
-    def _reachable(self, names: dict[str, int]) -> dict[str, int]:
-        return names
+    def _synced_names(self, operation: Operation, names: Names) -> None:
+        super()._synced_names(operation, names)
+        for owner in [owner for owner in self._open if isinstance(owner, Names)]:
+            self._settle(owner, NAME, operation, lambda version: version.value == names.directory)
+
+
+class InTwoPlaces(History):
+    """A directory may stand under its old name and its new one, as a file may."""
+
+    def _issue(self, operation: Operation) -> None:
+        known = len(self._ties)
+        super()._issue(operation)
+        del self._ties[known + 1 :]
+
+
+class MovesAtOnce(History):
+    """A directory's rename is durable when it returns."""
+
+    def _complete(self, operation: Operation) -> None:
+        super()._complete(operation)
+        if operation.name == "rename" and self._inodes[operation.inode].is_directory:
+            for owner in [owner for owner in self._open if isinstance(owner, Names)]:
+                self._settle(owner, NAME, operation, lambda version: version.issued == operation.issued)
+
+
+class IntoItself(History):
+    """Where a directory comes to lie says nothing of the moves above it."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__(trace)
+        self._tree.move = lambda *_: []  # type: ignore[method-assign]
 
 
 class FailureForgotten(History):
@@ -293,6 +323,21 @@ def new_in_new(machine: SimulatedStorage, file: SimulatedFile) -> None:
     create(machine, "/d/s/f", "B").fsync()
 
 
+def move(machine: SimulatedStorage, file: SimulatedFile) -> None:
+    machine.rename("/d", "/e/d")
+
+
+MOVED = ("/d/f", "/e/d/f")
+
+
+def inside_out(machine: SimulatedStorage, file: SimulatedFile) -> None:
+    """A directory moves into one that lay in it."""
+    machine.mkdir("/d/p")
+    machine.sync_directory("/d")
+    machine.rename("/d/p", "/e/p")
+    machine.rename("/d", "/e/p/d")
+
+
 def made(name: str, letters: str = "B", *, flushed: bool = False) -> Work:
     def work(machine: SimulatedStorage, _: SimulatedFile) -> None:
         file = create(machine, f"/d/{name}", letters)
@@ -316,11 +361,11 @@ RULES = [
     Rule("size (inode)", "a variable of its own", w(3, "B"), "AAA, AAA.", "AA", SizesSettled),
     Rule("xattr (inode, name), mtime, mode, gid", "durable by fsync only", steps(mark, sync), "AAA, AAA=x", "",
          FdatasyncIsFsync),
-    Rule("name (path)", "not durable by the file's fsync", made("g", flushed=True), "AAA -, AAA B", "",
+    Rule("name (directory, name)", "not durable by the file's fsync", made("g", flushed=True), "AAA -, AAA B", "",
          FileKeepsNames, names=("f", "g")),
-    Rule("name (path)", "durable by the directory's sync", steps(unlink, sync_d), "-", "AAA", NeverDurable),
-    Rule("name (path)", "gone with its directory", steps(new_in_new, d(lambda m: m.sync_directory("/d/s"))), "-, B", "",
-         Reachable, names=("s/f",)),
+    Rule("name (directory, name)", "durable by the directory's sync", steps(unlink, sync_d), "-", "AAA", NeverDurable),
+    Rule("name (directory, name)", "gone with its directory",
+         steps(new_in_new, d(lambda m: m.sync_directory("/d/s"))), "-, B", "", BringsItself, names=("s/f",)),
     Rule("fdatasync", "ends what was before", steps(w(0, "B"), sync), "BAA", "AAA", NeverDurable),
     Rule("fdatasync", "not what is in flight", steps(w(0, "B"), sync, late), "AAA, BAA", "", InFlightToo),
     Rule("fsync", "attributes too", steps(mark, fsync), "AAA=x", "AAA", DataOnly),
@@ -346,6 +391,18 @@ RULES = [
     Rule("rename", "durable by both directories", steps(d(lambda m: create(m, "/e/f", "B").fsync()),
          d(lambda m: m.sync_directory("/e")), move_away, d(lambda m: m.sync_directory("/e"))), "- B, B B", "",
          OneDirectory, names=("/e/f", "g")),
+    Rule("rename of a directory", "never in two places", move, "AAA -, - AAA", "AAA AAA, - -", InTwoPlaces,
+         names=MOVED),
+    Rule("rename of a directory", "not durable at once", move, "AAA -, - AAA", "", MovesAtOnce, names=MOVED),
+    Rule("rename of a directory", "durable by its new directory", steps(move, d(lambda m: m.sync_directory("/e"))),
+         "- AAA", "AAA -, AAA AAA, - -", NeverDurable, names=MOVED),
+    Rule("rename of a directory", "not by its old one", steps(move, d(lambda m: m.sync_directory("/"))),
+         "AAA -, - AAA", "", OneDirectory, names=MOVED),
+    Rule("rename of a directory", "never in itself", inside_out, "AAA -, - AAA", "- -", IntoItself,
+         names=("/d/f", "/e/p/d/f")),
+    Rule("rename of a directory", "else in any order", steps(d(lambda m: create(m, "/e/h", "B").fsync()),
+         d(lambda m: m.sync_directory("/e")), d(lambda m: m.rename("/d", "/b")), d(lambda m: m.rename("/e", "/a"))),
+         "AAA - - B", "", partial(History, profile=LINUX), names=("/d/f", "/b/f", "/e/h", "/a/h")),
     Rule("a sync that fails", "never made good", steps(w(0, "B"), failed, sync), "AAA, BAA", "", FailureForgotten),
     Rule("a sync that fails", "but by writing again", steps(w(0, "B"), failed, w(0, "B"), sync), "BAA", "AAA",
          FailureForEver),

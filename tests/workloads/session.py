@@ -92,7 +92,7 @@ class Session(Script):
     def _enter(self) -> None:
         """A process opens the file, which recovers what another one left."""
         try:
-            self.open("r+b" if PATH in self.machine.disk.live.names else "w+b")
+            self.open("r+b" if PATH in self.machine.disk.live.paths() else "w+b")
         except ForeignEditError:
             if not self._foreign:
                 raise

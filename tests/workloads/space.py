@@ -102,11 +102,11 @@ class Holder(Script):
             )
 
     def _size(self, path: str) -> int:
-        found = self.machine.disk.found(path)
+        found = self.machine.disk.walk(path, follow=False).inode
         return found.content.size if found else 0
 
     def _held(self, path: str) -> int:
-        found = self.machine.disk.found(path)
+        found = self.machine.disk.walk(path, follow=False).inode
         return found.content.blocks * PAGE if found else 0
 
 

@@ -126,7 +126,7 @@ def _stacks(values: Iterable[Variable]) -> dict[Variable, list[tuple[Variable, i
     for owner in sorted(values, key=lambda variable: variable.level):
         if isinstance(owner.key, tuple):
             for place, key in enumerate(owner.key):
-                member = Variable(owner.kind.removesuffix("s"), owner.inode, key)
+                member = key if owner.kind == "names" else Variable("sector", owner.inode, key)
                 stacks.setdefault(member, []).append((owner, place))
         else:
             stacks.setdefault(owner._replace(level=0), []).append((owner, None))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -24,6 +23,7 @@ class Held:
         self._image = image
         self._unit = unit
         self._ground = ImageStart(image, unit)
+        self.root = image.root
         self._top = len(state.levels) - 1
 
     def kind(self, inode: int) -> int:
@@ -45,18 +45,12 @@ class Held:
     def plain(self, variable: Variable) -> Collection[Any]:
         return self._values(self._top, variable)
 
-    def name(self, path: str) -> Collection[int | None]:
-        return self._name(self._top, path)
-
-    def _name(self, top: int, path: str) -> set[int | None]:
-        """What a name stands for; nothing after a crash that left no directory for it."""
-        if top < 0:
-            found = set(self._ground.name(path))
-        else:
-            legal = self._legal(top, Variable("name", 0, path))
-            found = self._name(top - 1, path) if legal is None else legal
-        directory = os.path.dirname(path)
-        return {None} if directory != "/" and self._name(top, directory) == {None} else found
+    def name(self, directory: int, name: str) -> Collection[int | None]:
+        for level in range(self._top, -1, -1):
+            legal = self._legal(level, Variable("name", directory, name))
+            if legal is not None:
+                return legal
+        return self._ground.name(directory, name)
 
     def _values(self, top: int, variable: Variable) -> set[Any]:
         if top < 0:

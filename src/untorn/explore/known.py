@@ -19,13 +19,15 @@ class Start(Protocol):
     """The disk before the first operation, as far as it is known: each answer is a set of possibilities."""
 
     nested: bool
+    root: int
+    """The inode of "/"."""
 
     def kind(self, inode: int) -> int: ...
     def sizes(self, inode: int) -> Collection[int]: ...
     def sector(self, inode: int, index: int) -> Collection[bytes]: ...
     def sectors(self, inode: int) -> Collection[int]: ...
     def plain(self, variable: Variable) -> Collection[Any]: ...
-    def name(self, path: str) -> Collection[int | None]: ...
+    def name(self, directory: int, name: str) -> Collection[int | None]: ...
 
 
 class ImageStart:
@@ -36,6 +38,7 @@ class ImageStart:
     def __init__(self, image: Image, unit: int = SECTOR) -> None:
         self._image = image
         self._unit = unit
+        self.root = image.root
 
     def kind(self, inode: int) -> int:
         return stat.S_IFMT(self._image.inodes[inode].mode)
@@ -62,8 +65,8 @@ class ImageStart:
             case _:
                 return (inode.gid,)
 
-    def name(self, path: str) -> Collection[int | None]:
-        return (self._image.names.get(path),)
+    def name(self, directory: int, name: str) -> Collection[int | None]:
+        return (self._image.names.get((directory, name)),)
 
 
 def newborn(variable: Variable, found: Any, sector: int) -> Any:

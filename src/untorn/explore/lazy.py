@@ -5,7 +5,6 @@ It is the ordinary simulated storage over contents, names and attributes that as
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -17,11 +16,11 @@ from untorn.explore.world import World
 from untorn.geometry import SECTOR
 from untorn.storage.api import FileStat, Piece
 from untorn.storage.disk import NAME_MAX, Disk, Options, Place
-from untorn.storage.image import Image, Inode
+from untorn.storage.image import ROOT, Image, Inode, Name
 from untorn.storage.recording import Trace
 from untorn.storage.simulated import SimulatedStorage
 from untorn.storage.simulated_file import SimulatedFile
-from untorn.storage.variables import Variable
+from untorn.storage.variables import Variable, name_of
 from untorn.storage.variables import number as number_of
 
 T = TypeVar("T")
@@ -35,7 +34,8 @@ class LazyDisk(Disk):
         self.options = ground.options
         self.generation = len(world.layers)
         self.world = world
-        self.unwritable: set[str] = set()
+        self.unwritable: set[int] = set()
+        self.homes: dict[int, Name] = {}
         self.dead = False
         self.handles: dict[int, tuple[int, Inode]] = {}
         self.locks: dict[int, dict[int, bool]] = {}
@@ -48,8 +48,8 @@ class LazyDisk(Disk):
         self.live = Image()
         self.trace = Trace(Image(), sites=ground.options.sites)
         self.ground = ground
-        self._bound: dict[str, int | None] = {}
-        self.looked_up: dict[str, int | None] = {}
+        self._bound: dict[Name, int | None] = {}
+        self.looked_up: dict[Name, int | None] = {}
         """Names as they were before anything was bound, as far as they are decided."""
         self.decided: dict[int, LazyInode] = {}
 
@@ -70,29 +70,31 @@ class LazyDisk(Disk):
         """As of any disk; in a file of the root directory, which every run looks at often, there is little to walk."""
         name = path[1:]
         if path[:1] == "/" and name not in ("", ".", "..") and "/" not in name and len(name) < NAME_MAX // 4:
-            inode = self.found(path)
-            if inode is None or not inode.is_link:
-                return Place("/", name, inode)
+            place = self._step([], name)
+            if place.inode is None or not place.inode.is_link:
+                return place
         return super().walk(path, follow=follow)
 
-    def found(self, path: str) -> Inode | None:
-        number = self.number(path)
+    def root(self) -> Inode:
+        return self.inode(ROOT)
+
+    def found(self, key: Name) -> Inode | None:
+        number = self.number(key)
         return None if number is None else self.inode(number)
 
-    def number(self, path: str) -> int | None:
-        if path in self._bound:
-            return self._bound[path]
-        number: int | None = self.world.ask(Variable("name", 0, path), same, lambda: self.ground.names.get(path))
-        self._bound[path] = self.looked_up[path] = number
+    def number(self, key: Name) -> int | None:
+        if key in self._bound:
+            return self._bound[key]
+        number: int | None = self.world.ask(Variable("name", *key), same, lambda: self.ground.names.get(key))
+        self._bound[key] = self.looked_up[key] = number
         return number
 
-    def names(self, directory: str) -> list[str]:
-        paths = {path for path in self._bound if os.path.dirname(path) == directory}
-        paths.update(self.ground.children.get(directory, ()))
-        there = [path for path in sorted(paths) if path != "/" and self.number(path) is not None]
-        return sorted(map(os.path.basename, there))
+    def names(self, directory: int) -> list[str]:
+        names = {name for parent, name in self._bound if parent == directory}
+        names.update(self.ground.children.get(directory, ()))
+        return [name for name in sorted(names) if self.number((directory, name)) is not None]
 
-    def listed(self, directory: str) -> list[str]:
+    def listed(self, directory: int) -> list[str]:
         names = self.names(directory)
         if len(names) > 1 and self.world.ask(ORDER, same, lambda: SORTED) == BACKWARDS:
             names.reverse()
@@ -100,33 +102,37 @@ class LazyDisk(Disk):
 
     def links(self, inode: Inode) -> int:
         """How many names it has; asked in one order in every process, as all questions."""
-        paths = sorted({*self.ground.paths, *self._bound})
-        return sum(self._names(path, inode) and self._reached(path) for path in paths)
+        return sum(self._names(key, inode.number) and self._reached(key[0]) for key in self._known())
 
-    def _names(self, path: str, inode: Inode) -> bool:
-        """Whether a path is a name of the inode, wherever its directory is."""
-        if path in self._bound:
-            return self._bound[path] == inode.number
+    def _known(self) -> list[Name]:
+        """Every name that something may have, in one order."""
+        return sorted({*self.ground.keys, *self._bound})
+
+    def _names(self, key: Name, number: int) -> bool:
+        """Whether a name is one of the inode, wherever its directory is."""
+        if key in self._bound:
+            return self._bound[key] == number
         possible = self.world.possible(
-            Variable("name", 0, path), lambda v: v == inode.number, lambda: self.ground.names.get(path)
+            Variable("name", *key), lambda v: v == number, lambda: self.ground.names.get(key)
         )
-        return True in possible and (len(possible) == 1 or self.number(path) == inode.number)
+        return True in possible and (len(possible) == 1 or self.number(key) == number)
 
-    def _reached(self, path: str) -> bool:
-        """Whether the directories above a path are there."""
-        directory = os.path.dirname(path)
-        return directory == "/" or (self.number(directory) is not None and self._reached(directory))
+    def _reached(self, directory: int) -> bool:
+        """Whether a directory is there, and those above it."""
+        if directory == ROOT:
+            return True
+        home = self.homes.get(directory) or next((key for key in self._known() if self._names(key, directory)), None)
+        return home is not None and self._reached(home[0])
 
-    def bind(self, path: str, inode: Inode) -> None:
+    def bind(self, key: Name, inode: Inode) -> None:
+        self._left(key, self._bound.get(key))
         self.live.inodes[inode.number] = inode
-        self._bound[path] = inode.number
-        if inode.is_directory:  # new and so empty: only files are renamed
-            for below in self.ground.paths:
-                if below.startswith(f"{path}/"):
-                    self._bound.setdefault(below, None)
+        self._bound[key] = inode.number
+        self._moved(key, inode)
 
-    def unbind(self, path: str) -> None:
-        self._bound[path] = None
+    def unbind(self, key: Name) -> None:
+        self._left(key, self._bound.get(key))
+        self._bound[key] = None
 
     def forget(self, inode: Inode) -> None:
         """Nothing: whether an inode has other names need not be decided."""
@@ -144,15 +150,15 @@ class Ground:
         image = layer.trace.image
         self.layers: list[Layer] = [*below.layers, layer] if below else [layer]
         self.last_inode: int
-        self.paths: list[str]
+        self.keys: list[Name]
         self.options = options
         self.digests: Digests = below.digests if below else Digests(options.sector)
         self.inodes: dict[int, Inode] = dict(below.inodes if below else image.inodes)
-        self.names: dict[str, int] = below.names if below else image.names
+        self.names: dict[Name, int] = below.names if below else image.names
         self.sectors: dict[int, list[int]] = dict(below.sectors) if below else {}
         self.attributes: dict[int, list[str]] = dict(below.attributes) if below else {}
         self.time_ns = time_ns
-        paths = set(below.paths if below else self.names)
+        keys = set(below.keys if below else self.names)
         for operation in births(layer.trace):
             found = operation.result
             if isinstance(found, FileStat) and operation.inode not in self.inodes:
@@ -168,15 +174,15 @@ class Ground:
             elif variable.kind == "xattr":
                 attributes.setdefault(variable.inode, set()).add(str(variable.key))
             elif variable.kind == "name":
-                paths.add(str(variable.key))
+                keys.add(name_of(variable))
         for number, indices in sectors.items():
             self.sectors[number] = sorted(indices.union(self.sectors.get(number, ())))
         for number, names in attributes.items():
             self.attributes[number] = sorted(names.union(self.attributes.get(number, ())))
-        self.paths = sorted(paths)
-        self.children: dict[str, list[str]] = {}
-        for path in self.paths:
-            self.children.setdefault(os.path.dirname(path), []).append(path)
+        self.keys = sorted(keys)
+        self.children: dict[int, list[str]] = {}
+        for directory, name in self.keys:
+            self.children.setdefault(directory, []).append(name)
         self.last_inode = max(self.inodes, default=0)
 
 

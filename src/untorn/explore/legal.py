@@ -11,7 +11,6 @@ operation adds must not depend on anything undecided, or :class:`UndecidedError`
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
@@ -19,6 +18,7 @@ from typing import Any, Final
 from untorn.explore.known import Start, UndecidedError, newborn, only
 from untorn.explore.space import BACKWARDS, BELOW, ORDER, SORTED
 from untorn.explore.versions import Chains, Span, Version
+from untorn.explore.whereabouts import Whereabouts
 from untorn.geometry import SECTOR
 from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
 from untorn.storage.image import PAGE
@@ -59,11 +59,10 @@ class Sweep:
         self._unit = self._block = sector
         self._garbage = GARBAGE * (sector // SECTOR) if trash else None
         self._files: dict[int, _File] = {}
-        self._names: dict[str, int | None] = {}
-        """Names as the cache has them, as far as operations changed them."""
+        self._where = Whereabouts(start)
         self.chains = Chains()
-        self._pending: dict[int | str, dict[Variable, list[Version]]] = {}
-        """By inode or directory: the versions that nothing made durable or superseded."""
+        self._pending: dict[tuple[str, int], dict[Variable, list[Version]]] = {}
+        """Of ("inode", its number) or ("names in", a directory): the versions that nothing made durable or ended."""
         self.births: dict[int, Any] = {}
         """By inode that an operation created: its FileStat."""
         events: list[tuple[int, bool, Operation]] = []
@@ -96,7 +95,7 @@ class Sweep:
         self._meet(variable)
         if not whole:
             self.chains.plain(variable)
-        owner: int | str = os.path.dirname(str(variable.key)) if variable.kind == "name" else variable.inode
+        owner = ("names in" if variable.kind == "name" else "inode", variable.inode)
         pending = self._pending.setdefault(owner, {}).setdefault(variable, [])
         completed = NEVER if operation.completed is None else operation.completed
         versions = [Version(value, operation.issued, completed, twin=twin)]
@@ -113,7 +112,7 @@ class Sweep:
 
     def _base(self, variable: Variable) -> Any:
         if variable.kind == "name":
-            return only(self._start.name(str(variable.key)), f"the name {variable.key}")
+            return self._where.at_start(variable)
         if self._start.nested:
             return BELOW
         if variable.inode in self.births:
@@ -227,8 +226,10 @@ class Sweep:
             self._name(operation, operation.path, number)
 
     def _name(self, operation: Operation, path: str, inode: int | None, twin: Version | None = None) -> Version:
-        self._names[path] = inode
-        return self._add(operation, Variable("name", 0, path), inode, twin=twin)
+        name = self._where.name(path)
+        version = self._add(operation, name, inode, twin=twin)
+        self._where.give(name, inode)
+        return version
 
     def _kind(self, number: int) -> int:
         return stat.S_IFMT(self.births[number].mode) if number in self.births else self._start.kind(number)
@@ -277,7 +278,9 @@ class Sweep:
     def _truncate(self, operation: Operation, size: int) -> None:
         number = operation.inode
         file, old = self._file(number), only(self._sizes(number), f"the size of inode {number}")
-        known = {v.key for v in self._pending.get(number, ()) if v.kind == "sector" and isinstance(v.key, int)}
+        known = {
+            v.key for v in self._pending.get(("inode", number), ()) if v.kind == "sector" and isinstance(v.key, int)
+        }
         if size < old:
             known.update(self._written(number))
         for index in sorted(known):
@@ -295,15 +298,17 @@ class Sweep:
         self._resize(operation, size)
 
     def _rename(self, operation: Operation, target: str) -> None:
-        source = operation.path
-        if source == target:
+        number, old, new = operation.inode, self._where.name(operation.path), self._where.name(target)
+        if old == new or self._where.inode(new) == number:  # two names of one file: nothing happens
             return
-        bound = self._names[target] if target in self._names else only(self._start.name(target), f"the name {target}")
-        if bound == operation.inode:  # two names of one file: nothing happens
-            return
-        added = self._name(operation, target, operation.inode)
-        removed = self._name(operation, source, None, added)
-        self.chains.rename(Variable("name", 0, source), removed, Variable("name", 0, target), added)
+        added = self._name(operation, target, number)
+        removed = self._name(operation, operation.path, None, added)
+        self.chains.bind(old, removed, new, added)
+        if stat.S_ISDIR(self._kind(number)):
+            self.chains.bind(new, added, old, removed)  # a directory is never in two places
+            if old.inode != new.inode:
+                for name, moved in self._where.move(number, old, target, added):  # nor in itself
+                    self.chains.bind(new, added, name, moved)
 
     # What operations prove when they return
 
@@ -311,7 +316,7 @@ class Sweep:
         before: Callable[[Version], bool] = lambda v: v.completed < operation.issued  # noqa: E731
         match operation.name:
             case "fdatasync" | "fsync" | "sync_directory" if operation.error is not None:
-                owner: int | str = operation.path if operation.name == "sync_directory" else operation.inode
+                owner = ("names in" if operation.name == "sync_directory" else "inode", operation.inode)
                 for versions in self._pending.get(owner, {}).values():
                     for version in versions:
                         version.broken = True
@@ -325,11 +330,11 @@ class Sweep:
                 self._written_through(operation, before)
 
     def _durable(self, operation: Operation, kinds: Sequence[str], proved: Callable[[Version], bool]) -> None:
-        pending = self._pending.get(operation.inode, {})
+        pending = self._pending.get(("inode", operation.inode), {})
         for variable in [variable for variable in pending if variable.kind in kinds]:
             self._witness(pending, variable, operation, proved)
         if not pending:
-            self._pending.pop(operation.inode, None)
+            self._pending.pop(("inode", operation.inode), None)
 
     def _witness(
         self, pending: dict[Variable, list[Version]], variable: Variable, operation: Operation,
@@ -350,14 +355,14 @@ class Sweep:
         return False
 
     def _directory_synced(self, operation: Operation, before: Callable[[Version], bool]) -> None:
-        for versions in self._pending.get(operation.path, {}).values():
+        for versions in self._pending.get(("names in", operation.inode), {}).values():
             for version in versions:
                 if before(version) and not version.broken:
                     version.gone = True
         moved = True
         while moved:  # that a name is settled may settle the one that was renamed to it
             moved = False
-            for owner in [owner for owner in self._pending if isinstance(owner, str)]:
+            for owner in [owner for owner in self._pending if owner[0] == "names in"]:
                 pending = self._pending[owner]
                 for variable in list(pending):
                     moved |= self._witness(pending, variable, operation, _settled)

@@ -81,7 +81,7 @@ def image_before(disk: LazyDisk, world: World) -> Image:
     image = Image(dict(disk.ground.inodes), {})
     for number, lazy in disk.decided.items():
         image.inodes[number] = _inode_before(lazy, world, disk.ground.sectors.get(number, ()), disk.options.sector)
-    image.names = {path: number for path, number in disk.looked_up.items() if number is not None}
+    image.names = {name: number for name, number in disk.looked_up.items() if number is not None}
     return image
 
 

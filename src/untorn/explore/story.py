@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from untorn.explore.concrete import outcome
+from untorn.explore.naming import missing, namings, showing
 from untorn.explore.nested import LOOKS
 from untorn.explore.result import Deviation, Story
 from untorn.explore.shrink import Shrinker, Shrunk
@@ -16,7 +17,7 @@ from untorn.explore.survival import survivals
 from untorn.explore.world import Key
 from untorn.geometry import SECTOR
 from untorn.storage.recording import Operation, Site
-from untorn.storage.variables import GARBAGE
+from untorn.storage.variables import GARBAGE, Variable, members
 
 _FATES = {"lost": "lost", "torn": "lost", "garbage": "turned to garbage"}
 _METADATA = frozenset({"name", "names", "size", "xattr", "mtime", "mode", "gid"})
@@ -132,6 +133,8 @@ def _deviations(shrinker: Shrinker, state: State) -> list[tuple[Deviation, int]]
         values = [layer.cells[key[1]].values[state.deviations[key]] for key in keys]
         passed = _passed(operation, keys, values)
         what, sectors = _what(operation, keys, passed)
+        if all(key[1].kind in ("name", "names") for key in keys):
+            what = _names(layer, layer.starts[state.classes[level]], keys, values, state.baseline) or what
         fate = "lost" if state.baseline is Baseline.NEWEST else "early"
         if any(value == GARBAGE for value in values):
             fate = "garbage"
@@ -174,13 +177,37 @@ def _what(operation: Operation, keys: Sequence[Key], passed: int | None) -> tupl
     return f"{' and '.join(parts)} of the {text}" if parts else text, sectors
 
 
+def _names(layer: Layer, event: int, keys: Sequence[Key], values: Sequence[Any], baseline: Baseline) -> str:
+    """What was done to names until the crash and is lost, or over the oldest what has come."""
+    left: dict[Variable, Any] = {}
+    for key, value in zip(keys, values, strict=True):
+        left |= zip(members(key[1]), value if key[1].kind == "names" else (value,), strict=True)
+    operations = layer.trace.operations
+    done = [one for one in namings(layer.trace) if operations[one.at].issued <= event]
+    told = missing(done, left) if baseline is Baseline.NEWEST else showing(done, left)
+    parts = []
+    for index in sorted({one.at for one in told}):
+        operation, some = operations[index], [one for one in told if one.at == index]
+        text = describe(operation)
+        whole = operation.name == "rename" and (len(some) == 2 or _is_directory(layer, operation.inode))
+        if not whole:
+            text = f"the name {some[0].path} of the {text}"
+        parts.append((text, _at(site_of(operations[index].site))))
+    return " and ".join([*(text + at for text, at in parts[:-1]), *(text for text, _ in parts[-1:])])
+
+
+def _is_directory(layer: Layer, number: int) -> bool:
+    known = layer.trace.image.inodes.get(number)
+    return known.is_directory if known else any(o.name == "mkdir" and o.inode == number for o in layer.trace.operations)
+
+
 def _metadata(key: Key) -> str:
     variable = key[1]
     match variable.kind:
         case "name":
             return f"the name {variable.key}"
         case "names":
-            return "the names " + ", ".join(str(path) for path in variable.key if path) if variable.key else "a name"  # type: ignore[union-attr]
+            return "the names " + ", ".join(str(member.key) for member in members(variable))
         case "size":
             return "the size"
         case "xattr":

@@ -39,12 +39,16 @@ def _paths(layers: Sequence[Layer], state: State) -> list[str]:
     """Every path that a layer knows of before its crash, in order."""
     paths: dict[str, None] = {}
     for layer, at in zip(layers, state.classes, strict=True):
-        paths |= dict.fromkeys(layer.trace.image.names)
+        paths |= dict.fromkeys(layer.trace.image.paths())
         for operation in layer.trace.operations:
             if operation.issued <= layer.starts[at] and operation.path:
                 paths[operation.path] = None
                 if operation.name in ("rename", "link"):
                     paths[operation.arguments[0]] = None
+                if operation.name == "rename":  # of a directory with all that is in it
+                    source, target = operation.path, operation.arguments[0]
+                    below = [path for path in paths if path.startswith(f"{source}/")]
+                    paths |= dict.fromkeys(target + path[len(source) :] for path in below)
     return list(paths)
 
 
@@ -57,7 +61,10 @@ def _contents(search: Field, state: State, paths: Sequence[str]) -> dict[str, by
 
 
 def _content(storage: LazyStorage, path: str) -> bytes | None:
-    inode = storage.disk.found(path)
+    try:
+        inode = storage.disk.walk(path, follow=False).inode
+    except OSError:  # its directory is not there
+        return None
     if inode is None or inode.is_directory or inode.is_link:
         return None
     return inode.content.read(0, min(inode.content.size, _BYTES_MAX))

@@ -44,11 +44,13 @@ class Version:
     """Its index in the chain."""
 
 
-class _Rename(NamedTuple):
-    source: Variable
-    removed: Version
-    target: Variable
-    added: Version
+class _Bond(NamedTuple):
+    """A row with this version of one name, or a later one, must have that of the other, or a later one."""
+
+    holder: Variable
+    held: Version
+    partner: Variable
+    owed: Version
 
 
 class _Level(NamedTuple):
@@ -63,7 +65,7 @@ class Chains:
 
     def __init__(self) -> None:
         self._chains: dict[Variable, list[Version]] = {}
-        self._renames: list[_Rename] = []
+        self._bonds: list[_Bond] = []
         self._levels: dict[Variable, list[_Level]] = {}
         self._serial = 0
 
@@ -79,8 +81,9 @@ class Chains:
         version.place = len(chain)
         chain.append(version)
 
-    def rename(self, source: Variable, removed: Version, target: Variable, added: Version) -> None:
-        self._renames.append(_Rename(source, removed, target, added))
+    def bind(self, holder: Variable, held: Version, partner: Variable, owed: Version) -> None:
+        """No crash leaves ``held`` of one name, or what came after it, without ``owed`` of the other."""
+        self._bonds.append(_Bond(holder, held, partner, owed))
 
     # Levels
 
@@ -111,7 +114,7 @@ class Chains:
         named: set[Variable] = set()
         for members in self._connected():
             named.update(members)
-            result[Variable("names", 0, tuple(str(v.key) for v in members))] = self._rows(members)
+            result[Variable("names", 0, tuple(members))] = self._rows(members)
         for variable, chain in self._chains.items():
             if variable not in named and variable not in self._levels:
                 result[variable] = [Span(v.value, low, high) for v, low, high in windows(chain)]
@@ -140,22 +143,22 @@ class Chains:
 
     def _connected(self) -> list[list[Variable]]:
         group: dict[Variable, set[Variable]] = {}
-        for source, _, target, _ in self._renames:
+        for source, _, target, _ in self._bonds:
             union = group.get(source, {source}) | group.get(target, {target})
             group.update(dict.fromkeys(union, union))
         return [sorted(union) for variable, union in group.items() if variable == min(union)]
 
     def _rows(self, members: Sequence[Variable]) -> list[Span]:
-        """All rows of versions that are legal at one time and that no rename forbids."""
+        """All rows of versions that are legal at one time and that break no bond."""
         rows: list[tuple[list[Version], int, int]] = [([], 0, NEVER)]
         at = {variable: index for index, variable in enumerate(members)}
-        moves: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for source, removed, target, added in self._renames:
-            if source in at:
-                moves.setdefault((at[source], at[target]), []).append((removed.place, added.place))
+        owed: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for bond in self._bonds:
+            if bond.holder in at:
+                owed.setdefault((at[bond.holder], at[bond.partner]), []).append((bond.held.place, bond.owed.place))
         for index, variable in enumerate(members):
             found = windows(self._chains[variable])
-            rules = {pair: places for pair, places in moves.items() if max(pair) == index}
+            rules = {pair: places for pair, places in owed.items() if max(pair) == index}
             rows = [
                 (longer, since, until)
                 for row, low, high in rows
@@ -188,11 +191,11 @@ def _longer(
         yield [*row, version], max(low, since), min(high, until)
 
 
-def _whole(row: Sequence[Version], moves: Mapping[tuple[int, int], Sequence[tuple[int, int]]]) -> bool:
-    """Whether no rename took the old name without giving the new one; of several the last that took it counts."""
-    for (source, target), places in moves.items():
-        taken = bisect_right(places, row[source].place, key=itemgetter(0))
-        if taken and row[target].place < places[taken - 1][1]:
+def _whole(row: Sequence[Version], owed: Mapping[tuple[int, int], Sequence[tuple[int, int]]]) -> bool:
+    """Whether a row breaks no bond; of several of two names the last that counts asks for the most."""
+    for (holder, partner), places in owed.items():
+        count = bisect_right(places, row[holder].place, key=itemgetter(0))
+        if count and row[partner].place < places[count - 1][1]:
             return False
     return True
 

@@ -8,7 +8,6 @@ stays open, so one run stands for all its values.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -18,9 +17,6 @@ from typing import Any, Final, NamedTuple, Protocol
 from untorn.explore.masks import bits, meeting
 from untorn.explore.space import BELOW, Cell, Layer
 from untorn.storage.variables import LAYERED, Variable
-
-CUT: Final = frozenset({"sector", "name"})
-"""Kinds of variables of which a crash may leave less than their value."""
 
 Key = tuple[int, Variable]
 """A variable of a layer."""
@@ -158,14 +154,9 @@ class World:
         return self._left(variable, -1, base())
 
     def _left(self, variable: Variable, level: int, value: Any) -> Any:
-        """What the crashes since have left of a value of layer ``level``.
-
-        Of a sector, what lay below the size; of a name, nothing if its directory was not there.
-        """
-        if variable.kind not in CUT or len(self.layers) == 1:
+        """What the crashes since have left of a value of layer ``level``: of a sector, what lay below the size."""
+        if variable.kind != "sector" or len(self.layers) == 1:
             return value
-        if variable.kind == "name":
-            return None if value is None or self._orphaned(str(variable.key), level) else value
         stack = self.stack(Variable("size", variable.inode))
         if not stack or stack[0][0][0] <= level:
             return value  # no run since has changed the size, so nobody sees what lies beyond
@@ -176,23 +167,6 @@ class World:
             if size is not None:
                 kept = min(kept, max(size - variable.key * len(value), 0))
         return value if kept == len(value) else value[:kept] + bytes(len(value) - kept)
-
-    def _orphaned(self, path: str, level: int) -> bool:
-        """Whether a crash since layer ``level`` left no directory for a name."""
-        while (path := os.path.dirname(path)) != "/":
-            stack = self.stack(Variable("name", 0, path))
-            if stack and stack[0][0][0] > level:  # a run since has changed it, so it was decided
-                for crash in range(max(level, 0), len(self.layers) - 1):
-                    if self._absent_at(stack, crash, path):
-                        return True
-        return False
-
-    def _absent_at(self, stack: Stack, crash: int, path: str) -> bool:
-        for key, place in stack:
-            if key[0] <= crash:
-                values = self.layers[key[0]].cells[key[1]].values
-                return all((values[at] if place is None else values[at][place]) is None for at in self.legal(key))
-        return path not in self.layers[0].trace.image.names
 
     def _size_at(self, stack: Stack, crash: int) -> int | None:
         """The size after the crash of a layer; None where nobody asked for it, and so nobody changed it either."""
@@ -282,7 +256,7 @@ class World:
         key, place = stack[at]
         values = self.layers[key[0]].cells[key[1]].values
         layered = variable.kind in LAYERED
-        crashed = variable.kind in CUT and len(self.layers) > 1
+        crashed = variable.kind == "sector" and len(self.layers) > 1
         classes: dict[Hashable, list[int]] = {}
         for index in legal:
             value = values[index]

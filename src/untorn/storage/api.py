@@ -328,23 +328,28 @@ class Storage(ABC):
 
 
 class Directory:
-    """Names in one directory. This one finds it by its path each time; Linux has it open, so that it stays the same."""
+    """Names in one directory. This one finds it by its path each time; Linux and the simulated machine hold on to it,
+    so that it stays the same."""
 
     def __init__(self, storage: Storage, path: str) -> None:
         self.path = path
         self._storage = storage
 
+    def _place(self) -> str:
+        """Where it is now."""
+        return self.path
+
     def open(self, name: str, flags: int, mode: int = 0o666) -> StorageFile:
         """As Storage.open."""
-        return self._storage.open(os.path.join(self.path, name), flags, mode)
+        return self._storage.open(os.path.join(self._place(), name), flags, mode)
 
     def stat(self, name: str) -> FileStat:
         """As Storage.stat."""
-        return self._storage.stat(os.path.join(self.path, name))
+        return self._storage.stat(os.path.join(self._place(), name))
 
     def unlink(self, name: str) -> None:
         """As Storage.unlink."""
-        self._storage.unlink(os.path.join(self.path, name))
+        self._storage.unlink(os.path.join(self._place(), name))
 
     def sync(self) -> None:
         """As Storage.sync_directory; where the file system refuses it (NO_SYNC), the error says so in words."""
@@ -360,7 +365,7 @@ class Directory:
             raise OSError(error.errno, message, self.path) from error
 
     def _sync(self) -> None:
-        self._storage.sync_directory(self.path)
+        self._storage.sync_directory(self._place())
 
     def close(self) -> None:
         """Lets go of it. Further calls do nothing."""

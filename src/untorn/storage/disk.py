@@ -16,7 +16,7 @@ from xxhash import xxh3_128_digest
 
 from untorn.geometry import SECTOR
 from untorn.storage.api import AtomicLimits, FileStat
-from untorn.storage.image import PAGE, Content, Image, Inode
+from untorn.storage.image import PAGE, ROOT, Content, Image, Inode, Name
 from untorn.storage.profiles import STRICT, Profile
 from untorn.storage.recording import Trace
 
@@ -71,8 +71,10 @@ class Options:
 
 
 class Place(NamedTuple):
-    """Where a path leads: the directory, free of symbolic links, and the name in it."""
+    """Where a path leads: the directory, its path free of symbolic links, and the name in it."""
 
+    parent: int
+    """The directory's inode."""
     directory: str
     name: str
     inode: Inode | None
@@ -80,6 +82,11 @@ class Place(NamedTuple):
     @property
     def path(self) -> str:
         return os.path.join(self.directory, self.name)
+
+    @property
+    def key(self) -> Name:
+        """The name as the disk holds it."""
+        return self.parent, self.name
 
 
 class Disk:
@@ -90,7 +97,10 @@ class Disk:
         self.generation = generation
         self.live = image.copy()
         self.trace = Trace(image, sites=options.sites)
-        self.unwritable: set[str] = set()
+        self.unwritable: set[int] = set()
+        """Directories in which names cannot change."""
+        self.homes: dict[int, Name] = {}
+        """By directory that a path went through: the name that it has now."""
         self.dead = False
         self.handles: dict[int, tuple[int, Inode]] = {}
         """By handle: the process and the inode it has open."""
@@ -106,8 +116,8 @@ class Disk:
         self.serial = 0
         times = [inode.mtime_ns for inode in image.inodes.values()]
         self.time_ns = max([FIRST_TIME_NS, *times])
-        if "/" not in self.live.names:
-            self.settled_inode("/", stat.S_IFDIR | 0o755)
+        if ROOT not in self.live.inodes:
+            self.settled_inode(None, stat.S_IFDIR | 0o755)
 
     def tick(self) -> int:
         """The time, which moves on with every change."""
@@ -127,27 +137,50 @@ class Disk:
         now = self.tick()
         return Inode(self.inodes, mode, self.options.uid, self.options.gid, now, now)
 
-    def settled_inode(self, path: str, mode: int) -> None:
-        """A directory, durable from the start of the trace."""
+    def settled_inode(self, key: Name | None, mode: int) -> None:
+        """A directory, durable from the start of the trace; without a name that of "/"."""
         inode = self.new_inode(mode)
         for image in (self.live, self.trace.image):
             image.inodes[inode.number] = inode.copy()
-            image.names[path] = inode.number
+            if key is not None:
+                image.names[key] = inode.number
 
-    def found(self, path: str) -> Inode | None:
-        number = self.number(path)
+    def found(self, key: Name) -> Inode | None:
+        """The inode that has a name, None if none."""
+        number = self.number(key)
         return None if number is None else self.live.inodes[number]
 
-    def number(self, path: str) -> int | None:
-        """The inode that an absolute path without symbolic links names, None if none."""
-        return self.live.names.get(path)
+    def number(self, key: Name) -> int | None:
+        """The number of the inode that has a name."""
+        return self.live.names.get(key)
 
-    def names(self, directory: str) -> list[str]:
+    def root(self) -> Inode:
+        """The directory "/"."""
+        return self.live.inodes[ROOT]
+
+    def path_of(self, directory: int) -> str:
+        """The path that a directory, to which some path has led, has now; ENOENT if it was removed."""
+        parts: list[str] = []
+        while directory != ROOT:
+            if directory not in self.homes:
+                raise failure(errno.ENOENT, "/".join(reversed(parts)))
+            directory, name = self.homes[directory]
+            parts.append(name)
+        return "/" + "/".join(reversed(parts))
+
+    def above(self, directory: int) -> list[int]:
+        """A directory to which a path has led, and those above it."""
+        found = [directory]
+        while directory in self.homes:
+            directory = self.homes[directory][0]
+            found.append(directory)
+        return found
+
+    def names(self, directory: int) -> list[str]:
         """The names in a directory, sorted."""
-        paths = (path for path in self.live.names if path != "/" and os.path.dirname(path) == directory)
-        return sorted(map(os.path.basename, paths))
+        return sorted(name for parent, name in self.live.names if parent == directory)
 
-    def listed(self, directory: str) -> list[str]:
+    def listed(self, directory: int) -> list[str]:
         """The names in a directory in the order in which a program is told them."""
         names = self.names(directory)
         return names[::-1] if self.backwards else names
@@ -156,14 +189,26 @@ class Disk:
         """How many names an inode has."""
         return sum(number == inode.number for number in self.live.names.values())
 
-    def bind(self, path: str, inode: Inode) -> None:
+    def bind(self, key: Name, inode: Inode) -> None:
         """Gives an inode a name, in place of what had it."""
+        self._left(key, self.live.names.get(key))
         self.live.inodes[inode.number] = inode
-        self.live.names[path] = inode.number
+        self.live.names[key] = inode.number
+        self._moved(key, inode)
 
-    def unbind(self, path: str) -> None:
+    def unbind(self, key: Name) -> None:
         """Takes a name away."""
-        del self.live.names[path]
+        self._left(key, self.live.names.pop(key))
+
+    def _moved(self, key: Name, inode: Inode) -> None:
+        """What follows for ``homes`` from a name given."""
+        if inode.is_directory:
+            self.homes[inode.number] = key
+
+    def _left(self, key: Name, number: int | None) -> None:
+        """What follows for ``homes`` from a name taken away."""
+        if number is not None and self.homes.get(number) == key:
+            del self.homes[number]
 
     def walk(self, path: str, *, follow: bool) -> Place:
         """Resolves all but the last name, and that too if ``follow``; it need not exist."""
@@ -171,33 +216,42 @@ class Disk:
             raise failure(errno.ENOENT, path)
         if len(os.fsencode(path)) >= PATH_MAX:
             raise failure(errno.ENAMETOOLONG, path)
-        at = "/"
+        above: list[Place] = []
         rest = [part for part in reversed(path.split("/")) if part not in ("", ".")]
         links = 0
         while rest:
             part = rest.pop()
             if part == "..":
-                at = os.path.dirname(at)
+                del above[-1:]
                 continue
             if len(os.fsencode(part)) > NAME_MAX:
                 raise failure(errno.ENAMETOOLONG, path)
-            inode = self.found(os.path.join(at, part))
+            place = self._step(above, part)
+            inode = place.inode
             if inode is not None and inode.is_link and (rest or follow):
                 links += 1
                 if links > LINKS_MAX:
                     raise failure(errno.ELOOP, path)
                 if inode.target.startswith("/"):
-                    at = "/"
+                    above.clear()
                 rest += [p for p in reversed(inode.target.split("/")) if p not in ("", ".")]
             elif not rest:
-                return Place(at, part, inode)
+                return place
             elif inode is None:
                 raise failure(errno.ENOENT, path)
             elif not inode.is_directory:
                 raise failure(errno.ENOTDIR, path)
             else:
-                at = os.path.join(at, part)
-        return Place(os.path.dirname(at), os.path.basename(at), self.found(at))
+                above.append(place)
+        return above[-1] if above else Place(ROOT, "/", "", self.root())
+
+    def _step(self, above: list[Place], name: str) -> Place:
+        """The place of a name in the last of these directories, or in "/" if there is none."""
+        parent, directory = (ROOT, "/") if not above else (_number(above[-1]), above[-1].path)
+        inode = self.found((parent, name))
+        if inode is not None and inode.is_directory:
+            self.homes[inode.number] = parent, name
+        return Place(parent, directory, name, inode)
 
     def existing(self, path: str, *, follow: bool) -> tuple[Place, Inode]:
         place = self.walk(path, follow=follow)
@@ -205,7 +259,7 @@ class Disk:
             raise failure(errno.ENOENT, path)
         return place, place.inode
 
-    def check_writable(self, directory: str, path: str) -> None:
+    def check_writable(self, directory: int, path: str) -> None:
         if directory in self.unwritable:
             raise failure(errno.EACCES, path)
 
@@ -242,3 +296,8 @@ class Disk:
         _, inode = self.handles.pop(handle)
         self.locks.get(inode.number, {}).pop(handle, None)
         self.forget(inode)
+
+
+def _number(place: Place) -> int:
+    assert place.inode is not None
+    return place.inode.number

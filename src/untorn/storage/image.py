@@ -190,12 +190,34 @@ class Inode:
         )  # fmt: skip
 
 
+ROOT: Final = 1
+"""The inode of the directory "/" on a simulated machine."""
+
+Name = tuple[int, str]
+"""The inode of a directory and a name in it: it stays the same wherever the directory is."""
+
+
 @dataclass(slots=True)
 class Image:
-    """The whole disk: inodes by number, and the number behind each absolute path."""
+    """The whole disk: inodes by number, and the number behind each name."""
 
     inodes: dict[int, Inode] = field(default_factory=dict)
-    names: dict[str, int] = field(default_factory=dict)
+    names: dict[Name, int] = field(default_factory=dict)
+    root: int = ROOT
+    """The inode of the directory "/"."""
 
     def copy(self) -> Image:
-        return Image({number: inode.copy() for number, inode in self.inodes.items()}, self.names.copy())
+        return Image({number: inode.copy() for number, inode in self.inodes.items()}, self.names.copy(), self.root)
+
+    def paths(self) -> dict[str, int]:
+        """The number behind each path that can be reached from "/", and behind that itself."""
+        below: dict[int, list[tuple[str, int]]] = {}
+        for (directory, name), number in self.names.items():
+            below.setdefault(directory, []).append((name, number))
+        result, waiting = {"/": self.root}, [("/", self.root)]
+        while waiting:
+            path, directory = waiting.pop()
+            found = [(f"{path.rstrip('/')}/{name}", number) for name, number in below.get(directory, ())]
+            result.update(found)
+            waiting += found
+        return result

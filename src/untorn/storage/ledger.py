@@ -7,20 +7,18 @@ names that renames connect change together, and so do versions that lie in one l
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import PurePosixPath
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 from untorn.geometry import SECTOR
-from untorn.storage.image import Image
+from untorn.storage.image import Image, Name
 from untorn.storage.levels import Joint, Level, Run, alone, ordered_table, positions, runs, together
 from untorn.storage.variables import (
     GARBAGE,
     NEVER,
     Choose,
     Legal,
-    Rename,
+    Tie,
     Value,
     Variable,
     Version,
@@ -29,10 +27,14 @@ from untorn.storage.variables import (
     connected,
     get,
     inode_number,
+    name_of,
     number,
     order,
     put,
 )  # fmt: skip
+
+_OF_NAMES: Final = frozenset({"name", "names", "metadata"})
+"""Kinds of variables that decide names."""
 
 
 class Issued(Protocol):
@@ -40,6 +42,16 @@ class Issued(Protocol):
 
     issued: int
     completed: int | None
+
+
+class Names(NamedTuple):
+    """The names in a directory, as what owns variables; the directory's own are its inode's."""
+
+    directory: int
+
+
+Owner = int | Names
+"""An inode, or the names in a directory."""
 
 
 class Ledger:
@@ -54,13 +66,12 @@ class Ledger:
         self.sector = sector
         self._garbage = GARBAGE * (sector // SECTOR) if trash else None
         self._inodes = {number: inode.copy() for number, inode in image.inodes.items()}
-        self._names: dict[str, int | None] = dict(image.names)
+        self._root = image.root
+        self._names: dict[Name, int | None] = dict(image.names)
         self._chains: dict[Variable, list[Version]] = {}
-        self._open: dict[int | str, dict[Variable, int]] = {}
-        """By inode or directory: open variables, with the index of the oldest legal version."""
-        self._directories = {path for path, number in image.names.items() if image.inodes[number].is_directory}
-        """Every path that ever was one."""
-        self._renames: list[Rename] = []
+        self._open: dict[Owner, dict[Variable, int]] = {}
+        """Open variables, with the index of the oldest legal version."""
+        self._ties: list[Tie] = []
         self._levels: dict[Variable, list[Level]] = {}
         """Of the variables whose versions do not all come each by itself."""
         self._joints: list[Joint] = []
@@ -131,18 +142,18 @@ class Ledger:
 
     def _determined(self, variable: Variable) -> Value:
         if variable.kind == "name":
-            return self._names.get(str(variable.key))
+            return self._names.get(name_of(variable))
         return get(self._inodes[variable.inode], variable, self.sector)
 
     def _settle(
         self,
-        owner: int | str,
+        owner: Owner,
         kinds: frozenset[str],
         operation: Issued,
         durable: Callable[[Version], bool],
-    ) -> None:
-        """Ends the legality of all versions before the last one that is durable now."""
-        group = self._open.get(owner, {})
+    ) -> bool:
+        """Ends the legality of all versions before the last one that is durable now; whether there are such."""
+        group, ended = self._open.get(owner, {}), False
         for variable, low in list(group.items()):
             if variable.kind not in kinds:
                 continue
@@ -152,19 +163,19 @@ class Ledger:
                     for version in chain[low:ordinal]:
                         version.until = operation.completed or NEVER
                         version.synced = True
-                    group[variable] = ordinal
+                    group[variable], ended = ordinal, True
                     if ordinal == len(chain) - 1:
                         del group[variable]
                         self._determine(variable, chain[ordinal].value)
                     break
         if not group:
             self._open.pop(owner, None)
+        return ended
 
     def _determine(self, variable: Variable, value: Value) -> None:
         """Writes the only legal value into what is determined."""
         if variable.kind == "name":
-            assert isinstance(variable.key, str)
-            self._names[variable.key] = inode_number(value)
+            self._names[name_of(variable)] = inode_number(value)
         else:
             put(self._inodes[variable.inode], variable, value)
 
@@ -185,10 +196,10 @@ class Ledger:
         """The legal values of every variable that decides an open one, also where only one is left."""
         result: dict[Variable, list[Value]] = {}
         names: set[Variable] = set()
-        for connection in connected(self._renames):
+        for connection in connected(self._ties):
             names.update(connection)
             live = [self._chains[variable][self._low(variable) :] for variable in connection]
-            result[_joint(connection)] = [legal.value for legal in combinations(connection, live, self._renames)]
+            result[_joint(connection)] = [legal.value for legal in combinations(connection, live, self._ties)]
         ordered: list[Run] = []
         for group in self._open.values():
             for variable, low in group.items():
@@ -233,10 +244,10 @@ class Ledger:
         """
         result: dict[Variable, list[Legal]] = {}
         names: set[Variable] = set()
-        for connection in connected(self._renames):
+        for connection in connected(self._ties):
             names.update(connection)
             chains = [self._chains[variable] for variable in connection]
-            result[_joint(connection)] = list(combinations(connection, chains, self._renames))
+            result[_joint(connection)] = list(combinations(connection, chains, self._ties))
         ordered: list[Run] = []
         for variable in self._chains:
             if variable in names:
@@ -266,12 +277,12 @@ class Ledger:
                 picked[variable] = legal[choose(variable, legal)] if len(legal) > 1 else legal[0]
             return picked[variable]
 
-        names = Image(names={path: found for path, found in self._names.items() if found is not None})
-        for variable in sorted((v for v in values if not v.inode), key=repr):
+        names = Image(names={name: found for name, found in self._names.items() if found is not None}, root=self._root)
+        for variable in sorted((v for v in values if v.kind in _OF_NAMES), key=repr):
             apply(names, variable, pick(variable))
         metadata = self._places(values)
-        image = Image(names=self._reachable(names.names))
-        for found in sorted(set(image.names.values())):
+        image = Image(names=self._reachable(names), root=self._root)
+        for found in sorted({self._root, *image.names.values()}):
             inode = image.inodes[found] = self._inodes[found].copy()
             for variable in sorted(self._open.get(found, ()), key=_size_first):
                 if variable.kind == "sector" and number(variable.key) * self.sector >= inode.content.size:
@@ -287,17 +298,17 @@ class Ledger:
             inode.content.zero_tail()
         return image
 
-    def _reachable(self, names: dict[str, int]) -> dict[str, int]:
-        """The names that do not lie below a directory that is gone."""
-        gone = {path for path in self._directories if not self._is_directory(names.get(path))}
-        if not gone:
-            return names
-        return {
-            path: number for path, number in names.items() if gone.isdisjoint(map(str, PurePosixPath(path).parents))
-        }
-
-    def _is_directory(self, number: int | None) -> bool:
-        return number is not None and self._inodes[number].is_directory
+    def _reachable(self, image: Image) -> dict[Name, int]:
+        """The names in directories that are there."""
+        below: dict[int, list[int]] = {}
+        for (directory, _), inode in image.names.items():
+            below.setdefault(directory, []).append(inode)
+        there, waiting = {image.root}, [image.root]
+        while waiting:
+            found = [inode for inode in below.get(waiting.pop(), ()) if inode in below and inode not in there]
+            there.update(found)
+            waiting += found
+        return {name: inode for name, inode in image.names.items() if name[0] in there}
 
     def _places(self, values: Iterable[Variable]) -> dict[Variable, tuple[Variable, int]]:
         """By level that the metadata order decides: the variable that does, and the place in its values."""
@@ -325,8 +336,8 @@ class Ledger:
         return said
 
 
-def _owner(variable: Variable) -> int | str:
-    return os.path.dirname(str(variable.key)) if variable.kind == "name" else variable.inode
+def _owner(variable: Variable) -> Owner:
+    return Names(variable.inode) if variable.kind == "name" else variable.inode
 
 
 def _size_first(variable: Variable) -> tuple[bool, tuple[str, int, str]]:
@@ -339,7 +350,7 @@ def _indices(variable: Variable) -> tuple[int, ...]:
 
 
 def _joint(names: Sequence[Variable]) -> Variable:
-    return Variable("names", 0, tuple(str(variable.key) for variable in names))
+    return Variable("names", 0, tuple(names))
 
 
 def _sorted(ordered: Iterable[Run]) -> list[Run]:

@@ -14,11 +14,12 @@ size (inode)             Each write that moves the end, truncate, and allocate w
                          Independent of the data: a size without its data reads zeros.
 xattr (inode, name),     Each change; only fsync makes them durable (fdatasync(2): "does not flush
 mtime, mode, gid         modified metadata unless needed to retrieve the data").
-name (path)              Each create, mkdir, symlink, link, unlink, rmdir and rename; only
+name (directory, name)   Each create, mkdir, symlink, link, unlink, rmdir and rename; only
                          sync_directory makes them durable (fsync(2): "does not ensure that the
                          entry in the directory ... has also reached disk"). Each name is
-                         independent of all others but in a rename. A name is there only if its
-                         directory is: one that was synced goes with a directory whose name was not.
+                         independent of all others but in a rename. It belongs to its directory's
+                         inode, not to a path, so it is where the directory is, and only if that
+                         is: one that was synced goes with a directory whose name was not.
 =======================  ==========================================================================
 
 =======================  ==========================================================================
@@ -55,6 +56,13 @@ rename                   The new name is old or new, never absent because of the
                          The old name's removal is durable after sync_directory of both
                          directories. Both names may stand. Names that renames connect are
                          therefore one joint variable, "names", whose values are tuples.
+rename of a directory    The same, but it is never in two places (path_resolution(7): one parent; no
+                         hard links to directories): the old name goes if and only if the new one
+                         came, and so all of it is durable after sync_directory of the new directory.
+                         What lies in it moves with it. Nor is it ever in itself: one that moves into
+                         what once lay in it comes only if all moves of the directories above its new
+                         place came (Linux renames across directories one at a time, s_vfs_rename_mutex).
+                         Other renames of directories are independent, as those of files are.
 a sync that fails        What was not durable when it returned stays old-or-new for ever (Rebello
                          et al., ATC 2020; wiki.postgresql.org/wiki/Fsync_Errors: pages are marked
                          clean, the cache keeps the new data). A later sync that succeeds promises
@@ -109,13 +117,14 @@ from typing import Final
 
 from untorn.geometry import SECTOR, round_up
 from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, FileStat
-from untorn.storage.image import PAGE, Content, Inode
-from untorn.storage.ledger import Ledger
+from untorn.storage.image import PAGE, Content, Inode, Name
+from untorn.storage.ledger import Ledger, Names, Owner
 from untorn.storage.profiles import LINUX, STRICT
 from untorn.storage.recording import Operation, Trace
+from untorn.storage.tree import Tree
 from untorn.storage.variables import (
     NEVER,
-    Rename,
+    Tie,
     Value,
     Variable,
     Version,
@@ -147,8 +156,7 @@ class History(Ledger):
         self._running: list[tuple[int, int, Operation]] = []
         """Operations that were issued and not completed, by the event that completes them."""
         self._cached = {number: inode.content.copy() for number, inode in trace.image.inodes.items()}
-        self._bound = trace.image.names.copy()
-        """Names as the cache has them."""
+        self._tree = Tree(trace.image)
         self._blocks: dict[int, list[tuple[int, int | None, list[int]]]] = {}
         """By inode: (completed, cut to size, pages reserved), not yet synced."""
 
@@ -185,7 +193,7 @@ class History(Ledger):
     def _complete(self, operation: Operation) -> None:
         """What the return of an operation makes durable, or breaks."""
         if operation.name == "sync_directory":
-            owner: int | str = operation.path
+            owner: Owner = Names(operation.inode)
         elif operation.name in ("fdatasync", "fsync"):
             owner = operation.inode
         else:
@@ -195,8 +203,8 @@ class History(Ledger):
         if operation.error is not None:
             for variable, low in self._open.get(owner, {}).items():
                 for version in self._chains[variable][low + 1 :]:
-                    version.broken = True
-        elif isinstance(owner, str):
+                    version.broken = not version.whole
+        elif isinstance(owner, Names):
             self._synced_names(operation, owner)
         else:
             kinds = DATA if operation.name == "fdatasync" else DATA | META
@@ -228,8 +236,8 @@ class History(Ledger):
         if flags & RWF_SYNC:
             self._settle(operation.inode, META | {"size"}, operation, returned)
 
-    def _synced_names(self, operation: Operation, directory: str) -> None:
-        for variable, low in self._open.get(directory, {}).items():
+    def _synced_names(self, operation: Operation, names: Names) -> None:
+        for variable, low in self._open.get(names, {}).items():
             for version in self._chains[variable][low + 1 :]:
                 if version.completed < operation.issued and not version.broken:
                     version.synced = True
@@ -242,15 +250,14 @@ class History(Ledger):
             return
         parents = set()
         for owner, group in self._open.items():
-            for name, low in group.items() if isinstance(owner, str) else ():
+            for name, low in group.items() if isinstance(owner, Names) else ():
                 for version in self._chains[name][low + 1 :]:
                     own = version if version.twin is None else version.twin
                     if own.value == inode and version.completed < operation.issued and not version.broken:
                         version.synced = True
                         self._moved_away(self._chains[name][low + 1 : version.ordinal])
-                        parents.add(self._bound.get(str(owner)))
-        for parent in parents - {None, inode}:
-            assert parent is not None
+                        parents.add(name.inode)
+        for parent in parents - {inode}:
             self._synced_new_names(operation, parent)
 
     def _moved_away(self, versions: Iterable[Version]) -> None:
@@ -261,10 +268,13 @@ class History(Ledger):
 
     def _settle_names(self, operation: Operation) -> None:
         def durable(version: Version) -> bool:
-            return version.synced and (version.twin is None or version.twin.synced)
+            return (version.synced or version.whole) and (version.twin is None or version.twin.synced)
 
-        for owner in [owner for owner in self._open if isinstance(owner, str)]:
-            self._settle(owner, frozenset({"name"}), operation, durable)
+        ended = True
+        while ended:  # that a name is durable may make the one durable that was renamed to it
+            ended = False
+            for owner in [owner for owner in self._open if isinstance(owner, Names)]:
+                ended |= self._settle(owner, frozenset({"name"}), operation, durable)
 
     def _settle_blocks(self, operation: Operation) -> None:
         waiting = self._blocks.pop(operation.inode, [])
@@ -307,8 +317,9 @@ class History(Ledger):
             self._first_name(operation, operation.path)
 
     def _first_name(self, operation: Operation, path: str) -> None:
-        version = self._name(operation, path, operation.inode)
-        self._births.setdefault(operation.inode, (Variable("name", 0, path), version))
+        name = self._tree.place(path)
+        version = self._name(operation, name, operation.inode)
+        self._births.setdefault(operation.inode, (Variable("name", *name), version))
 
     def _made_nameless(self, operation: Operation) -> bool:
         """Whether it came as far as that there is an inode."""
@@ -387,31 +398,34 @@ class History(Ledger):
         return self._add(operation, variable, value, twin, ordered=self.in_order)
 
     def _unlinked(self, operation: Operation) -> None:
-        self._name(operation, operation.path, None)
+        self._name(operation, self._tree.place(operation.path), None)
 
     def _linked(self, operation: Operation) -> None:
         if operation.inode in self.trace.image.inodes:
-            self._name(operation, operation.arguments[0], operation.inode)
+            self._name(operation, self._tree.place(operation.arguments[0]), operation.inode)
         else:
             self._first_name(operation, operation.arguments[0])
 
     def _renamed(self, operation: Operation) -> None:
-        source, target = operation.path, operation.arguments[0]
-        if source == target or self._bound.get(target) == operation.inode:
+        source, target = self._tree.place(operation.path), self._tree.place(operation.arguments[0])
+        if source == target or self._tree.bound.get(target) == operation.inode:
             return
         added = self._name(operation, target, operation.inode)
         removed = self._name(operation, source, None, twin=added)
-        if not self.in_order:  # there both come at one place of the order
-            self._renames.append(Rename(Variable("name", 0, source), removed, Variable("name", 0, target), added))
+        removed.whole = self._inodes[operation.inode].is_directory
+        if self.in_order:  # there both come at one place of the order
+            return
+        old, new = Variable("name", *source), Variable("name", *target)
+        self._ties.append(Tie(old, removed, new, added))
+        if removed.whole:
+            self._ties.append(Tie(new, added, old, removed))
+            if source[0] != target[0]:
+                needed = self._tree.move(operation.inode, source, operation.arguments[0], (new, added))
+                self._ties += [Tie(new, added, *move) for move in needed]
 
-    def _name(self, operation: Operation, path: str, inode: int | None, twin: Version | None = None) -> Version:
-        if inode is None:
-            self._bound.pop(path, None)
-        else:
-            self._bound[path] = inode
-            if self._inodes[inode].is_directory:
-                self._directories.add(path)
-        return self._change(operation, Variable("name", 0, path), inode, twin)
+    def _name(self, operation: Operation, name: Name, inode: int | None, twin: Version | None = None) -> Version:
+        self._tree.bind(name, inode)
+        return self._change(operation, Variable("name", *name), inode, twin)
 
     def _times_set(self, operation: Operation) -> None:
         """Only the time, which is added for every operation that moves it."""

@@ -307,7 +307,9 @@ class RecordingStorage(Storage):
             return path
 
     def _meet(self, place: str) -> Inode | None:
-        """What the name stands for now, None if for nothing."""
+        """What the name stands for now, None if for nothing; and the directories above it."""
+        above = os.path.dirname(place)
+        parent = None if above == place else self._meet(above)
         try:
             found = self._inner.stat(place)
         except OSError:
@@ -315,8 +317,12 @@ class RecordingStorage(Storage):
         inode = self._known.get((found.device, found.inode))
         if inode is None:
             inode = self._enter(found)
-            self.trace.image.inodes[inode.number] = inode
-            self.trace.image.names[place] = inode.number
+            image = self.trace.image
+            image.inodes[inode.number] = inode
+            if place == "/":
+                image.root = inode.number
+            elif parent is not None:
+                image.names[parent.number, os.path.basename(place)] = inode.number
             if stat.S_ISREG(found.mode):
                 file = self._inner.open(place, os.O_RDONLY | os.O_NOFOLLOW)
                 inode.content = Content(file.read(found.size, 0))
@@ -367,13 +373,17 @@ class RecordingStorage(Storage):
         return self.trace.run(self.trace.begin("listdir", path, 0), lambda: self._inner.listdir(path))
 
     def sync_directory(self, path: str) -> None:
-        operation = self.trace.begin("sync_directory", self._place(path, follow=True), 0)
+        place = self._place(path, follow=True)
+        inode = self._meet(place)
+        operation = self.trace.begin("sync_directory", place, inode.number if inode else 0)
         self.trace.run(operation, lambda: self._inner.sync_directory(path))
 
     def _fail_sync_directory(self, path: str, code: int) -> None:
         """A directory sync that fails with errno ``code``, as the inner storage plays it."""
         fail: Callable[..., None] = self._inner.fail_sync_directory  # type: ignore[attr-defined]
-        operation = self.trace.begin("sync_directory", self._place(path, follow=True), 0)
+        place = self._place(path, follow=True)
+        inode = self._meet(place)
+        operation = self.trace.begin("sync_directory", place, inode.number if inode else 0)
         self.trace.run(operation, lambda: fail(path, code))
 
     def random_bytes(self, length: int) -> bytes:

@@ -12,7 +12,7 @@ import os
 import stat
 from typing import Any
 
-from untorn.storage.api import FileStat, Storage, StorageFile
+from untorn.storage.api import Directory, FileStat, Storage, StorageFile
 from untorn.storage.disk import PATH_MAX, Disk, Options, Place, failure
 from untorn.storage.image import PAGE, Image, Inode
 from untorn.storage.persistence import History
@@ -67,7 +67,7 @@ class SimulatedStorage(Storage):
         if inode is None:
             if not flags & os.O_CREAT:
                 raise failure(errno.ENOENT, path)
-            disk.check_writable(place.directory, path)
+            disk.check_writable(place.parent, path)
             inode = disk.new_inode(stat.S_IFREG | mode & 0o777)
         elif exclusive:
             raise failure(errno.EEXIST, path)
@@ -79,7 +79,7 @@ class SimulatedStorage(Storage):
             raise failure(errno.ENOTDIR, path)
         operation = self._begin("open", place.path, inode.number, flags, mode, created)
         if created:
-            disk.bind(place.path, inode)
+            disk.bind(place.key, inode)
         disk.serial += 1
         disk.handles[disk.serial] = (self.process, inode)
         disk.trace.end(operation, disk.stat(inode))
@@ -90,10 +90,10 @@ class SimulatedStorage(Storage):
 
     def _nameless(self, path: str, flags: int, mode: int) -> SimulatedFile:
         """open(2) with O_TMPFILE: a file without a name, which only ``link_open`` can give it one."""
-        disk, directory = self._disk, self._directory(path)
+        disk, (directory, parent) = self._disk, self._directory(path)
         if flags & os.O_ACCMODE == os.O_RDONLY:
             raise failure(errno.EINVAL, path)
-        disk.check_writable(directory, path)
+        disk.check_writable(parent, path)
         inode = disk.new_inode(stat.S_IFREG | mode & 0o777)
         operation = self._begin("tmpfile", directory, inode.number, flags, mode)
         disk.live.inodes[inode.number] = inode
@@ -115,7 +115,7 @@ class SimulatedStorage(Storage):
         if inode.number not in self._disk.nameless and not self._disk.links(inode):
             raise failure(errno.ENOENT, target)
         operation = self._begin("link", file.path, inode.number, goal.path)
-        self._disk.bind(goal.path, inode)
+        self._disk.bind(goal.key, inode)
         self._disk.nameless.discard(inode.number)
         self._disk.trace.end(operation)
 
@@ -130,48 +130,51 @@ class SimulatedStorage(Storage):
     def unlink(self, path: str) -> None:
         self._check(path)
         place, inode = self._disk.existing(path, follow=False)
-        self._disk.check_writable(place.directory, path)
+        self._disk.check_writable(place.parent, path)
         if inode.is_directory:
             raise failure(errno.EISDIR, path)
         operation = self._begin("unlink", place.path, inode.number)
-        self._disk.unbind(place.path)
+        self._disk.unbind(place.key)
         self._disk.forget(inode)
         self._disk.trace.end(operation)
 
     def rename(self, source: str, target: str) -> None:
-        """Of a directory ENOTSUP: what a power failure leaves of names below it would depend on its own name."""
         self._check(source)
         disk = self._disk
         place, inode = disk.existing(source, follow=False)
         goal = disk.walk(target, follow=False)
-        for directory in (place.directory, goal.directory):
+        for directory in (place.parent, goal.parent):
             disk.check_writable(directory, source)
-        if inode.is_directory and goal.inode is not inode:
-            raise failure(_not_over(disk, place, goal) or errno.ENOTSUP, source)
-        if goal.inode is not None and goal.inode.is_directory and goal.inode is not inode:
-            raise failure(errno.EISDIR, target)
+        last = {path.rstrip("/").rpartition("/")[2] for path in (source, target)}
+        refusal = errno.EBUSY if last & {"", ".", ".."} else _refusal(disk, place, inode, goal)
+        if refusal:
+            raise failure(refusal, source)
         operation = self._begin("rename", place.path, inode.number, goal.path)
         if goal.inode is not inode:
-            disk.unbind(place.path)
-            disk.bind(goal.path, inode)
+            disk.unbind(place.key)
+            disk.bind(goal.key, inode)
             if goal.inode is not None:
                 disk.forget(goal.inode)
         disk.trace.end(operation)
 
     def sync_directory(self, path: str) -> None:
-        self._disk.trace.end(self._begin("sync_directory", self._directory(path), 0))
+        self._disk.trace.end(self._begin("sync_directory", *self._directory(path)))
 
     def fail_sync_directory(self, path: str, code: int) -> None:
         """A directory sync that fails with errno ``code``."""
-        self._disk.trace.end(self._begin("sync_directory", self._directory(path), 0), error=code)
+        self._disk.trace.end(self._begin("sync_directory", *self._directory(path)), error=code)
         raise failure(code, path)
 
-    def _directory(self, path: str) -> str:
+    def _directory(self, path: str) -> tuple[str, int]:
+        """The path of a directory without symbolic links, and its inode."""
         self._check(path)
         place, inode = self._disk.existing(path, follow=True)
         if not inode.is_directory:
             raise failure(errno.ENOTDIR, path)
-        return place.path
+        return place.path, inode.number
+
+    def directory(self, path: str) -> Directory:
+        return _HeldDirectory(self, path)
 
     # Names that only a simulated machine makes: programs run on it, not only our library
 
@@ -191,7 +194,7 @@ class SimulatedStorage(Storage):
         place = self._new(path)
         inode = self._disk.new_inode(mode)
         operation = self._begin(name, place.path, inode.number, argument)
-        self._disk.bind(place.path, inode)
+        self._disk.bind(place.key, inode)
         self._disk.trace.end(operation, self._disk.stat(inode))
         return inode
 
@@ -201,7 +204,7 @@ class SimulatedStorage(Storage):
         place = self._disk.walk(path, follow=False)
         if place.inode is not None:
             raise failure(errno.EEXIST, path)
-        self._disk.check_writable(place.directory, path)
+        self._disk.check_writable(place.parent, path)
         return place
 
     def link(self, source: str, target: str) -> None:
@@ -212,7 +215,7 @@ class SimulatedStorage(Storage):
         if inode.is_directory:
             raise failure(errno.EPERM, source)
         operation = self._begin("link", place.path, inode.number, goal.path)
-        self._disk.bind(goal.path, inode)
+        self._disk.bind(goal.key, inode)
         self._disk.trace.end(operation)
 
     def rmdir(self, path: str) -> None:
@@ -221,13 +224,13 @@ class SimulatedStorage(Storage):
         place, inode = self._disk.existing(path, follow=False)
         if place.path == "/":
             raise failure(errno.EBUSY, path)
-        self._disk.check_writable(place.directory, path)
+        self._disk.check_writable(place.parent, path)
         if not inode.is_directory:
             raise failure(errno.ENOTDIR, path)
-        if self._disk.names(place.path):
+        if self._disk.names(inode.number):
             raise failure(errno.ENOTEMPTY, path)
         operation = self._begin("rmdir", place.path, inode.number)
-        self._disk.unbind(place.path)
+        self._disk.unbind(place.key)
         self._disk.forget(inode)
         self._disk.trace.end(operation)
 
@@ -249,11 +252,11 @@ class SimulatedStorage(Storage):
 
     def listdir(self, path: str) -> list[str]:
         """The names in a directory, sorted or, on a machine that lists so, backwards."""
-        return self._disk.listed(self._directory(path))
+        return self._disk.listed(self._directory(path)[1])
 
     def names(self, path: str) -> list[str]:
         """The names in a directory, sorted: for those who look at the machine and are no program on it."""
-        return self._disk.names(self._directory(path))
+        return self._disk.names(self._directory(path)[1])
 
     def random_bytes(self, length: int) -> bytes:
         self._check("")
@@ -267,13 +270,13 @@ class SimulatedStorage(Storage):
     def make_directory(self, path: str, *, writable: bool = True) -> None:
         """A directory, durable at once; in one that is not writable names cannot change (EACCES)."""
         place = self._new(path)
-        self._disk.settled_inode(place.path, stat.S_IFDIR | (0o755 if writable else 0o555))
+        self._disk.settled_inode(place.key, stat.S_IFDIR | (0o755 if writable else 0o555))
         self.set_writable(path, writable)
 
     def set_writable(self, path: str, writable: bool) -> None:
         """Whether names in a directory may change."""
         change = self._disk.unwritable.discard if writable else self._disk.unwritable.add
-        change(self._directory(path))
+        change(self._directory(path)[1])
 
     def write_file(self, path: str, data: bytes, attributes: dict[str, bytes] | None = None) -> None:
         """Gives a file this content and these attributes, durable at once.
@@ -352,14 +355,28 @@ class SimulatedStorage(Storage):
         return history
 
 
-def _not_over(disk: Disk, place: Place, goal: Place) -> int:
-    """The errno with which Linux refuses to rename a directory there, 0 if it would not."""
-    if place.path == "/" or goal.path == "/":
-        return errno.EBUSY
-    if goal.path.startswith(place.path + "/"):
+class _HeldDirectory(Directory):
+    """A directory that stays the same wherever it is renamed to; ENOENT once it is removed."""
+
+    def __init__(self, storage: SimulatedStorage, path: str) -> None:
+        super().__init__(storage, path)
+        self._disk = storage.disk
+        self._number = storage._directory(path)[1]
+
+    def _place(self) -> str:
+        return self._disk.path_of(self._number)
+
+
+def _refusal(disk: Disk, place: Place, inode: Inode, goal: Place) -> int:
+    """The errno with which Linux refuses to rename something there, in the order in which it asks; 0 if it does not."""
+    if inode.is_directory and inode.number in disk.above(goal.parent):
         return errno.EINVAL
-    if goal.inode is None:
+    if goal.inode is None or goal.inode is inode:
         return 0
     if not goal.inode.is_directory:
-        return errno.ENOTDIR
-    return errno.ENOTEMPTY if disk.names(goal.path) else 0
+        return errno.ENOTDIR if inode.is_directory else 0
+    if goal.inode.number in disk.above(place.parent):
+        return errno.ENOTEMPTY
+    if not inode.is_directory:
+        return errno.EISDIR
+    return errno.ENOTEMPTY if disk.names(goal.inode.number) else 0

@@ -49,6 +49,11 @@ class SimulatedFile(StorageFile):
         """What is open."""
         return self._inode
 
+    @property
+    def place(self) -> str:
+        """Where it was opened; of a directory where it is now, ENOENT once it is removed."""
+        return self._disk.path_of(self._inode.number) if self._inode.is_directory else self._place
+
     def _begin(self, name: str, *arguments: Any) -> Operation:
         self._check()
         return self._disk.trace.begin(name, self._place, self._inode.number, *arguments)
@@ -102,6 +107,11 @@ class SimulatedFile(StorageFile):
         self._inode.content.write(start, data if written == len(data) else data[:written])
         self._changed(operation, written)
         return written
+
+    def room(self, offset: int, length: int) -> int:
+        """How many bytes of a write would be taken now."""
+        end = min(offset + length, self._disk.options.size_max)
+        return max(self._disk.fit(self._inode.content, offset, end) - offset, 0) if end > offset else 0
 
     def _refusal(self, buffers: Sequence[Buffer], offset: int, start: int, length: int, flags: int) -> int:
         """The errno of a write that is not allowed, in the order in which Linux asks; 0 for one that is.
@@ -244,6 +254,17 @@ class SimulatedFile(StorageFile):
         self._inode.mode = stat.S_IFMT(self._inode.mode) | stat.S_IMODE(mode)
         self._inode.gid = gid
         self._disk.trace.end(operation)
+
+    def set_times(self, mtime_ns: int) -> None:
+        """futimens(2), with the time of modification; that of access is not kept."""
+        operation = self._begin("set_times", mtime_ns)
+        self._inode.mtime_ns = mtime_ns
+        self._disk.trace.end(operation, mtime_ns=mtime_ns)
+
+    def attributes(self) -> list[str]:
+        """The names of its extended attributes, sorted."""
+        self._check()
+        return sorted(self._inode.attributes)
 
     def close(self) -> None:
         if not self._disk.dead and self._handle in self._disk.handles:

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from xxhash import xxh3_64_intdigest
 
 from untorn.geometry import SECTOR
-from untorn.storage.image import Image, Inode
+from untorn.storage.image import Image, Inode, Name
 
 NEVER: Final = 1 << 62
 """An event that does not come."""
@@ -32,10 +32,10 @@ Choose = Callable[["Variable", Sequence[Value]], int]
 
 
 class Variable(NamedTuple):
-    """One thing that a crash decides; ``inode`` is 0 and ``key`` the path for names.
+    """One thing that a crash decides; of a name ``inode`` is its directory's and ``key`` the name in that.
 
     What is decided together is one variable with the members in its key and tuples as values:
-    ``names`` (paths that renames connect), ``sectors`` (indices, of atomic writes) and ``metadata`` (variables).
+    ``sectors`` (indices, of atomic writes), ``names`` (variables that renames connect) and ``metadata`` (variables).
     """
 
     kind: str
@@ -48,7 +48,7 @@ class Variable(NamedTuple):
 class Version:
     """A value that a variable was given; legal for crash points in [issued, until)."""
 
-    __slots__ = ("broken", "completed", "issued", "ordinal", "synced", "twin", "until", "value")
+    __slots__ = ("broken", "completed", "issued", "ordinal", "synced", "twin", "until", "value", "whole")
 
     def __init__(self, value: Value, issued: int, completed: int, twin: Version | None = None) -> None:
         self.value = value
@@ -62,6 +62,8 @@ class Version:
         """Of a name: its own directory was synced."""
         self.twin = twin
         """Of a name that a rename removed: the version of the new name."""
+        self.whole = False
+        """Of a name that a directory's rename removed: it is durable as soon as the new name is."""
 
 
 class Legal(NamedTuple):
@@ -72,13 +74,13 @@ class Legal(NamedTuple):
     until: int
 
 
-class Rename(NamedTuple):
-    """A rename: the version that took the old name and the one that gave the new."""
+class Tie(NamedTuple):
+    """Of two names: where one has ``version`` or a later one, the other has ``needed`` or a later one."""
 
-    source: Variable
-    removed: Version
-    target: Variable
-    added: Version
+    name: Variable
+    version: Version
+    other: Variable
+    needed: Version
 
 
 def get(inode: Inode, variable: Variable, unit: int = SECTOR) -> Value:
@@ -114,6 +116,11 @@ def inode_number(value: Value) -> int | None:
     return None if value is None else number(value)
 
 
+def name_of(variable: Variable) -> Name:
+    """The name that a variable is about, as a disk holds it."""
+    return variable.inode, str(variable.key)
+
+
 def put(inode: Inode, variable: Variable, value: Value) -> None:
     """Gives a variable of an inode its value."""
     match variable.kind:
@@ -141,7 +148,7 @@ def members(variable: Variable) -> tuple[Variable, ...]:
     key = variable.key
     if not isinstance(key, tuple):
         return (variable,)
-    if variable.kind == "metadata":
+    if variable.kind in ("metadata", "names"):
         return key
     return tuple(Variable(variable.kind[:-1], variable.inode, one, variable.level) for one in key)
 
@@ -190,9 +197,9 @@ def apply(image: Image, variable: Variable, value: Value) -> None:
     for place, member in enumerate(members(variable)):
         one = value[place] if joint and isinstance(value, tuple) else value
         if member.kind == "name":
-            image.names.pop(str(member.key), None)
+            image.names.pop(name_of(member), None)
             if one is not None:
-                image.names[str(member.key)] = number(one)
+                image.names[name_of(member)] = number(one)
         elif member.inode in image.inodes and (one is not None or member.kind not in LAYERED):
             put(image.inodes[member.inode], member, one)
 
@@ -212,11 +219,11 @@ def seeded(seed: int) -> Choose:
     return lambda variable, legal: xxh3_64_intdigest(repr(variable).encode(), seed) % len(legal)
 
 
-def connected(renames: Sequence[Rename]) -> Iterator[list[Variable]]:
-    """The names that renames connect, each set sorted."""
+def connected(ties: Sequence[Tie]) -> Iterator[list[Variable]]:
+    """The names that ties connect, each set sorted."""
     sets: dict[Variable, set[Variable]] = {}
-    for rename in renames:
-        merged = sets.get(rename.source, {rename.source}) | sets.get(rename.target, {rename.target})
+    for tie in ties:
+        merged = sets.get(tie.name, {tie.name}) | sets.get(tie.other, {tie.other})
         for variable in merged:
             sets[variable] = merged
     for variable, together in sets.items():
@@ -225,18 +232,18 @@ def connected(renames: Sequence[Rename]) -> Iterator[list[Variable]]:
 
 
 def combinations(
-    names: Sequence[Variable], candidates: Sequence[Sequence[Version]], renames: Sequence[Rename]
+    names: Sequence[Variable], candidates: Sequence[Sequence[Version]], ties: Sequence[Tie]
 ) -> Iterator[Legal]:
-    """The legal tuples: legal at one time, and no rename took the old name without giving the new.
+    """The legal tuples: legal at one time, and what one name is tied to came if it came.
 
     Candidates are in the order of issue, so those that are legal together with others are neighbours.
     """
     at = {variable: index for index, variable in enumerate(names)}
     rules: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for rename in renames:
-        if rename.source in at:
-            pair = at[rename.source], at[rename.target]
-            rules.setdefault(pair, []).append((rename.removed.ordinal, rename.added.ordinal))
+    for tie in ties:
+        if tie.name in at:
+            pair = at[tie.name], at[tie.other]
+            rules.setdefault(pair, []).append((tie.version.ordinal, tie.needed.ordinal))
     partial: list[tuple[tuple[Version, ...], int, int]] = [((), 0, NEVER)]
     for index, versions in enumerate(candidates):
         due = [(pair, found) for pair, found in rules.items() if max(pair) == index]
@@ -253,10 +260,10 @@ def combinations(
         yield Legal(tuple(inode_number(version.value) for version in row), since, until)
 
 
-def _halved(source: int, target: int, rules: Sequence[tuple[int, int]]) -> bool:
-    """Whether one of a pair's renames took the old name without giving the new; the last one that took it decides."""
-    last = bisect_right(rules, source, key=itemgetter(0)) - 1
-    return last >= 0 and target < rules[last][1]
+def _halved(name: int, other: int, rules: Sequence[tuple[int, int]]) -> bool:
+    """Whether one of a pair's ties is broken; the last one that counts decides, for all are in the order of issue."""
+    last = bisect_right(rules, name, key=itemgetter(0)) - 1
+    return last >= 0 and other < rules[last][1]
 
 
 def _until(version: Version) -> int:

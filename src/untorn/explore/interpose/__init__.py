@@ -15,7 +15,7 @@ How it works
 What it refuses
     What cannot be seen raises :class:`UnseenAccessError`, again at the end if the program swallows it: subprocesses,
     mmap, sqlite3, ``io.FileIO``, and any reference to a real function that was missed, as far as Python audits it
-    (:mod:`.audit`). What has no model: renaming a directory, O_PATH, ``os.sync``, SEEK_HOLE, a link that leads out.
+    (:mod:`.audit`). What has no model: O_PATH, ``os.sync``, SEEK_HOLE, a link that leads out.
     ``os.chdir`` below the root, for code in C would not follow. An extension in C that opens a path itself finds
     nothing there, for in reality the root leads nowhere, and each look through it is noticed (:mod:`.watch`), also one
     that the program expects to fail; the same run once more names the line (:mod:`.pinpoint`). numpy, which would

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from untorn.storage.api import StorageFile
+from untorn.storage.simulated_file import SimulatedFile
 
 _real_close: Final = posix.close
 _real_dup: Final = posix.dup
@@ -51,13 +51,18 @@ def _is(number: int, known: os.stat_result) -> bool:
 class Description:
     """An open file description as in open(2): what descriptors that are duplicates share."""
 
-    file: StorageFile
+    file: SimulatedFile
     path: str
-    """As it was opened; the directory's, for names relative to it."""
+    """As it was opened."""
     flags: int
     inode: int
     position: int = 0
     descriptors: int = 0
+
+    @property
+    def place(self) -> str:
+        """The path; of a directory where it is now, for names relative to it."""
+        return self.file.place
 
 
 class Descriptors:

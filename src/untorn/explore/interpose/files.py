@@ -7,6 +7,8 @@ import fcntl as real_fcntl
 import io
 import os
 import posix
+import select
+import stat
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -20,6 +22,10 @@ from untorn.storage.simulated import SimulatedStorage
 _COPY: Final = 1 << 16
 """Bytes of one sendfile or copy_file_range: the pipe between two files of the kernel holds sixteen pages."""
 
+_SPLICE_FLAGS: Final = 0x0F
+"""All that splice(2) knows; but for SPLICE_F_NONBLOCK they change nothing that can be seen."""
+
+_real_fstat: Final = posix.fstat
 _real_pread: Final = posix.pread
 _real_read: Final = posix.read
 _real_write: Final = posix.write
@@ -163,6 +169,47 @@ class FileCalls:
             self.descriptors[source].position -= len(data) - done
         return done
 
+    def splice(
+        self, src: int, dst: int, count: int,
+        offset_src: int | None = None, offset_dst: int | None = None, flags: int = 0,
+    ) -> int:  # fmt: skip
+        """Between an explored file and a pipe, which is real: the read or the write that it is; short as in _copy."""
+        if count < 0:
+            raise ValueError("count cannot be negative")
+        if flags & ~_SPLICE_FLAGS:
+            raise failure(errno.EINVAL)
+        if not count:
+            return 0
+        pipe, explored = (dst, src) if src in self.descriptors else (src, dst)
+        description, count = self.descriptors[explored], min(count, _COPY)
+        is_pipe = pipe not in self.descriptors and stat.S_ISFIFO(_real_fstat(pipe).st_mode)
+        if is_pipe and (offset_dst if pipe == dst else offset_src) is not None:
+            raise failure(errno.ESPIPE)
+        if description.flags & os.O_ACCMODE == (os.O_WRONLY if explored == src else os.O_RDONLY):
+            raise failure(errno.EBADF)
+        if not is_pipe or (explored == dst and description.flags & os.O_APPEND) or description.file.inode.is_directory:
+            raise failure(errno.EINVAL)
+        if flags & os.SPLICE_F_NONBLOCK and not _is_ready(pipe, select.POLLOUT if pipe == dst else select.POLLIN):
+            raise failure(errno.EAGAIN)
+        if pipe == dst:
+            return self._into_pipe(src, dst, count, offset_src)
+        at = description.position if offset_dst is None else offset_dst
+        count = description.file.room(at, count)
+        if not count:  # which says why; what is in the pipe stays there
+            return description.file.pwritev([b"\0"], at)
+        return self._copy(src, dst, count, None, offset_dst)
+
+    def _into_pipe(self, source: int, pipe: int, count: int, source_at: int | None) -> int:
+        """As much as the pipe has room for; it waits for room only where there is none at all."""
+        done = 0
+        while done < count and (not done or _is_ready(pipe, select.POLLOUT)):
+            at = None if source_at is None else source_at + done
+            moved = self._copy(source, pipe, min(count - done, select.PIPE_BUF), at, None)
+            if not moved:
+                break
+            done += moved
+        return done
+
     # Size and durability
 
     def fsync(self, fd: Any) -> None:
@@ -251,6 +298,13 @@ def _is_numpys() -> bool:
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("untorn.explore.interpose"):
         frame = frame.f_back
     return not {"fromfile", "tofile"}.isdisjoint(frame.f_code.co_names)
+
+
+def _is_ready(pipe: int, event: int) -> bool:
+    """Whether a pipe has something to read, or room to write, or an end that nobody holds any more."""
+    poll = select.poll()
+    poll.register(pipe, event)
+    return bool(poll.poll(0))
 
 
 def _set_flags(description: Description, flags: int) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat as st
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from untorn.explore.interpose.descriptors import Description
@@ -29,7 +31,7 @@ class NameCalls(FileCalls):
     def at(self, path: Any, dir_fd: int | None = None) -> str:
         """The explored path; EXDEV if it is real, for then the other one is explored."""
         if isinstance(path, int):
-            return self.descriptors[path].path
+            return self.descriptors[path].place
         place = self.places.find(path, dir_fd)
         if place is None:
             raise failure(errno.EXDEV)
@@ -50,9 +52,17 @@ class NameCalls(FileCalls):
         place = self.at(path, dir_fd)
         return self.storage.resolve(place) if follow else place
 
-    def _file(self, path: Any, flags: int = os.O_RDONLY, dir_fd: int | None = None) -> SimulatedFile:
-        """The file that a path names, opened for one call."""
-        return self.storage.open(self._followed(path, dir_fd), flags)
+    @contextmanager
+    def _file(self, path: Any, flags: int = os.O_RDONLY, dir_fd: int | None = None) -> Iterator[SimulatedFile]:
+        """The file that a descriptor stands for, or that a path names, opened for one call."""
+        if isinstance(path, int):
+            yield self.descriptors[path].file
+            return
+        file = self.storage.open(self._followed(path, dir_fd), flags)
+        try:
+            yield file
+        finally:
+            file.close()
 
     # Opening
 
@@ -124,15 +134,7 @@ class NameCalls(FileCalls):
     remove = unlink
 
     def rename(self, src: Any, dst: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
-        source, target = self.at(src, src_dir_fd), self.at(dst, dst_dir_fd)
-        try:
-            self.storage.rename(source, target)
-        except OSError as error:
-            if error.errno != errno.ENOTSUP:
-                raise
-            raise UnseenAccessError(
-                f"os.rename of the directory {source!r}: the explorer has no model of that"
-            ) from None
+        self.storage.rename(self.at(src, src_dir_fd), self.at(dst, dst_dir_fd))
 
     replace = rename
 
@@ -157,31 +159,18 @@ class NameCalls(FileCalls):
     # Attributes
 
     def truncate(self, path: Any, length: int) -> None:
-        if isinstance(path, int):
-            self.ftruncate(path, length)
-            return
-        file = self._file(path, os.O_WRONLY)
-        try:
+        with self._file(path, os.O_WRONLY) as file:
             file.truncate(length)
-        finally:
-            file.close()
 
     def chmod(self, path: Any, mode: int, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> None:
-        if isinstance(path, int):
-            self.fchmod(path, mode)
-            return
-        if not follow_symlinks and st.S_ISLNK(self.lstat(path, dir_fd=dir_fd).st_mode):
+        if not isinstance(path, int) and not follow_symlinks and st.S_ISLNK(self.lstat(path, dir_fd=dir_fd).st_mode):
             raise failure(errno.EOPNOTSUPP)
-        file = self._file(path, dir_fd=dir_fd)
-        try:
-            _set_mode(file, mode)
-        finally:
-            file.close()
+        with self._file(path, dir_fd=dir_fd) as file:
+            found = file.stat()
+            file.set_owner(mode, found.uid, found.gid)
 
     def fchmod(self, fd: int, mode: int) -> None:
-        file = self.descriptors[fd].file
-        assert isinstance(file, SimulatedFile)
-        _set_mode(file, mode)
+        self.chmod(fd, mode)
 
     def chown(self, path: Any, uid: int, gid: int, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> None:
         """Only to what it is, or to who runs this: the explored program is no root, and owns all that it explores."""
@@ -208,35 +197,33 @@ class NameCalls(FileCalls):
             mtime_ns = times[1] * _NANO if isinstance(times[1], int) else int(times[1] * _NANO)
         else:
             mtime_ns = self.storage.disk.tick()
-        self.storage.set_times(self._followed(path, dir_fd, follow=follow_symlinks), mtime_ns)
+        if isinstance(path, int):
+            with self._file(path) as file:
+                file.set_times(mtime_ns)
+        else:
+            self.storage.set_times(self._followed(path, dir_fd, follow=follow_symlinks), mtime_ns)
 
     def getxattr(self, path: Any, attribute: Any, *, follow_symlinks: bool = True) -> bytes:
-        file = self._file(path)
-        try:
+        with self._file(path) as file:
             value = file.getxattr(os.fsdecode(attribute))
-        finally:
-            file.close()
         if value is None:
             raise failure(errno.ENODATA)
         return value
 
     def setxattr(self, path: Any, attribute: Any, value: Any, flags: int = 0, *, follow_symlinks: bool = True) -> None:
-        file = self._file(path)
-        try:
+        with self._file(path) as file:
             if flags and (file.getxattr(os.fsdecode(attribute)) is None) != (flags == os.XATTR_CREATE):
                 raise failure(errno.EEXIST if flags == os.XATTR_CREATE else errno.ENODATA)
             file.setxattr(os.fsdecode(attribute), bytes(value))
-        finally:
-            file.close()
 
     def removexattr(self, path: Any, attribute: Any, *, follow_symlinks: bool = True) -> None:
-        file = self._file(path)
-        try:
+        with self._file(path) as file:
             file.removexattr(os.fsdecode(attribute))
-        finally:
-            file.close()
 
     def listxattr(self, path: Any = None, *, follow_symlinks: bool = True) -> list[str]:
+        if isinstance(path, int):
+            with self._file(path) as file:
+                return file.attributes()
         if not follow_symlinks and st.S_ISLNK(self.lstat(path).st_mode):
             return []
         return sorted(self.storage.attributes(self._followed(path)))
@@ -244,8 +231,3 @@ class NameCalls(FileCalls):
 
 def _fspath(path: Any) -> Any:
     return path if isinstance(path, int) else os.fspath(path)
-
-
-def _set_mode(file: SimulatedFile, mode: int) -> None:
-    found = file.stat()
-    file.set_owner(mode, found.uid, found.gid)

@@ -32,7 +32,7 @@ class Places:
             return None
         if not text.startswith("/"):
             if dir_fd is not None and dir_fd in self._descriptors:
-                text = posixpath.join(self.root + self._descriptors[dir_fd].path[len(ROOT) :], text) if text else ""
+                text = posixpath.join(self.root + self._descriptors[dir_fd].place[len(ROOT) :], text) if text else ""
             elif self._tail in text:
                 text = posixpath.join(os.getcwd(), text)
             else:

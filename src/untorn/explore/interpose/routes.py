@@ -54,6 +54,7 @@ ROUTES: Final[dict[Any, dict[str, Route]]] = {
         "lockf": _FD,
         "copy_file_range": Route((0, 1), ("src", "dst")),
         "sendfile": Route((0, 1), ("out_fd", "in_fd")),
+        "splice": Route((0, 1), ("src", "dst")),
     },
     fcntl: dict.fromkeys(("fcntl", "flock", "ioctl", "lockf"), _FD),
 }
@@ -66,7 +67,6 @@ REFUSED: Final[dict[str, Route]] = {
     "login_tty": _FD,
     "mkfifo": Route(),
     "mknod": Route(),
-    "splice": Route((0, 1), ("src", "dst")),
     "tcgetpgrp": _FD,
     "tcsetpgrp": _FD,
     "ttyname": _FD,

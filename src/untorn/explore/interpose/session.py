@@ -54,6 +54,8 @@ class Session(NameCalls):
         except UnseenAccessError as error:
             self.refused.append(error)
             raise
+        except OSError:  # of a directory that was removed, or of no name in one: the call itself will say so
+            return True
 
     def open_file(self, *args: Any, **kwargs: Any) -> Any:
         return opening.explored_open(*args, **kwargs)
