@@ -19,16 +19,29 @@ from untorn.inode import Inode
 
 BY_NAME = {target.name: target for target in TARGETS}
 EXPLORED = [name for name, mutant in MUTANTS.items() if mutant.target]
+TWICE_CUT = {"sessions", "garbage"}
+"""What is explored here with recovery cut off twice, as ``untorn explore --all library`` does with more of them."""
+SLOW = ("spills", "grows", "grows, then made anew", "truncates", "fails", "fails again")
+UNCUT = {f"{name}, garbage" for name in SLOW}
+"""Their recoveries are cut off here without garbage, and with it by that command."""
+
+
+def depth(target: Library) -> int:
+    return 0 if target.name in UNCUT else min(target.depth, 2 if target.name in TWICE_CUT else 1)
 
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_no_crash_and_no_crash_in_recovery_breaks_a_guarantee(name: str) -> None:
     target = BY_NAME[name]
 
-    result = explore(target, depth=target.depth)
+    result = explore(target, depth=depth(target))
 
     assert not result.bad, result.stories[0].words
     assert result.certified, result.refusal
+
+
+def test_what_is_explored_less_deep_than_it_could_be_exists() -> None:
+    assert set(BY_NAME) >= TWICE_CUT | UNCUT
 
 
 def test_the_workloads_have_a_hundred_transactions() -> None:
