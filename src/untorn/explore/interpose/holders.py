@@ -44,10 +44,11 @@ class Holders:
         holders = gc.get_referrers(*reals)
         skipped = {*self._skipped, *known, id(reals), id(sys._getframe())}
         tuples = [one for one in holders if type(one) is tuple and id(one) not in skipped]
+        chosen = [one for one in holders if id(one) not in skipped and not isinstance(one, _ATOMS)]
+        owners = _classes_of([one for one in chosen if isinstance(one, dict)])
         puts: list[Put] = []
-        for holder in holders:
-            if id(holder) not in skipped and not isinstance(holder, _ATOMS):
-                puts += self._puts(holder)
+        for holder in chosen:
+            puts += self._in_dict(holder, owners) if isinstance(holder, dict) else self._puts(holder)
         if tuples:
             for function in gc.get_referrers(*tuples):
                 if isinstance(function, types.FunctionType) and any(function.__defaults__ is one for one in tuples):
@@ -55,9 +56,7 @@ class Holders:
         return puts
 
     def _puts(self, holder: Any) -> Iterator[Put]:
-        if isinstance(holder, dict):
-            yield from self._in_dict(holder)
-        elif isinstance(holder, list):
+        if isinstance(holder, list):
             yield from (_in_items(holder, at, *pair) for at, pair in self._held(enumerate(holder)))
         elif isinstance(holder, set):
             yield from (_in_set(holder, *pair) for _, pair in self._held(enumerate(list(holder))))
@@ -71,10 +70,10 @@ class Holders:
                 for pair in self._pair(_peek(holder, name)):
                     yield _in_attribute(holder, name, *pair)
 
-    def _in_dict(self, holder: dict[Any, Any]) -> Iterator[Put]:
+    def _in_dict(self, holder: dict[Any, Any], owners: dict[int, type]) -> Iterator[Put]:
         if str(holder.get("__name__", "")).startswith(self._ours):
             return
-        owner = next((one for one in gc.get_referrers(holder) if isinstance(one, type)), None)
+        owner = owners.get(id(holder))
         for key, pair in self._held(list(holder.items())):
             yield _in_items(holder, key, *pair) if owner is None else _in_attribute(owner, key, *pair)
 
@@ -92,6 +91,13 @@ class Holders:
             real = function.__defaults__ or ()
             changed = tuple(self._pairs.get(id(value), (None, value))[1] for value in real)
             yield _put(functools.partial(setattr, function, "__defaults__"), real, changed)
+
+
+def _classes_of(namespaces: list[dict[Any, Any]]) -> dict[int, type]:
+    """The classes whose namespaces some of these are, by id of the dict. Each look for referrers goes over the heap."""
+    ids = set(map(id, namespaces))
+    classes = [one for one in gc.get_referrers(*namespaces) if isinstance(one, type)] if namespaces else []
+    return {id(part): one for one in classes for part in gc.get_referents(one) if id(part) in ids}
 
 
 def _slots(kind: type) -> Iterator[str]:
