@@ -204,6 +204,7 @@ class CopyOnWrite(Design):
         Once it is in the log a checkpoint takes it from there.
         """
         limit = self._mapping.home_limit
+        assert limit <= size, "of home no more counts than the file has"
         if not limit % BLOCK or limit == size == self._info.size:
             return
         start = limit - limit % BLOCK
