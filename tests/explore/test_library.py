@@ -126,7 +126,7 @@ def test_an_ordered_commit_that_stayed_in_memory_shows_after_a_death(monkeypatch
     commit = Inode.commit
     monkeypatch.setattr(Inode, "commit", lambda self, *, durable: commit(self, durable=True) if durable else None)
 
-    problems = [death.problem for death, _ in after_each_death() if death.problem]
+    problems = [death.problem for death in deaths(MORTAL, recording_of(MORTAL.record())) if death.problem]
 
     assert problems
     assert "lost" in problems[0].message

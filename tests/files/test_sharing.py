@@ -55,7 +55,7 @@ def test_a_second_opener_hears_which_process_has_the_file(path: Path, first: str
     with another_process(path, first) as pid:
         before = snapshot(path.parent)
         with pytest.raises(LockedError, match=str(pid)) as caught:
-            untorn.open(path, second)
+            untorn.open(path, second, timeout=0.1)
         assert caught.value.pid == pid
         assert isinstance(caught.value, BlockingIOError)
         assert caught.value.errno == errno.EAGAIN

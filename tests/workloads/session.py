@@ -27,8 +27,9 @@ _LOW: Final = 1000
 """What ``cut`` leaves of it."""
 _HIGH: Final = 2 * BLOCK + 300
 """What ``extend`` makes of it."""
+_CACHE: Final = 8 * BLOCK
 _MUCH: Final = 5 * BLOCK
-"""More than may be dirty at once: four folios may always be."""
+"""More than may be dirty at once: half of the cache."""
 _EDITED: Final = 1500
 _EDITS: Final = 1 << 20
 """Added to the serial number of a stream of bytes that another program writes."""
@@ -92,7 +93,7 @@ class Session(Script):
     def _enter(self) -> None:
         """A process opens the file, which recovers what another one left."""
         try:
-            self.open("r+b" if PATH in self.machine.disk.live.paths() else "w+b")
+            self.open("r+b" if PATH in self.machine.disk.live.paths() else "w+b", cache_bytes=_CACHE)
         except ForeignEditError:
             if not self._foreign:
                 raise

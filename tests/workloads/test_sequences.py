@@ -16,6 +16,8 @@ from untorn.explore.library.plants import Patch, Plant
 from untorn.explore.library.script import PATH
 from untorn.explore.oracles import plain
 from untorn.log import recovery
+from untorn.log.log import log_path
+from untorn.log.ondisk import RECORDS_OFFSET
 from untorn.pagecache.address_space import AddressSpace
 
 
@@ -141,3 +143,10 @@ def test_the_tenth_has_every_pair_of_operations_every_device_start_and_ending() 
 
 def test_the_tenth_is_the_same_every_time() -> None:
     assert [one.name for one in tenth()] == [one.name for one in tenth()]
+
+
+def test_spill_brings_a_part_to_the_log_before_the_commit() -> None:
+    operations = Generated(("spill",), "512", "content").recording().trace.operations
+    writes = [one for one in operations if one.name == "pwritev" and one.path == log_path(PATH)]
+
+    assert sum(one.arguments[0] >= RECORDS_OFFSET for one in writes) == 2
