@@ -334,7 +334,7 @@ class Committing(CachedFile):
                 self.design.finish_checkpoint(self.pages.dirty)
                 self._admitted = NOTHING
                 self._base = self._level(self.design.committed_size)._replace(position=self._base.position)
-                if self._size_min < self.design.committed_size:
+                if self._size_min < self._recorded_size:
                     # A cut that is not committed, when a write found no space: also of what home holds now.
                     self.design.cut(self._size_min)
                 self._retain()
