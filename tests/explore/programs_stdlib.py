@@ -256,6 +256,19 @@ def _content(path: str) -> str:
 
 
 @program
+def a_relative_path_from_the_directory_next_to_it(directory: Path) -> Any:
+    (directory / "f").write_text("f")
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory(dir=directory.parent.parent) as beside:
+        os.chdir(beside)
+        try:
+            way = os.path.relpath(directory)
+            return attempts([lambda: _content(f"{way}/f"), lambda: _content(f"{way}/none/../f")])
+        finally:
+            os.chdir(before)
+
+
+@program
 def paths_said_otherwise(directory: Path) -> Any:
     (directory / "d").mkdir()
     (directory / "f").write_text("f")

@@ -43,14 +43,22 @@ class Places:
             if text.startswith(self._below):
                 raise ValueError("embedded null byte")
             return None
+        if self._tail in text and not text.startswith(self._below):
+            text = self._straight(text)
         if text == self.root or text.startswith(self._below):
             if "/../" in text + "/" and not self._is_below(posixpath.normpath(text)):
                 raise UnseenAccessError(f"{text!r} leads out of the explored directory {self.root!r} by '..'")
             return ROOT + text[len(self.root) :]
-        if self.root not in text:
+        if self._tail not in text:
             return None
         clean = "/" + posixpath.normpath(text).lstrip("/")
         return ROOT + clean[len(self.root) :] if self._is_below(clean) else None
+
+    def _straight(self, text: str) -> str:
+        """Without detours on the way to the root, as ``/tmp/a/../ROOT/f`` takes one from the directory ``/tmp/a``."""
+        head, tail, rest = text.partition(self._tail)
+        leads_there = rest[:1] in ("", "/") and "/" + posixpath.normpath(head + tail).lstrip("/") == self.root
+        return self.root + rest if leads_there else text
 
     def _is_below(self, path: str) -> bool:
         return path == self.root or path.startswith(self._below)
