@@ -48,7 +48,7 @@ def explored(generated: Generated, *, depth: int = 1) -> Outcome:
         result = explore_all(generated, depth=depth)
     except Exception as error:
         return failed(generated, error)
-    if _good(result):
+    if good(result):
         return Outcome(generated.name, False, result.verdict(), result.recoveries, result.seconds)
     return Outcome(generated.name, True, _headline(result), result.recoveries, result.seconds, command(generated))
 
@@ -56,17 +56,17 @@ def explored(generated: Generated, *, depth: int = 1) -> Outcome:
 def explore_all(generated: Generated, *, depth: int = 1) -> Result:
     """Of the exploration; if all is well, of that in which nothing recovers after the end, if that is bad."""
     result = explore(generated, depth=depth, recording=generated.recording(), budget=Budget(_SECONDS_MAX))
-    untouched = generated.untouched() if _good(result) else None
+    untouched = generated.untouched() if good(result) else None
     if untouched is not None:
         target, recording = untouched
         plain = explore(target, depth=0, recording=recording)
         result.recoveries += plain.recoveries
-        if not _good(plain):
+        if not good(plain):
             return plain
     return result
 
 
-def _good(result: Result) -> bool:
+def good(result: Result) -> bool:
     """Certified, or a sequence that changes nothing, such as a commit of nothing: there is nothing to explore."""
     return result.certified or (not result.bad and "changed nothing" in str(result.unmeasured))
 

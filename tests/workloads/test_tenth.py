@@ -28,7 +28,7 @@ def chosen(device: str, part: int) -> list[Generated]:
 
 
 def depth(generated: Generated) -> int:
-    """What spills lets a file grow by 40 sectors of 512 bytes: that ``make workloads`` alone cuts off twice."""
+    """How often recovery is cut off: what spills lets a file grow by 40 sectors, which only ``make workloads`` does."""
     return 0 if "spill" in generated.operations and "4096" not in generated.device else 1
 
 
