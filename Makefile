@@ -19,7 +19,7 @@ CORE := $(TARGETS)/.core
 READY := $(TARGETS)/.ready
 PIP := "$(BIN)/python" -m pip install --quiet --constraint constraints.txt
 PACKAGES := APT="$(APT)" PYTHON="$(PYTHON)" sh tests/install-packages
-CODE := $(wildcard src tests bench)
+CODE := $(wildcard src tests bench examples)
 
 export RUFF_CACHE_DIR := $(CACHE)/ruff
 export MYPY_CACHE_DIR := $(CACHE)/mypy

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.cli.scenes import COMMANDS, command, leave_log, run, run_process
+from tests.support.commands import COMMANDS, command, leave_log, run, run_process
 from untorn.cli import main as main_module
 from untorn.cli.failures import code_of, words_of, worst
 from untorn.cli.main import cli

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.machine import needs
+from tests.support.machine import needs
 from untorn.cli import failures
 from untorn.cli.main import cli
 

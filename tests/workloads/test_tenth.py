@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.defects.mutants import MUTANTS, planted
 from tests.workloads.outcome import explored
 from tests.workloads.sequences import Seen, tenth
 from tests.workloads.target import DEVICES, Generated
-from untorn.explore.library.mutants import MUTANTS, planted
 
 _SLICES = 4
 """Of each device, so that several workers have something to do."""

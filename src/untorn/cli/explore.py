@@ -23,8 +23,8 @@ from untorn.errors import UntornError
 if TYPE_CHECKING:
     from untorn.explore.explorer import Budget
     from untorn.explore.result import Result
-    from untorn.explore.search import Recording
-    from untorn.explore.target import Target
+    from untorn.explore.search.engine import Recording
+    from untorn.explore.targets.protocol import Target
 
 
 class MissingError(Exception):
@@ -102,7 +102,7 @@ def explore(
         if report is not None:
             check_report()
         if replay is not None:
-            from untorn.explore import replay as replaying
+            from untorn.explore.counterexample import replay as replaying
 
             with aside():
                 outcome = Outcome([replaying.run(replay)])
@@ -171,7 +171,7 @@ def _code(result: Result) -> int:
 
 
 def _list(as_json: bool) -> int:
-    from untorn.explore.targets import GROUPS, builtin
+    from untorn.explore.targets.builtin import GROUPS, builtin
 
     groups = {group: [target.name for target in builtin(group)] for group in GROUPS}
     if as_json:
@@ -190,7 +190,7 @@ def _list(as_json: bool) -> int:
 
 def _chosen(names: Sequence[str], group: str | None, machine: dict[str, Any]) -> list[Target]:
     """The targets that were asked for, on such a machine."""
-    from untorn.explore.targets import builtin
+    from untorn.explore.targets.builtin import builtin
 
     if group is not None:
         found = builtin(group, machine)
@@ -202,7 +202,7 @@ def _chosen(names: Sequence[str], group: str | None, machine: dict[str, Any]) ->
 
 def _find(name: str, machine: dict[str, Any]) -> Target:
     """A built-in target by its name, or the user's module."""
-    from untorn.explore.targets import find
+    from untorn.explore.targets.builtin import find
 
     try:
         with aside():
@@ -218,7 +218,7 @@ def _find(name: str, machine: dict[str, Any]) -> Target:
 
 def _words(error: BaseException) -> str:
     """An exception of the user's code in one line."""
-    from untorn.explore.words import message_of
+    from untorn.explore.exception_text import message_of
 
     return printable(f"{type(error).__name__}: {message_of(error)}".removesuffix(": "))
 
@@ -228,9 +228,9 @@ def _words(error: BaseException) -> str:
 
 def _explore(targets: Sequence[Target], effort: Effort, *, show: bool) -> Outcome:
     """Explores one target after the other; with ``show`` says what came of each as soon as it is known."""
-    from untorn.explore import limit
+    from untorn.explore import time_limit
 
-    limit.set_each(effort.each)
+    time_limit.set_each(effort.each)
     outcome = Outcome([])
     with _executor(effort) as (executor, workers):
         for target in targets:
@@ -285,7 +285,7 @@ def _record(target: Target, outcome: Outcome) -> Recording | None:
     import traceback
 
     from untorn.explore.interpose.errors import NotMeasuredError, RefusalError
-    from untorn.explore.search import recorded
+    from untorn.explore.search.engine import recorded
 
     try:
         return recorded(target)
@@ -366,7 +366,7 @@ def _hand_over(outcome: Outcome, *, as_json: bool, shown: bool, report: str | No
         tell(f"the report is in {quoted(report)}")
     bad = next((result for result in results if result.stories), None)
     if save is not None and bad is not None:
-        from untorn.explore import replay
+        from untorn.explore.counterexample import replay
 
         replay.save(bad, save)
         tell(f"the first bad state is in {quoted(save)}; to see it again: untorn explore --replay {quoted(save)}")

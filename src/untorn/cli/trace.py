@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
+from untorn.api.options import DesignName
 from untorn.cli.output import emit, printable, quoted, say, tell
 from untorn.cli.state import JSON
-from untorn.frontends.modes import DesignName
 
 if TYPE_CHECKING:
-    from untorn.compare.tracing import Line
-    from untorn.compare.workloads import Workload
+    from untorn.debate.compare.tracing import Line
+    from untorn.debate.compare.workloads import Workload
 
 
 @click.command(short_help="Show each step of a few writes on their way to disk.")
@@ -34,9 +34,9 @@ def trace(design: str, device: str, as_json: bool, perfetto: str | None, work: s
     'untorn compare --list' names workloads and devices. A FILE has one step to a line: size BYTES, write OFFSET
     LENGTH, atomic OFFSET LENGTH [UNIT], append LENGTH, sync.
     """
-    from untorn.compare import DEVICES
-    from untorn.compare.perfetto import events
-    from untorn.compare.tracing import trace as traced
+    from untorn.debate.compare import DEVICES
+    from untorn.debate.compare.perfetto import events
+    from untorn.debate.compare.tracing import trace as traced
 
     if device not in DEVICES:
         raise click.UsageError(f"{quoted(device)}: no such device; there are {', '.join(DEVICES)}")
@@ -59,8 +59,8 @@ def trace(design: str, device: str, as_json: bool, perfetto: str | None, work: s
 
 
 def _workload(work: str) -> Workload:
-    from untorn.compare import WORKLOADS
-    from untorn.compare.tracing import StepsError, parse
+    from untorn.debate.compare import WORKLOADS
+    from untorn.debate.compare.tracing import StepsError, parse
 
     if work in WORKLOADS:
         return WORKLOADS[work]

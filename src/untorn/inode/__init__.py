@@ -5,9 +5,7 @@
 """
 
 from untorn.inode.cached import APPEND, SIZE_MAX
-from untorn.inode.guarded import State
+from untorn.inode.handle_state import State
 from untorn.inode.inode import Inode
-from untorn.inode.inplace import InPlaceInode
-from untorn.inode.through import ThroughInode
 
-__all__ = ["APPEND", "SIZE_MAX", "InPlaceInode", "Inode", "State", "ThroughInode"]
+__all__ = ["APPEND", "SIZE_MAX", "Inode", "State"]

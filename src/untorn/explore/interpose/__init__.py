@@ -40,9 +40,9 @@ Why not pyfakefs
     Its idea to look through all modules for references to the real functions is used here.
 """
 
-from untorn.explore.interpose.current import ack, acknowledged, set_current
+from untorn.explore.interpose.acknowledgements import ack, acknowledged, set_current
+from untorn.explore.interpose.bypass_watch import ROOT
 from untorn.explore.interpose.errors import UnseenAccessError
 from untorn.explore.interpose.interposer import Interposer, many_runs
-from untorn.explore.interpose.watch import ROOT
 
 __all__ = ["ROOT", "Interposer", "UnseenAccessError", "ack", "acknowledged", "many_runs", "set_current"]

@@ -7,12 +7,12 @@ import posix
 import threading
 from typing import Any, Final
 
-from untorn.explore.interpose import opening
+from untorn.crashmodel.storage import SimulatedStorage
+from untorn.explore.interpose import open
 from untorn.explore.interpose.descriptors import Descriptors
 from untorn.explore.interpose.errors import ProcessEnd, UnseenAccessError
-from untorn.explore.interpose.names import NameCalls
-from untorn.explore.interpose.places import Places
-from untorn.storage.simulated import SimulatedStorage
+from untorn.explore.interpose.explored_paths import Places
+from untorn.explore.interpose.path_calls import NameCalls
 
 _real_listdir: Final = posix.listdir
 
@@ -58,7 +58,7 @@ class Session(NameCalls):
             return True
 
     def open_file(self, *args: Any, **kwargs: Any) -> Any:
-        return opening.explored_open(*args, **kwargs)
+        return open.explored_open(*args, **kwargs)
 
     def end(self, how: str) -> ProcessEnd:
         """The error to raise where the program ends its process."""

@@ -1,0 +1,1 @@
+"""The designs of the kernel's debate, which write home in place: there to be compared with ``cow``."""
