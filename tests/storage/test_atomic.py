@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.storage.test_conformance import code
+from tests.support.recording_storage import RecordingStorage
 from untorn.crashmodel.storage import SimulatedStorage
-from untorn.crashmodel.trace import RecordingStorage
 from untorn.storage.fault_injection import Fault, FaultyStorage, ProcessDeath
 from untorn.storage.interface import IOV_MAX, RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, AtomicLimits, Storage
 

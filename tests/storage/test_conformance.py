@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.support.recording_storage import RecordingStorage
 from untorn.crashmodel.storage import SimulatedStorage
-from untorn.crashmodel.trace import RecordingStorage
 from untorn.storage.fault_injection import FaultyStorage
 from untorn.storage.interface import IOV_MAX, Storage, StorageFile
 from untorn.storage.linux import LinuxStorage

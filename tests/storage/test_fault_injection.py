@@ -7,9 +7,9 @@ import os
 
 import pytest
 
+from tests.support.recording_storage import RecordingStorage
 from untorn.crashmodel.machine import failure
 from untorn.crashmodel.storage import SimulatedStorage
-from untorn.crashmodel.trace import RecordingStorage
 from untorn.crashmodel.variables import newest, oldest
 from untorn.storage.fault_injection import Fault, FaultyStorage, ProcessDeath
 from untorn.storage.interface import RWF_DSYNC, Storage
