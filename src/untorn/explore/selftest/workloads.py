@@ -6,7 +6,6 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
-from unittest import mock
 
 from untorn.crashmodel.variables import newest, seeded
 from untorn.explore.selftest.scripted_session import BLOCK, Script, stamp
@@ -248,6 +247,16 @@ def _failing(script: Script, nth: int, *, cut: int | None = None) -> None:
 
 
 @contextmanager
+def _replaced(owner: object, name: str, value: object) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+@contextmanager
 def full_disk() -> Iterator[None]:
     """Recovery finds no space for the file, and none when it has given up the log's spare blocks; a third try finds it.
 
@@ -260,7 +269,7 @@ def full_disk() -> Iterator[None]:
             raise error
         return install(*arguments)
 
-    with mock.patch.object(recovery, "install", refused):
+    with _replaced(recovery, "install", refused):
         yield
 
 
