@@ -27,7 +27,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CACHE)/hypothesis
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-elsewhere test-torch packages workloads lint types layers bench format clean
+.PHONY: help venv demo test test-elsewhere test-torch packages workloads gallery lint types layers bench format clean
 
 help:
 	@echo 'make demo            watch ordinary writes tear and untorn writes hold'
@@ -36,6 +36,7 @@ help:
 	@echo '                     cautious users would run them'
 	@echo 'make test-torch      checkpoints of torch, which is large and installed for this alone'
 	@echo 'make workloads       explore every generated sequence of operations: up to an hour on two processors'
+	@echo 'make gallery         explore the programs of examples/gallery and write docs/gallery.md: a minute'
 	@echo 'make bench           measure'
 	@echo 'make lint            ruff: rules and format'
 	@echo 'make types           mypy, strict'
@@ -114,3 +115,8 @@ clean:
 # Interrupted, it goes on where it was; docs/workloads.md.
 workloads: $(READY)
 	@"$(BIN)/python" -m tests.workloads $(ARGS)
+
+# The page is replaced when all of it is there.
+gallery: $(READY)
+	"$(BIN)/python" -m examples.gallery > docs/gallery.md.new
+	mv docs/gallery.md.new docs/gallery.md

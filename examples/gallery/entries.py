@@ -297,3 +297,6 @@ ENTRIES: Final = (
         "With writeframes in place of writeframesraw.",
     ),
 )
+
+TARGETS: Final = tuple({program.name: program for one in ENTRIES for program in (one.program, *one.safe)}.values())
+"""Those with a defect and, behind each, those without it."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
+import ast
 import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 from untorn.crashmodel.storage import SimulatedStorage
@@ -13,12 +14,12 @@ from untorn.errors import UntornError
 from untorn.explore.targets.protocol import Acknowledged
 from untorn.explore.targets.python_module import ModuleTarget
 
-PROGRAMS: Final = "examples.gallery.programs"
+PROGRAMS: Final = Path(__file__).parent / "programs"
 
 
 @dataclass
 class Program:
-    """A target of the gallery: a module of ``programs`` by its name, with dashes."""
+    """A target of the gallery: a file of ``programs`` by its name, with dashes."""
 
     name: str
     needs: tuple[str, ...] = ()
@@ -49,26 +50,26 @@ class Program:
     @property
     def spec(self) -> dict[str, Any]:
         """What makes the same target again."""
-        return {"builtin": self.name, "machine": self.machine}
+        return self._module().spec
 
     def missing(self) -> list[str]:
         """The distributions that are not installed."""
         return [need for need in self.needs if version(need) is None]
 
     def summary(self) -> str:
-        """The first paragraph of its module."""
-        self._module()  # says what is missing
-        return " ".join((importlib.import_module(self._where).__doc__ or "").split("\n\n")[0].split())
+        """The first paragraph of its file."""
+        text = ast.get_docstring(ast.parse(self._path.read_text(encoding="utf-8"))) or ""
+        return " ".join(text.split("\n\n")[0].split())
 
     @property
-    def _where(self) -> str:
-        return f"{PROGRAMS}.{self.name.replace('-', '_')}"
+    def _path(self) -> Path:
+        return PROGRAMS / f"{self.name.replace('-', '_')}.py"
 
     def _module(self) -> ModuleTarget:
         missing = self.missing()
         if missing:
-            raise UntornError(f"{self.name} needs {' and '.join(missing)}: pip install 'untorn[gallery]'")
-        return ModuleTarget(self._where, self.machine, self.kept)
+            raise UntornError(f"{self.name} needs {' and '.join(missing)}: pip install --group gallery, in a checkout")
+        return ModuleTarget(str(self._path), self.machine, self.kept)
 
 
 def version(distribution: str) -> str | None:

@@ -15,10 +15,10 @@ from untorn.explore.result import Result
 _TOP = """\
 # The gallery
 
-Unmodified packages, each with a known defect, run by the explorer. This page is made by
-`python -m examples.gallery`; `untorn explore NAME` shows one of them, `untorn explore --all gallery` all.
+Unmodified packages, each with a known defect, run by the explorer. `make gallery` makes this page anew, in a checkout
+of untorn; there `untorn explore examples/gallery/programs/zipfile_append.py` shows one of them.
 
-A program is a module in `src/untorn/explore/gallery/programs`: plain Python that knows nothing of the explorer but
+A program is a file in `examples/gallery/programs`: plain Python that knows nothing of the explorer but
 `ack` and `acknowledged`. Its check asks for what the program may believe: the old content or the new one, whole, and
 whatever was acknowledged. Behind each stand programs that do the same and come out clean under the same check, with
 the missing sync added or done another way: so it is not the check that finds what is not there.

@@ -7,20 +7,21 @@ import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from examples.gallery.entries import ENTRIES
+from examples.gallery.entries import ENTRIES, TARGETS
 from examples.gallery.entry import PROGRAMS, Entry, Program
 from examples.gallery.refusals import REFUSALS, Refusal
-from examples.gallery.targets import TARGETS
 from untorn.errors import UntornError
 from untorn.explore.explorer import explore
 from untorn.explore.search.engine import recording_of
 from untorn.explore.search.process_kill import deaths
+from untorn.explore.targets.builtin import from_spec
 from untorn.explore.targets.protocol import Target
-from untorn.explore.targets.python_module import FunctionTarget
+from untorn.explore.targets.python_module import FunctionTarget, ModuleTarget
 
 SAFE = {program.name: program for entry in ENTRIES for program in entry.safe}
 DEVIATIONS_MAX = 3
@@ -28,7 +29,14 @@ DEVIATIONS_MAX = 3
 
 def _needs(missing: list[str]) -> None:
     if missing:
-        pytest.skip(f"{' and '.join(missing)} is not installed: pip install 'untorn[gallery]'")
+        pytest.skip(f"{' and '.join(missing)} is not installed: pip install --group gallery")
+
+
+def _module(name: str) -> ModuleType:
+    """A file of the programs, as they import one another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(PROGRAMS)
+        return importlib.import_module(name)
 
 
 def _nothing(classify: Callable[[Sequence[Any]], Any] | None = None) -> Any:
@@ -80,8 +88,8 @@ def test_every_defect_has_a_safe_program_or_words_why_not() -> None:
 def test_a_sync_before_the_mark_does_not_make_zodb_open() -> None:
     """What the note of zodb-refused says."""
     _needs(Program("zodb-refused", ("ZODB",)).missing())
-    refused = importlib.import_module(f"{PROGRAMS}.zodb_refused")
-    synced = importlib.import_module(f"{PROGRAMS}.zodb_commit_synced")
+    refused = _module("zodb_refused")
+    synced = _module("zodb_commit_synced")
     target = FunctionTarget("synced", workload=synced.workload, check=refused.check, prepare=refused.prepare)
     result = explore(target)
     assert result.bad
@@ -125,7 +133,7 @@ def test_a_server_that_is_killed_leaves_other_files_cut_off_and_their_copies() -
 def test_a_notebook_whose_restoring_is_cut_off_is_in_its_copy() -> None:
     """What the note of jupyter-restore says."""
     _needs(Program("jupyter-restore", ("jupyter_server",)).missing())
-    restore = importlib.import_module(f"{PROGRAMS}.jupyter_restore")
+    restore = _module("jupyter_restore")
 
     def check(directory: Path) -> None:
         if not (directory / "work.ipynb").exists():
@@ -147,8 +155,7 @@ def test_a_refusal_would_be_missed_if_the_program_ran() -> None:
 
 
 def test_every_program_is_a_target_and_in_the_page() -> None:
-    folder = Path(str(importlib.import_module(PROGRAMS).__file__)).parent
-    modules = {path.stem.replace("_", "-") for path in folder.glob("*.py")} - {"--init--", "durably", "quietly"}
+    modules = {path.stem.replace("_", "-") for path in PROGRAMS.glob("*.py")} - {"durably", "quietly"}
     assert {target.name for target in TARGETS} == modules
     page = (Path(__file__).parents[2] / "docs" / "gallery.md").read_text(encoding="utf-8")
     assert all(f"| {name} |" in page for name in modules)
@@ -157,7 +164,9 @@ def test_every_program_is_a_target_and_in_the_page() -> None:
 def test_a_target_travels_to_other_processes_and_back_from_its_description() -> None:
     target: Target = replace(TARGETS[0], machine={"sector": 4096})
     assert pickle.loads(pickle.dumps(target)) == target
-    assert TARGETS[0].spec == {"builtin": TARGETS[0].name, "machine": {}}
+    again = from_spec(TARGETS[0].spec)
+    assert isinstance(again, ModuleTarget)
+    assert (again.name, again.spec) == (TARGETS[0].name.replace("-", "_"), TARGETS[0].spec)
 
 
 def test_a_missing_package_is_named() -> None:

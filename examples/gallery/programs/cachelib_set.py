@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cachelib import FileSystemCache
 
-from examples.gallery.programs.quietly import quietly
+from quietly import quietly
 
 OLD, NEW = {"user": 1}, {"user": 1, "basket": list(range(300))}
 

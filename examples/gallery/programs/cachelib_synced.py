@@ -8,7 +8,7 @@ from typing import Any
 
 from cachelib.serializers import FileSystemSerializer
 
-from examples.gallery.programs.cachelib_set import NEW, cache, check, prepare
+from cachelib_set import NEW, cache, check, prepare
 
 __all__ = ["check", "prepare", "workload"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from examples.gallery.programs.configparser_in_place import check, config, prepare
-from examples.gallery.programs.durably import replace
+from configparser_in_place import check, config, prepare
+from durably import replace
 from untorn.explore.interpose import ack
 
 __all__ = ["check", "prepare", "workload"]

@@ -6,8 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
-from examples.gallery.programs.copy_over import check, prepare
-from examples.gallery.programs.durably import sync
+from copy_over import check, prepare
+from durably import sync
 from untorn.explore.interpose import ack
 
 __all__ = ["check", "prepare", "workload"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from examples.gallery.programs.dbm_dumb import check, put
-from examples.gallery.programs.durably import sync
+from dbm_dumb import check, put
+from durably import sync
 from untorn.explore.interpose import ack
 
 __all__ = ["check", "workload"]

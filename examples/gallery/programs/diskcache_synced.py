@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from examples.gallery.programs.diskcache_value import VALUE, check, disk
-from examples.gallery.programs.durably import replace, sync
+from diskcache_value import VALUE, check, disk
+from durably import replace, sync
 from untorn.explore.interpose import ack
 
 __all__ = ["check", "workload"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import diskcache
 
-from examples.gallery.programs.durably import replace
+from durably import replace
 from untorn.explore.interpose import ack, acknowledged
 
 VALUE = b"value " * 10_000

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from dotenv import set_key
 
-from examples.gallery.programs.dotenv_set_key import check, prepare
-from examples.gallery.programs.durably import replace
+from dotenv_set_key import check, prepare
+from durably import replace
 
 __all__ = ["check", "prepare", "workload"]
 

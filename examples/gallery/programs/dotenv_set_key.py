@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values, set_key
 
-from examples.gallery.programs.quietly import quietly
+from quietly import quietly
 
 OLD = {"TOKEN": "old", "OTHER": "x" * 600}
 NEW = {**OLD, "TOKEN": "new"}

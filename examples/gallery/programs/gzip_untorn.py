@@ -6,7 +6,7 @@ import gzip
 from pathlib import Path
 
 import untorn
-from examples.gallery.programs.gzip_append import NEW, check, prepare
+from gzip_append import NEW, check, prepare
 from untorn.explore.interpose import ack
 
 __all__ = ["check", "prepare", "recover", "workload"]

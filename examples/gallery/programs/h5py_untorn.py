@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import untorn
-from examples.gallery.programs.h5py_update import NEW, check, prepare, put
+from h5py_update import NEW, check, prepare, put
 from untorn.explore.interpose import ack
 
 __all__ = ["check", "prepare", "recover", "workload"]

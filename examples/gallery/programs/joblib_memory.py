@@ -7,7 +7,7 @@ from typing import Any
 
 from joblib import Memory
 
-from examples.gallery.programs.quietly import quietly
+from quietly import quietly
 
 RESULT = b"result " * 300
 

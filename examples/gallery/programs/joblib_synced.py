@@ -7,8 +7,8 @@ from pathlib import Path
 from joblib import register_store_backend
 from joblib._store_backends import FileSystemStoreBackend
 
-from examples.gallery.programs.durably import sync
-from examples.gallery.programs.joblib_memory import cached, check
+from durably import sync
+from joblib_memory import cached, check
 
 __all__ = ["check", "workload"]
 

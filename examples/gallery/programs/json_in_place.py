@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from examples.gallery.programs.rename_unsynced import NEW, check, prepare
+from rename_unsynced import NEW, check, prepare
 
 __all__ = ["check", "prepare", "workload"]
 

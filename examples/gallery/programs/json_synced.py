@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from examples.gallery.programs.rename_unsynced import NEW, check, prepare
+from rename_unsynced import NEW, check, prepare
 
 __all__ = ["check", "prepare", "workload"]
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import untorn
-from examples.gallery.programs.rename_synced import check, prepare
-from examples.gallery.programs.rename_unsynced import NEW
+from rename_synced import check, prepare
+from rename_unsynced import NEW
 from untorn.explore.interpose import ack
 
 __all__ = ["check", "prepare", "recover", "workload"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jupyter_server.services.contents.fileio import path_to_intermediate
 
-from examples.gallery.programs.jupyter_save import opened, save
+from jupyter_save import opened, save
 
 
 def prepare(dir: Path) -> None:

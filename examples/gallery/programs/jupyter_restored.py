@@ -9,8 +9,8 @@ from unittest.mock import patch
 from jupyter_server.services.contents import fileio
 from jupyter_server.services.contents.fileio import async_replace_file
 
-from examples.gallery.programs.jupyter_restore import check, prepare
-from examples.gallery.programs.jupyter_restore import workload as moved_away
+from jupyter_restore import check, prepare
+from jupyter_restore import workload as moved_away
 
 __all__ = ["check", "prepare", "workload"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from jupyter_server.services.contents.fileio import AsyncFileManagerMixin
 
-from examples.gallery.programs.nbformat_write import notebook
+from nbformat_write import notebook
 from untorn.explore.interpose import ack, acknowledged
 
 

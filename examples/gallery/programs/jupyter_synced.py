@@ -9,9 +9,9 @@ from unittest.mock import patch
 from jupyter_server.services.contents import fileio
 from jupyter_server.services.contents.fileio import copy2_safe
 
-from examples.gallery.programs.durably import sync
-from examples.gallery.programs.jupyter_save import check, prepare
-from examples.gallery.programs.jupyter_save import workload as unsynced
+from durably import sync
+from jupyter_save import check, prepare
+from jupyter_save import workload as unsynced
 
 __all__ = ["check", "prepare", "workload"]
 

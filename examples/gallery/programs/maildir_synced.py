@@ -5,8 +5,8 @@ from __future__ import annotations
 import mailbox
 from pathlib import Path
 
-from examples.gallery.programs.durably import sync
-from examples.gallery.programs.maildir_add import MESSAGE, check, prepare
+from durably import sync
+from maildir_add import MESSAGE, check, prepare
 from untorn.explore.interpose import ack
 
 __all__ = ["check", "prepare", "workload"]

@@ -6,8 +6,8 @@ import mailbox
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from examples.gallery.programs.durably import replace
-from examples.gallery.programs.mh_add import add, box, check, prepare
+from durably import replace
+from mh_add import add, box, check, prepare
 
 __all__ = ["check", "prepare", "workload"]
 

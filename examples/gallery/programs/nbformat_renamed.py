@@ -6,8 +6,8 @@ from pathlib import Path
 
 import nbformat
 
-from examples.gallery.programs.durably import replace
-from examples.gallery.programs.nbformat_write import check, notebook, prepare
+from durably import replace
+from nbformat_write import check, notebook, prepare
 
 __all__ = ["check", "prepare", "workload"]
 

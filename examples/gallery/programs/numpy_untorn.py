@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import untorn
-from examples.gallery.programs.numpy_savez import NEW, check, prepare
+from numpy_savez import NEW, check, prepare
 from untorn.explore.interpose import ack
 
 __all__ = ["check", "prepare", "recover", "workload"]

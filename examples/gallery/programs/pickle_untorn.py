@@ -6,7 +6,7 @@ import pickle
 from pathlib import Path
 
 import untorn
-from examples.gallery.programs.pickle_in_place import NEW, OLD, prepare
+from pickle_in_place import NEW, OLD, prepare
 from untorn.explore.interpose import ack, acknowledged
 
 __all__ = ["check", "prepare", "recover", "workload"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from examples.gallery.programs.durably import replace
-from examples.gallery.programs.rename_unsynced import NEW, OLD, prepare
+from durably import replace
+from rename_unsynced import NEW, OLD, prepare
 from untorn.explore.interpose import ack, acknowledged
 
 __all__ = ["check", "prepare", "workload"]

@@ -6,8 +6,8 @@ import logging
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from examples.gallery.programs.durably import sync
-from examples.gallery.programs.rotating_log import check, log
+from durably import sync
+from rotating_log import check, log
 
 __all__ = ["check", "workload"]
 

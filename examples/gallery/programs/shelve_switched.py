@@ -6,8 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
-from examples.gallery.programs.durably import sync
-from examples.gallery.programs.shelve_update import look, put
+from durably import sync
+from shelve_update import look, put
 from untorn.explore.interpose import ack
 
 

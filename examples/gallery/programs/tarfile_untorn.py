@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 
 import untorn
-from examples.gallery.programs.tarfile_append import check, prepare, put
+from tarfile_append import check, prepare, put
 from untorn.explore.interpose import ack
 
 __all__ = ["check", "prepare", "recover", "workload"]

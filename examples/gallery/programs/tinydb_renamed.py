@@ -9,8 +9,8 @@ from typing import Any
 from tinydb import TinyDB
 from tinydb.storages import Storage
 
-from examples.gallery.programs.durably import replace
-from examples.gallery.programs.tinydb_insert import DOCUMENTS, check, prepare
+from durably import replace
+from tinydb_insert import DOCUMENTS, check, prepare
 from untorn.explore.interpose import ack
 
 __all__ = ["check", "prepare", "steps"]

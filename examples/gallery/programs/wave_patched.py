@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from examples.gallery.programs.durably import sync
-from examples.gallery.programs.wave_record import SECOND, SECONDS, begin, check
+from durably import sync
 from untorn.explore.interpose import ack
+from wave_record import SECOND, SECONDS, begin, check
 
 __all__ = ["check", "workload"]
 

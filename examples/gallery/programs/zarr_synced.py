@@ -7,8 +7,8 @@ from pathlib import Path
 from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore
 
-from examples.gallery.programs.durably import replace
-from examples.gallery.programs.zarr_store import NEW, check, prepare, put
+from durably import replace
+from zarr_store import NEW, check, prepare, put
 
 __all__ = ["check", "prepare", "workload"]
 

@@ -6,8 +6,8 @@ import zipfile
 from pathlib import Path
 
 import untorn
-from examples.gallery.programs.zipfile_append import check, prepare
 from untorn.explore.interpose import ack
+from zipfile_append import check, prepare
 
 __all__ = ["check", "prepare", "recover", "workload"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ZODB.FileStorage import FileStorage
 
-from examples.gallery.programs.zodb_commit import NEW, check, prepare, put
+from zodb_commit import NEW, check, prepare, put
 
 __all__ = ["check", "prepare", "workload"]
 

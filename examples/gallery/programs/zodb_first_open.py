@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ZODB.FileStorage.FileStorage import CorruptedTransactionError
 
-from examples.gallery.programs.zodb_commit import look, prepare, workload
+from zodb_commit import look, prepare, workload
 
 __all__ = ["check", "prepare", "workload"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from ZODB import DB
 from ZODB.FileStorage import FileStorage
 
-from examples.gallery.programs.zodb_commit import NEW, OLD, put
+from zodb_commit import NEW, OLD, put
 
 
 def prepare(dir: Path) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from ZODB.FileStorage import FileStorage
 
-from examples.gallery.programs.durably import sync
-from examples.gallery.programs.zodb_pack import check, pack, prepare, recover
+from durably import sync
+from zodb_pack import check, pack, prepare, recover
 
 __all__ = ["check", "prepare", "recover", "workload"]
 

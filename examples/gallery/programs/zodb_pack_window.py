@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from examples.gallery.programs.zodb_pack import check, prepare, workload
+from zodb_pack import check, prepare, workload
 
 __all__ = ["check", "prepare", "workload"]

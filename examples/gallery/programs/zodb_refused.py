@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ZODB.FileStorage import FileStorage
 
-from examples.gallery.programs.zodb_commit import prepare, workload
+from zodb_commit import prepare, workload
 
 __all__ = ["check", "prepare", "workload"]
 

@@ -50,7 +50,7 @@ class Effort:
 @click.option(
     "--all",
     "group",
-    type=click.Choice(["library", "matrix", "gallery"]),
+    type=click.Choice(["library", "matrix"]),
     help="Explore every built-in target of a group; the matrix is all of the library's on every device.",
 )
 @click.option(
@@ -193,10 +193,7 @@ def _chosen(names: Sequence[str], group: str | None, machine: dict[str, Any]) ->
     from untorn.explore.targets.builtin import builtin
 
     if group is not None:
-        found = builtin(group, machine)
-        if not found:
-            raise MissingError(f"the group {group} is not installed")
-        return found
+        return builtin(group, machine)
     return [_find(name, machine) for name in names]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 from dataclasses import replace
 from typing import Any, Final
@@ -15,15 +14,12 @@ from untorn.explore.targets.python_module import ModuleTarget
 GROUPS: Final = {
     "library": "untorn.explore.selftest.targets",
     "matrix": "untorn.explore.selftest.matrix",
-    "gallery": "examples.gallery.targets",
 }
 """Modules of built-in targets: each has ``TARGETS``, dataclasses with options of their machine in ``machine``."""
 
 
 def builtin(group: str, machine: dict[str, Any] | None = None) -> list[Target]:
     """The built-in targets of a group, on such a machine but for what they say of it themselves."""
-    if importlib.util.find_spec(GROUPS[group].rpartition(".")[0]) is None:
-        return []
     targets: list[Any] = importlib.import_module(GROUPS[group]).TARGETS
     return [replace(target, machine={**(machine or {}), **target.machine}) for target in targets]
 
