@@ -16,7 +16,7 @@ from untorn.cli.explored import fields, lines, summary
 from untorn.cli.progress import Watch, progress_words
 from untorn.explore.explorer import Budget, Progress
 from untorn.explore.result import Result, Rung, Story
-from untorn.explore.search.engine import Problem
+from untorn.explore.search_record import Problem
 from untorn.explore.selftest.scripted_session import stamp
 
 OLD, NEW = "old " * 300, "new " * 400

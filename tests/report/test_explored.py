@@ -12,7 +12,7 @@ import pytest
 from untorn.crashmodel.storage import SimulatedStorage
 from untorn.explore.explorer import explore
 from untorn.explore.result import Deviation, Fate, Result, Rung, Story, Survival
-from untorn.explore.search.engine import Problem
+from untorn.explore.search_record import Problem
 from untorn.explore.targets.protocol import Acknowledged
 from untorn.report.explored import SHOWN_MAX, page
 

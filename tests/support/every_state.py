@@ -17,12 +17,13 @@ from untorn.crashmodel.storage import SimulatedStorage
 from untorn.crashmodel.trace import Trace
 from untorn.crashmodel.variables import Variable, members
 from untorn.crashmodel.variables import number as number_of
-from untorn.explore.certificate.checker import Certificate, Search, check
+from untorn.explore.certificate.checker import Certificate, check
 from untorn.explore.certificate.initial_disk import ImageStart
 from untorn.explore.certificate.rules import Sweep
 from untorn.explore.certificate.versions import Span
 from untorn.explore.lazy.layers import rules
 from untorn.explore.search.engine import Field, deeper, every, field_of, recording_of
+from untorn.explore.search_record import Search
 from untorn.storage.interface import FileStat
 
 See = Callable[[Hashable], None]

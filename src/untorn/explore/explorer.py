@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from untorn.explore import time_limit
-from untorn.explore.certificate.checker import Search, alters, check
+from untorn.explore.certificate.checker import alters, check
 from untorn.explore.certificate.counting import RefusedError
 from untorn.explore.counterexample.explain import brief, tell
 from untorn.explore.counterexample.replay import pack
@@ -27,10 +27,7 @@ from untorn.explore.lazy.layers import rules
 from untorn.explore.result import Result, Rung, Story
 from untorn.explore.search.engine import (
     NondeterminismError,
-    Prefix,
-    Problem,
     Recording,
-    Run,
     field_of,
     recorded,
     recording_of,
@@ -41,6 +38,7 @@ from untorn.explore.search.forked import Nursery
 from untorn.explore.search.pinned_state import Baseline, State, show, state_of
 from untorn.explore.search.tasks import Batch, Handle, Origin, Work, again, explore_some, explore_there, find, inherited
 from untorn.explore.search.workers import ForkedWorkers, forked_workers
+from untorn.explore.search_record import Prefix, Problem, Run, Search
 from untorn.explore.targets.protocol import Target
 
 SLICE_SECONDS: Final = 0.3

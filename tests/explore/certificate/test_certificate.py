@@ -16,13 +16,12 @@ from tests.support.random_programs import look_at_all
 from untorn.crashmodel.storage import SimulatedStorage
 from untorn.crashmodel.trace import Operation, Trace
 from untorn.crashmodel.variables import Variable
-from untorn.explore.certificate.checker import Certificate, Search, check
+from untorn.explore.certificate.checker import Certificate, check
 from untorn.explore.certificate.counting import RefusedError
 from untorn.explore.certificate.initial_disk import ImageStart
 from untorn.explore.certificate.rules import Sweep
-from untorn.explore.lazy.crash_state import Ask, Verify, When
-from untorn.explore.lazy.layers import ORDER, rules
-from untorn.explore.search.engine import Prefix, Run
+from untorn.explore.lazy.layers import rules
+from untorn.explore.search_record import ORDER, Ask, Prefix, Run, Search, Verify, When
 from untorn.storage.interface import Piece
 
 SECTOR = 512

@@ -37,6 +37,7 @@ from untorn.crashmodel.storage import SimulatedStorage
 from untorn.errors import UntornError, UntornWarning
 from untorn.explore.certificate.counting import RefusedError
 from untorn.explore.lazy import crash_state
+from untorn.explore.search_record import Key
 from untorn.storage.interface import RWF_ATOMIC, AtomicLimits, Piece
 
 SECTOR = 512
@@ -368,7 +369,7 @@ def test_questions_come_in_one_order_whatever_the_seed_of_hashes() -> None:
 # That a fault would be seen
 
 
-def legal_without_the_newest(self: crash_state.World, key: crash_state.Key) -> list[int]:
+def legal_without_the_newest(self: crash_state.World, key: Key) -> list[int]:
     """A fault: the newest value is forgotten where there are three."""
     found = LEGAL(self, key)
     return found[:2] if len(found) > 2 else found

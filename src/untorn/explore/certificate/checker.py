@@ -38,9 +38,7 @@ from untorn.explore.certificate.counting import Group, Level, RefusedError, Stat
 from untorn.explore.certificate.initial_disk import ImageStart, UndecidedError
 from untorn.explore.certificate.nested_disk import Held
 from untorn.explore.certificate.rules import Sweep
-from untorn.explore.lazy.crash_state import Ask, Question, Verify
-from untorn.explore.lazy.layers import Layer
-from untorn.explore.search.engine import Prefix, Run
+from untorn.explore.search_record import Ask, Layer, Prefix, Question, Run, Search, Verify
 from untorn.sizes import SECTOR
 
 _CHANGES: Final = frozenset(
@@ -49,17 +47,6 @@ _CHANGES: Final = frozenset(
         "setxattr", "symlink", "tmpfile", "truncate", "unlink",
     ]
 )  # fmt: skip
-
-
-@dataclass
-class Search:
-    """What was done from one state: give it to ``check`` when it is complete."""
-
-    layer: Layer
-    """The topmost one."""
-    runs: list[Run] = field(default_factory=list)
-    deeper: dict[Prefix, Search] = field(default_factory=dict)
-    """By ``Cut.path``."""
 
 
 @dataclass(frozen=True)

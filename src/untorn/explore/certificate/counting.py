@@ -16,9 +16,8 @@ from typing import Any
 from untorn.crashmodel.variables import Variable
 from untorn.explore.certificate.rules import Sweep
 from untorn.explore.certificate.versions import Span
-from untorn.explore.lazy.crash_state import Key, Snapshot
-from untorn.explore.lazy.layers import ORDER, Layer
 from untorn.explore.masks import Rows, bits, meeting, rows_of, union
+from untorn.explore.search_record import ORDER, Key, Layer, Snapshot
 
 
 class RefusedError(Exception):

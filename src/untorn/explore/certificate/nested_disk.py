@@ -10,7 +10,7 @@ from untorn.crashmodel.disk_image import Image
 from untorn.crashmodel.variables import Variable
 from untorn.explore.certificate.counting import State
 from untorn.explore.certificate.initial_disk import ImageStart, newborn
-from untorn.explore.lazy.layers import BELOW
+from untorn.explore.search_record import BELOW
 
 
 class Held:

@@ -22,7 +22,7 @@ from untorn.crashmodel.variables import GARBAGE, NEVER, Variable
 from untorn.explore.certificate.cached_names import Whereabouts
 from untorn.explore.certificate.initial_disk import Start, UndecidedError, newborn, only
 from untorn.explore.certificate.versions import Chains, Span, Version
-from untorn.explore.lazy.layers import BACKWARDS, BELOW, ORDER, SORTED
+from untorn.explore.search_record import BACKWARDS, BELOW, ORDER, SORTED
 from untorn.sizes import SECTOR
 from untorn.storage.interface import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
 

@@ -16,10 +16,11 @@ from untorn.crashmodel.rules import History
 from untorn.crashmodel.storage import SimulatedStorage
 from untorn.crashmodel.trace import Trace
 from untorn.crashmodel.variables import Choose, Value, Variable, members
-from untorn.explore.lazy.layers import BELOW, ORDER, rules
-from untorn.explore.search.engine import NO_VERDICT, Field, Problem, problem_of
+from untorn.explore.lazy.layers import rules
+from untorn.explore.search.engine import NO_VERDICT, Field, problem_of
 from untorn.explore.search.pinned_state import Baseline, State
 from untorn.explore.search.recovery_crashes import LOOKS
+from untorn.explore.search_record import BELOW, ORDER, Problem
 from untorn.explore.time_limit import one_run
 
 

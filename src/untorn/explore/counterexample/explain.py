@@ -12,11 +12,10 @@ from untorn.explore.counterexample.confirm import outcome
 from untorn.explore.counterexample.file_diff import survivals
 from untorn.explore.counterexample.name_changes import missing, namings, showing
 from untorn.explore.counterexample.shrink import Shrinker, Shrunk
-from untorn.explore.lazy.crash_state import Key
-from untorn.explore.lazy.layers import ORDER, Layer
 from untorn.explore.result import Deviation, Story
 from untorn.explore.search.pinned_state import Baseline, State
 from untorn.explore.search.recovery_crashes import LOOKS
+from untorn.explore.search_record import ORDER, Key, Layer
 from untorn.sizes import SECTOR
 
 _FATES = {"lost": "lost", "torn": "lost", "garbage": "turned to garbage"}

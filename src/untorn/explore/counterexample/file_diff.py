@@ -7,12 +7,12 @@ from itertools import groupby
 from typing import Final
 
 from untorn.crashmodel.variables import GARBAGE
-from untorn.explore.lazy.crash_state import Snapshot, World
-from untorn.explore.lazy.layers import Layer
+from untorn.explore.lazy.crash_state import World
 from untorn.explore.lazy.storage import LazyStorage
 from untorn.explore.result import Fate, Survival
 from untorn.explore.search.engine import Field
 from untorn.explore.search.pinned_state import Baseline, State, Steering
+from untorn.explore.search_record import Layer, Snapshot
 
 _FILES_MAX: Final = 24
 _BYTES_MAX: Final = 1 << 24

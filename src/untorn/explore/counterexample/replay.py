@@ -9,12 +9,12 @@ from typing import Any
 from untorn.errors import UntornError
 from untorn.explore.counterexample.explain import brief, tell
 from untorn.explore.counterexample.shrink import Shrinker, Shrunk
-from untorn.explore.lazy.crash_state import Key
 from untorn.explore.result import Result, Rung
 from untorn.explore.search.engine import Field, NondeterminismError, field_of, recorded
 from untorn.explore.search.fingerprint import fingerprint
 from untorn.explore.search.pinned_state import Baseline, State, show
 from untorn.explore.search.tasks import Origin, find
+from untorn.explore.search_record import Key
 from untorn.explore.targets.builtin import from_spec
 
 FORMAT = 1

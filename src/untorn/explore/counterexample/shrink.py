@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from untorn.explore.lazy.crash_state import Key
-from untorn.explore.lazy.layers import ORDER, Layer
-from untorn.explore.search.engine import Field, Leaf, NondeterminismError, Problem
+from untorn.explore.search.engine import Field, NondeterminismError
 from untorn.explore.search.pinned_state import Baseline, State, default, is_legal, legal_at, show, state_of
+from untorn.explore.search_record import ORDER, Key, Layer, Leaf, Problem
 
 _TRIES: Final = 600
 _POINTS: Final = 200

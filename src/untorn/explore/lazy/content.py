@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 from untorn.crashmodel.disk_image import Content
 from untorn.crashmodel.variables import Variable
-from untorn.explore.lazy.crash_state import UNDECIDED, Key, World
+from untorn.explore.lazy.crash_state import UNDECIDED, World
 from untorn.explore.lazy.digests import Digests
+from untorn.explore.search_record import Key
 from untorn.sizes import SECTOR
 from untorn.storage.interface import Piece
 

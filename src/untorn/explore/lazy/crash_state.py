@@ -12,40 +12,14 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from untorn.crashmodel.variables import LAYERED, Variable
-from untorn.explore.lazy.layers import BELOW, Cell, Layer
 from untorn.explore.masks import bits, meeting
-
-Key = tuple[int, Variable]
-"""A variable of a layer."""
+from untorn.explore.search_record import BELOW, Ask, Cell, Key, Layer, Question, Snapshot, Verify, When
 
 Stack = tuple[tuple[Key, int | None], ...]
 """Who decides a variable, uppermost first: cells, each with the place in its tuples if it has such."""
-
-
-class Ask(NamedTuple):
-    """A question about one variable: ``parts`` are the indices of its values, one branch for each part."""
-
-    key: Key
-    parts: tuple[tuple[int, ...], ...]
-
-
-class Verify(NamedTuple):
-    """Whether sectors all match a digest: branch 0 if every one is in ``matching``, branch 1 if not."""
-
-    members: tuple[tuple[Key, tuple[int, ...]], ...]
-
-
-class When(NamedTuple):
-    """A question about the crash point of a layer itself: one branch for each mask."""
-
-    layer: int
-    parts: tuple[int, ...]
-
-
-Question = Ask | Verify | When
 
 
 class NondeterminismError(Exception):
@@ -63,14 +37,6 @@ class Group:
     """Sectors that do not all match: by variable, the indices of the values that would."""
 
     matching: dict[Key, frozenset[int]]
-
-
-class Snapshot(NamedTuple):
-    """A state to go on from."""
-
-    masks: tuple[int, ...]
-    domains: dict[Key, tuple[int, ...]]
-    groups: tuple[dict[Key, frozenset[int]], ...]
 
 
 class Undecided:

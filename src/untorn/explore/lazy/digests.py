@@ -17,7 +17,7 @@ from xxhash import xxh3_64_intdigest
 
 from untorn.crashmodel.variables import GARBAGE, Variable
 from untorn.explore.lazy.crash_state import World
-from untorn.explore.lazy.layers import BELOW
+from untorn.explore.search_record import BELOW
 from untorn.storage.interface import Piece
 
 _MIXTURES_MAX: Final = 1024

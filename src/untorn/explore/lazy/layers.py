@@ -1,79 +1,16 @@
-"""What a crash may leave, as the search sees it: for each variable its values, and for each the crash points.
-
-A **layer** is one run that was cut off: the workload is layer 0, a recovery that is itself cut off is layer 1, and
-so on. Crash points of a layer that no legal set tells apart are one **class**; a set of classes is a bit mask.
-A variable that a recovery did not write, or whose new value did not survive, still has what it had in the layer
-below: its value there is ``BELOW``.
-"""
+"""What a crash may leave, as the search sees it: for each variable its values, and for each the crash points."""
 
 from __future__ import annotations
 
 import bisect
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from untorn.crashmodel.machine import Options
 from untorn.crashmodel.rules import History
 from untorn.crashmodel.trace import Operation, Trace
 from untorn.crashmodel.variables import NEVER, Legal, Variable, stacks
-from untorn.explore.masks import Rows, rows_of
-
-
-class _Below:
-    def __repr__(self) -> str:
-        return "BELOW"
-
-    def __reduce__(self) -> str:
-        return "BELOW"
-
-
-BELOW: Final = _Below()
-"""The value of a variable that the layer below decides."""
-
-
-ORDER: Final = Variable("order", 0)
-"""How directories list their names, everywhere in the same way. It is asked where somebody lists two or more."""
-
-BACKWARDS: Final = "backwards"
-SORTED: Final = "sorted"
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One variable of one layer: its distinct values, oldest first, and the classes at which each is legal."""
-
-    values: tuple[Any, ...]
-    masks: tuple[int, ...]
-    written: tuple[tuple[int, int], ...]
-    """(event, index of the value), in the order in which the cache had them."""
-    ends: tuple[int, ...]
-    """By entry of ``written``: the event from which on it is not legal any more; a value may be written again."""
-    rows: Rows = field(init=False, repr=False, compare=False)
-    """The masks, so that those which meet a few classes are found without asking all."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "rows", rows_of(self.masks))
-
-
-@dataclass
-class Layer:
-    """One run that is cut off, between events ``first`` and ``last`` of its trace."""
-
-    trace: Trace
-    starts: list[int]
-    """The first event of each class, ascending."""
-    cells: dict[Variable, Cell]
-    stacks: dict[Variable, list[tuple[Variable, int | None]]]
-    """By variable: the cells that decide it, uppermost first, each with the place in its tuples if it has such."""
-    acknowledged: list[int] = field(default_factory=list)
-    """By class: how many of ``acknowledgements`` had been told to the world."""
-    acknowledgements: list[Any] = field(default_factory=list)
-
-    @property
-    def all(self) -> int:
-        """The mask of all classes."""
-        return (1 << len(self.starts)) - 1
+from untorn.explore.search_record import BACKWARDS, BELOW, ORDER, SORTED, Cell, Layer
 
 
 def build_layer(trace: Trace, history: History, first: int, last: int, *, nested: bool) -> Layer:

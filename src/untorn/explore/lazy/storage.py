@@ -19,7 +19,8 @@ from untorn.explore.lazy.content import LazyContent, same
 from untorn.explore.lazy.crash_state import World
 from untorn.explore.lazy.digests import Digests
 from untorn.explore.lazy.inode import LazyAttributes, LazyInode, LazyStat
-from untorn.explore.lazy.layers import BACKWARDS, ORDER, SORTED, Layer, births, rules
+from untorn.explore.lazy.layers import births, rules
+from untorn.explore.search_record import BACKWARDS, ORDER, SORTED, Layer
 from untorn.sizes import SECTOR
 from untorn.storage.interface import FileStat, Piece
 

@@ -16,19 +16,18 @@ from typing import Any, Final, NamedTuple
 from untorn.crashmodel.machine import Options
 from untorn.crashmodel.rules import History
 from untorn.crashmodel.storage import SimulatedStorage
-from untorn.crashmodel.trace import STANDARD_LIBRARY, Operation, Trace
+from untorn.crashmodel.trace import STANDARD_LIBRARY, Trace
 from untorn.explore.exception_text import message_of
 from untorn.explore.interpose.bypass_line import pinpointing
 from untorn.explore.interpose.errors import RefusalError, UnlocatedError
-from untorn.explore.lazy.crash_state import Chooser, Question, Snapshot, World
+from untorn.explore.lazy.crash_state import Chooser, World
 from untorn.explore.lazy.crash_state import NondeterminismError as NondeterminismError  # noqa: PLC0414
 from untorn.explore.lazy.layers import build_layer, rules
 from untorn.explore.lazy.storage import Ground, LazyDisk, LazyStorage
-from untorn.explore.search.recovery_crashes import Cut, Segment, cuts
+from untorn.explore.search.recovery_crashes import Segment, cuts
+from untorn.explore.search_record import Leaf, Prefix, Problem, Question, Run, Snapshot
 from untorn.explore.targets.protocol import Target
 from untorn.explore.time_limit import OutOfTime, one_run
-
-Prefix = tuple[int, ...]
 
 
 class Recording(NamedTuple):
@@ -43,53 +42,6 @@ class Recording(NamedTuple):
 
 NO_VERDICT: Final = (KeyboardInterrupt, NondeterminismError, OutOfTime, RefusalError)
 """Exceptions of a run that do not say that its state is bad; any other does, SystemExit too."""
-
-
-class Problem(NamedTuple):
-    """Why a state is bad."""
-
-    kind: str
-    """The name of the exception's type."""
-    message: str
-    stage: str
-    """recover or check."""
-    place: str
-    """Where it was raised: file, line and function."""
-
-
-class Leaf(NamedTuple):
-    """A run that is done: its choices, the crash points and values that it stands for."""
-
-    path: Prefix
-    end: Snapshot
-    problem: Problem | None
-
-
-@dataclass
-class Run:
-    """What one run found out."""
-
-    leaf: Leaf
-    questions: list[tuple[Question, int]]
-    """Those behind the prefix, each with its number of branches."""
-    cuts: list[Cut] = field(default_factory=list)
-    """Where recovery can be cut off itself, as far as no other run has the same."""
-    operations: list[Operation] = field(default_factory=list)
-    """What recovery did, if it may be cut off itself."""
-    marks: tuple[int, ...] = ()
-    """By choice of recovery: the last event before it; then the last event of recovery."""
-
-    @property
-    def prefix(self) -> Prefix:
-        """The choices that it was given."""
-        return self.leaf.path[: len(self.leaf.path) - len(self.questions)]
-
-    def siblings(self) -> Iterator[Prefix]:
-        """The prefixes of the runs that this one leaves to be done, deepest first."""
-        known = len(self.prefix)
-        for at in range(len(self.questions) - 1, -1, -1):
-            for branch in range(self.questions[at][1] - 1, 0, -1):
-                yield (*self.leaf.path[: known + at], branch)
 
 
 @dataclass(slots=True)

@@ -12,10 +12,9 @@ from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
-from untorn.explore.lazy.crash_state import Key
-from untorn.explore.lazy.layers import ORDER, Layer
 from untorn.explore.result import Rung
 from untorn.explore.search.pinned_state import Baseline, State, default, legal_at
+from untorn.explore.search_record import ORDER, Key, Layer
 
 _WRITES_MAX: Final = 10
 """Operations in flight at a crash point of which every combination is tried."""

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from untorn.explore.lazy.crash_state import Ask, Key, Question, Snapshot, Verify, When, World
-from untorn.explore.lazy.layers import ORDER, Layer
-from untorn.explore.search.engine import Field, Leaf
+from untorn.explore.lazy.crash_state import World
+from untorn.explore.search.engine import Field
+from untorn.explore.search_record import ORDER, Ask, Key, Layer, Leaf, Question, Snapshot, Verify, When
 
 
 class Baseline(StrEnum):

@@ -17,7 +17,8 @@ from untorn.crashmodel.storage import SimulatedStorage
 from untorn.crashmodel.trace import Operation, Trace
 from untorn.crashmodel.variables import newest
 from untorn.explore.lazy.layers import rules
-from untorn.explore.search.engine import Problem, Recording, problem_of, recording_of
+from untorn.explore.search.engine import Recording, problem_of, recording_of
+from untorn.explore.search_record import Problem
 from untorn.explore.targets.protocol import Target
 from untorn.storage.interface import RWF_DSYNC, RWF_SYNC
 

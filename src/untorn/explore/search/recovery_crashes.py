@@ -10,10 +10,11 @@ from untorn.crashmodel.rules import History
 from untorn.crashmodel.trace import Trace
 from untorn.crashmodel.variables import Variable
 from untorn.explore.lazy.content import LazyContent
-from untorn.explore.lazy.crash_state import Snapshot, World
+from untorn.explore.lazy.crash_state import World
 from untorn.explore.lazy.inode import LazyInode
-from untorn.explore.lazy.layers import Layer, build_layer
+from untorn.explore.lazy.layers import build_layer
 from untorn.explore.lazy.storage import LazyDisk
+from untorn.explore.search_record import Cut, Snapshot
 from untorn.sizes import SECTOR
 
 LOOKS: Final = frozenset(
@@ -35,15 +36,6 @@ class Segment(NamedTuple):
     first: int
     last: int
     snapshot: Snapshot
-
-
-class Cut(NamedTuple):
-    """A recovery that is cut off within one segment."""
-
-    path: tuple[int, ...]
-    """The choices behind which it is cut off; no other segment of a search has the same."""
-    layer: Layer
-    start: Snapshot
 
 
 def first_change(trace: Trace) -> int | None:

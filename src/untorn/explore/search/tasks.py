@@ -14,12 +14,12 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from untorn.explore import time_limit
-from untorn.explore.certificate.checker import Search
 from untorn.explore.interpose import bypass_watch, many_runs
 from untorn.explore.interpose.errors import NotMeasuredError
 from untorn.explore.search import workers
-from untorn.explore.search.engine import Field, Prefix, Problem, Recording, Run, deeper, every, field_of, recorded
+from untorn.explore.search.engine import Field, Recording, deeper, every, field_of, recorded
 from untorn.explore.search.fingerprint import fingerprint
+from untorn.explore.search_record import Prefix, Problem, Run, Search
 from untorn.explore.targets.protocol import Target
 
 _LONG_SECONDS: Final = 1.0
