@@ -52,7 +52,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         plants.slot_not_synced(SlotKind.CHECKPOINT), "Log._write_slot: before home", "sessions"),
     "the restart slot is not synced": Mutant(
         plants.slot_not_synced(SlotKind.START), "Log._write_slot: before the first reused byte", "restarts"),
-    "recovery does not sync its copy": Mutant(no_sync("fdatasync", "settle"), "doubt.settle: before the slot", "kills"),
+    "recovery does not sync its copy": Mutant(no_sync("fdatasync", "settle"), "unproved.settle: before the slot", "kills"),
     # Syncs of home
     "home is not synced": Mutant(plants.no_fsync("home"), "every fsync of home", "commits"),
     "home is not synced at the start": Mutant(
@@ -89,13 +89,13 @@ MUTANTS: Final[dict[str, Mutant]] = {
         _DAMAGE + "a torn table breaks its rules, or its extents' digests, which are seeded with the salt, fail; only "
         "the offsets are protected by this digest alone: tests/explore/selftest/test_library_damage.py"),
     "the header's checksum is not checked": Mutant(
-        unchecked.header_unchecked, "ondisk.decode_record", "",
+        unchecked.header_unchecked, "format.decode_record", "",
         _DAMAGE + "a header is one sector, which no crash tears: tests/log/test_recovery_pictures.py (!h)"),
     "the slot's checksum is not checked": Mutant(
-        unchecked.slot_unchecked, "ondisk.decode_slot", "",
+        unchecked.slot_unchecked, "format.decode_slot", "",
         _DAMAGE + "a slot is one sector, which no crash tears: tests/log/test_recovery_pictures.py (slots damaged)"),
     "an extent's digest is not checked when it is read": Mutant(
-        unchecked.extent_unchecked, "install._proved", "",
+        unchecked.extent_unchecked, "checkpoint._proved", "",
         _DAMAGE + "what is read was proved when it was found: tests/explore/selftest/test_library_damage.py"),
     "the chain of headers is not checked": Mutant(
         unchecked.chain_ignored, "scan._entry: previous", "",
@@ -118,7 +118,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         unchecked.padded_to_sectors, "Record.total_length", "commits, garbage of 4096"),
     # What a device may turn to garbage
     "sectors of 512 bytes are logged, where the device has 4096": Mutant(
-        unchecked.sectors_logged, "dirty.dirty_blocks", "sessions, garbage of 4096"),
+        unchecked.sectors_logged, "dirty_blocks.dirty_blocks", "sessions, garbage of 4096"),
     "the block where home is cut is not logged": Mutant(
         unchecked.edge_not_logged, "CopyOnWrite._add_edge", "truncates, garbage"),
     # Restart and checkpoint
@@ -129,8 +129,8 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "no restart before recovery unlinks the log": Mutant(no_restart("recover"), "Log.restart, then remove", "kills"),
     "an empty log is not restarted before recovery unlinks it": Mutant(
         plants.empty_log_not_restarted, "recovery.recover: the first slot alone may be durable", "fails"),
-    "one slot is written over": Mutant(plants.one_slot, "ondisk.slot_offset", "restarts, garbage"),
-    "two slots alternate": Mutant(plants.two_slots, "log.next_generation", "fails again, garbage"),
+    "one slot is written over": Mutant(plants.one_slot, "format.slot_offset", "restarts, garbage"),
+    "two slots alternate": Mutant(plants.two_slots, "writer.next_generation", "fails again, garbage"),
     "the stale slot stays": Mutant(
         plants.stale_slot_stays, "Log.append: zeros over the slot of the generation before", "",
         _DAMAGE + "a slot with a higher generation holds: tests/explore/selftest/test_library_damage.py"),
@@ -141,16 +141,16 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "the log is cut below its tail": Mutant(plants.log_cut_short, "LogSpace._cut: not below the tail", "gives back"),
     # Recovery
     "recovery does not copy what it cannot prove": Mutant(
-        unchecked.doubtful_not_copied, "doubt.settle: cached bytes are not trusted", "fails"),
+        unchecked.doubtful_not_copied, "unproved.settle: cached bytes are not trusted", "fails"),
     "recovery writes over what it cannot prove": Mutant(
-        unchecked.doubtful_written_over, "doubt.settle: a copy", "kills, garbage"),
+        unchecked.doubtful_written_over, "unproved.settle: a copy", "kills, garbage"),
     "the slot does not name the copy": Mutant(
         unchecked.copy_not_named, "recovery.recover: copy_after, copy_start, copy_end", "fails"),
     "what is put back is not synced": Mutant(
-        no_sync("fdatasync", "put_back"), "doubt.put_back: before the slot", "crowded, garbage"),
+        no_sync("fdatasync", "put_back"), "unproved.put_back: before the slot", "crowded, garbage"),
     "the copy is given up before it is put back": Mutant(
         unchecked.copy_forgotten_first, "recovery._bring_home: order", "crowded, garbage"),
-    "recovery does not set the log's size again": Mutant(no_truncate("settle"), "doubt.settle: size", "fails"),
+    "recovery does not set the log's size again": Mutant(no_truncate("settle"), "unproved.settle: size", "fails"),
     "recovery does not cut anew": Mutant(no_truncate("recover"), "recovery.recover: cut again", "fails in a cut"),
     # The mark
     "the file is not marked": Mutant(plants.never_marked, "Log._mark", "commits"),

@@ -1,7 +1,7 @@
 """The book of versions behind the persistence rules: what is determined, and what still is open.
 
 It knows no operation and no rule but these: a variable holds any version that no later durable one has ended,
-names that renames connect change together, and so do versions that lie in one level (``levels``).
+names that renames connect change together, and so do versions that lie in one level (``write_groups``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
-"""An open file between the file object and the designs. From the bottom: ``guarded``,
-``cached``, ``committing``, ``inode``.
-
-``inplace`` and ``through`` are what changes where a design writes home in place.
+"""An open file between the file object and the designs. From the bottom: ``handle_state``, ``cached``, ``committing``,
+``inode``. Where a design writes home in place, ``untorn.kernel_designs`` has what is different.
 """
 
 from untorn.inode.cached import APPEND, SIZE_MAX

@@ -145,7 +145,7 @@ def entries(log: StorageFile, slot: Slot, replay: Replay) -> Iterator[Entry]:
 
 
 def _entry(log: StorageFile, slot: Slot, replay: Replay, previous: int, position: int) -> Entry | str:
-    """The record at ``position`` if it is valid by the four rules of ``ondisk``, else why it is not."""
+    """The record at ``position`` if it is valid by the four rules of ``format``, else why it is not."""
     record = decode_record(log.read(SECTOR, position), slot.salt)
     if record is None:
         return "no valid record header"

@@ -275,7 +275,7 @@ HARMLESS = """
 
     getpid getrandom kill urandom
 """
-"""No files; refused by the audit hook; Python over the others; see chance.py."""
+"""No files; refused by the audit hook; Python over the others; see determinism.py."""
 
 
 class Keeper:

@@ -1,8 +1,8 @@
 """Asks files whether they keep the kernel's promises of RWF_ATOMIC.
 
-``scratch`` is the protocol that makes them all alike, ``subjects`` are the kinds of files, ``probed`` compares what
-a file holds with what it must hold, ``assertions`` is the list of what is asked (``rules`` and ``wholeness`` are its
-functions), ``environment`` is what the path offers.
+``scratch_file`` is the protocol that makes them all alike, ``targets`` are the kinds of files, ``probe_file`` compares
+what a file holds with what it must hold, ``assertions`` is the list of what is asked (``rules`` and ``torn_write`` are
+its functions), ``environment`` is what the path offers.
 """
 
 from __future__ import annotations

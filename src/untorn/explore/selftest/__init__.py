@@ -1,1 +1,1 @@
-"""untorn's own library under the explorer: what it goes through, and the defects that must be caught."""
+"""untorn's own library as a subject of its explorer: workloads, what recovers from their crashes, what must then hold."""
