@@ -52,7 +52,8 @@ MUTANTS: Final[dict[str, Mutant]] = {
         plants.slot_not_synced(SlotKind.CHECKPOINT), "Log._write_slot: before home", "sessions"),
     "the restart slot is not synced": Mutant(
         plants.slot_not_synced(SlotKind.START), "Log._write_slot: before the first reused byte", "restarts"),
-    "recovery does not sync its copy": Mutant(no_sync("fdatasync", "settle"), "unproved.settle: before the slot", "kills"),
+    "recovery does not sync its copy": Mutant(
+        no_sync("fdatasync", "settle"), "unproved.settle: before the slot", "kills"),
     # Syncs of home
     "home is not synced": Mutant(plants.no_fsync("home"), "every fsync of home", "commits"),
     "home is not synced at the start": Mutant(

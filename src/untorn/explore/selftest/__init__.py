@@ -1,1 +1,1 @@
-"""untorn's own library as a subject of its explorer: workloads, what recovers from their crashes, what must then hold."""
+"""untorn's own library under its explorer: workloads, what recovers from their crashes, what must then hold."""
