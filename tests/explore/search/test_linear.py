@@ -14,7 +14,7 @@ import pytest
 
 from bench.exploring import appends, rename_saves
 from untorn.explore.explorer import Budget, explore
-from untorn.explore.interpose import open as opening
+from untorn.explore.interpose import opening
 from untorn.explore.lazy.crash_state import World
 from untorn.explore.result import Result
 from untorn.explore.targets.protocol import Target

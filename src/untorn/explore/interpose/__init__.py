@@ -7,7 +7,7 @@ How it works
     The functions of ``os``, ``fcntl`` and ``open`` are replaced (:mod:`.call_table`) wherever modules hold them
     (:mod:`.patching`, :mod:`.function_holders`). A path below the root, or a descriptor that such a path gave
     (:mod:`.descriptors`), goes to the storage (:mod:`.path_calls`, :mod:`.fd_calls`). Above that, CPython's own
-    ``open`` and buffers run (:mod:`.open`), so bytes reach the storage when and in the pieces in which they reach a
+    ``open`` and buffers run (:mod:`.opening`), so bytes reach the storage when and in the pieces in which they reach a
     kernel; ``pathlib``, ``shutil``, ``tempfile`` and all other modules in Python run as they are. No more is read than
     the program reads (:mod:`.directory_entries`), for after a crash each look may be a branch of the search. Clock,
     random numbers and process number come from the storage, so that a run can be repeated (:mod:`.determinism`).

@@ -13,7 +13,7 @@ from typing import Final
 
 from untorn.crashmodel import storage as simulated
 from untorn.crashmodel.storage import SimulatedStorage
-from untorn.explore.interpose import audit_hook, bypass_line, bypass_watch, open
+from untorn.explore.interpose import audit_hook, bypass_line, bypass_watch, opening
 from untorn.explore.interpose.bypass_watch import ROOT
 from untorn.explore.interpose.call_table import REPLACEMENTS
 from untorn.explore.interpose.determinism import Chance
@@ -89,9 +89,9 @@ class Interposer:
         if self._pinpoint is not None:
             self._pinpoint.stop()
         try:
-            for raw in list(open.opened):
+            for raw in list(opening.opened):
                 raw.abandon()
-            open.opened.clear()
+            opening.opened.clear()
             self._chance.__exit__()
         finally:
             activate(None)

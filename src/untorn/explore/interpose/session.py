@@ -8,7 +8,7 @@ import threading
 from typing import Any, Final
 
 from untorn.crashmodel.storage import SimulatedStorage
-from untorn.explore.interpose import open
+from untorn.explore.interpose import opening
 from untorn.explore.interpose.descriptors import Descriptors
 from untorn.explore.interpose.errors import ProcessEnd, UnseenAccessError
 from untorn.explore.interpose.explored_paths import Places
@@ -58,7 +58,7 @@ class Session(NameCalls):
             return True
 
     def open_file(self, *args: Any, **kwargs: Any) -> Any:
-        return open.explored_open(*args, **kwargs)
+        return opening.explored_open(*args, **kwargs)
 
     def end(self, how: str) -> ProcessEnd:
         """The error to raise where the program ends its process."""

@@ -19,7 +19,7 @@ from untorn.crashmodel.storage import SimulatedStorage
 from untorn.errors import UntornError
 from untorn.explore.interpose import Interposer, set_current
 from untorn.explore.interpose.errors import NotMeasuredError, ProcessEnd, UnseenAccessError
-from untorn.explore.interpose.open import used_when_abandoned
+from untorn.explore.interpose.opening import used_when_abandoned
 
 Function = Callable[[Path], object]
 """What a target does with the explored directory."""
