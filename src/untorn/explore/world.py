@@ -92,7 +92,7 @@ class World:
         self.domains = dict(start.domains)
         self.groups = [Group(dict(matching)) for matching in start.groups]
         self._grouped: dict[Key, Group] = {key: group for group in self.groups for key in group.matching}
-        self._stacks = self.layers[-1].chain
+        self._stacks: dict[Variable, Stack] = self.layers[-1].chain
         self._nested = len(self.layers) > 1
         self.choices = 0
         self.asked = 0
@@ -110,7 +110,7 @@ class World:
 
     def legal(self, key: Key) -> Sequence[int]:
         """The indices of the values that the variable may still have."""
-        domain = self.domains.get(key)
+        domain: Sequence[int] | None = self.domains.get(key)
         if domain is not None and len(domain) == 1:
             return domain  # every mask since then is within its own
         level, variable = key
