@@ -68,6 +68,8 @@ class Layer:
     acknowledged: list[int] = field(default_factory=list)
     """By class: how many of ``acknowledgements`` had been told to the world."""
     acknowledgements: list[Any] = field(default_factory=list)
+    chain: dict[Variable, Any] = field(default_factory=dict, repr=False, compare=False)
+    """By variable: who decides it in this layer and all below it, as searched so far; the same for every run."""
 
     @property
     def all(self) -> int:

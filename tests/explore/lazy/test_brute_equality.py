@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import pytest
@@ -369,7 +369,7 @@ def test_questions_come_in_one_order_whatever_the_seed_of_hashes() -> None:
 # That a fault would be seen
 
 
-def legal_without_the_newest(self: crash_state.World, key: Key) -> list[int]:
+def legal_without_the_newest(self: crash_state.World, key: Key) -> Sequence[int]:
     """A fault: the newest value is forgotten where there are three."""
     found = LEGAL(self, key)
     return found[:2] if len(found) > 2 else found

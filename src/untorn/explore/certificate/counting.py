@@ -16,7 +16,7 @@ from typing import Any
 from untorn.crashmodel.variables import Variable
 from untorn.explore.certificate.rules import Sweep
 from untorn.explore.certificate.versions import Span
-from untorn.explore.masks import Rows, bits, meeting, rows_of, union
+from untorn.explore.masks import Rows, Tally, bits, meeting, rows_of, union
 from untorn.explore.search_record import ORDER, Key, Layer, Snapshot
 
 
@@ -31,9 +31,12 @@ class Values:
     labels: tuple[Any, ...]
     masks: tuple[int, ...]
     rows: Rows = field(init=False, repr=False)
+    tally: Tally = field(init=False, repr=False)
+    """How many of the values are legal at each class."""
 
     def __post_init__(self) -> None:
         self.rows = rows_of(self.masks)
+        self.tally = Tally(self.masks)
 
 
 @dataclass
@@ -226,20 +229,18 @@ class State:
         """Takes away what the domains of some variables leave out, and the ways in which all of them match."""
         level = next(iter(group))[0]
         removed, could = 0, self.masks[level]
-        places = []
+        tallies = []
         for key, matching in group.items():
             masks = self.values(key).masks
             every = meeting(self.values(key).rows, self.masks[level])
             kept = self._meeting(key, self.domains.get(key))
-            staying = set(kept)
+            staying, matched = set(kept), [masks[at] for at in kept if at in matching]
             removed |= union(masks[at] for at in every if at not in staying)
-            could &= union(masks[at] for at in kept if at in matching)
-            places.append((masks, every, kept, [at for at in kept if at in matching]))
+            could &= union(matched)
+            tallies.append((self.values(key).tally, Tally(masks[at] for at in kept), Tally(matched)))
         for at in bits((removed | could) & self.masks[level]):
-            before = prod(_at(masks, every, at) for masks, every, _, _ in places)
-            after = prod(_at(masks, kept, at) for masks, _, kept, _ in places)
-            matched = prod(_at(masks, matching, at) for masks, _, _, matching in places)
-            counts[at] = counts[at] // before * (after - matched)
+            before, after, same = (prod(tally.count(at) for tally in column) for column in zip(*tallies, strict=True))
+            counts[at] = counts[at] // before * (after - same)
 
     # What is legal here
 
@@ -325,14 +326,10 @@ class State:
         if tuple(end.masks) != self.masks:
             return "the crash points"
         for key in {*end.domains, *self.domains}:
-            if self._meeting(key, end.domains.get(key)) != self._meeting(key, self.domains.get(key)):
+            theirs, ours = end.domains.get(key), self.domains.get(key)
+            if theirs != ours and self._meeting(key, theirs) != self._meeting(key, ours):
                 return f"the values of {key[1]}"
         groups = [frozenset(group.items()) for group in self.groups]
         if len(groups) != len(end.groups) or {frozenset(group.items()) for group in end.groups} != set(groups):
             return "the verified groups"
         return ""
-
-
-def _at(masks: Sequence[int], domain: Iterable[int], at: int) -> int:
-    """How many of these values are legal at a class."""
-    return sum(masks[value] >> at & 1 for value in domain)

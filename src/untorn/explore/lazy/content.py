@@ -81,9 +81,8 @@ class LazyContent(Content):
 
     def ask_sector(self, index: int, classify: Callable[[bytes], T]) -> T:
         """The class of a sector's bytes."""
-        answer: T = self._world.ask(
-            Variable("sector", self._inode, index), classify, lambda: self._base.sector(index, self._unit)
-        )
+        base = partial(self._base.sector, index, self._unit)
+        answer: T = self._world.ask(Variable("sector", self._inode, index), classify, base)
         return answer
 
     def observe(self, start: int, stop: int, stride: int, classify: Callable[[bytes], T]) -> Iterator[T]:
@@ -92,7 +91,9 @@ class LazyContent(Content):
         undecided = set(self.undecided(start, end))
         for at in range(start, end, stride):
             index, low = divmod(at, self._unit)
-            if index not in undecided or at + SECTOR > end:
+            if index not in undecided:
+                yield classify(self.span(at, min(at + SECTOR, end)))
+            elif at + SECTOR > end:
                 yield classify(self.read(at, SECTOR))
             elif self._unit == SECTOR:
                 yield self.ask_sector(index, classify)

@@ -58,7 +58,8 @@ class World:
         self.domains = dict(start.domains)
         self.groups = [Group(dict(matching)) for matching in start.groups]
         self._grouped: dict[Key, Group] = {key: group for group in self.groups for key in group.matching}
-        self._stacks: dict[Variable, Stack] = {}
+        self._stacks: dict[Variable, Stack] = self.layers[-1].chain
+        self._nested = len(self.layers) > 1
         self.choices = 0
         self.asked = 0
         """How often something was asked, decided or not."""
@@ -73,11 +74,13 @@ class World:
     def cell(self, level: int, variable: Variable) -> Cell | None:
         return self.layers[level].cells.get(variable)
 
-    def legal(self, key: Key) -> list[int]:
+    def legal(self, key: Key) -> Sequence[int]:
         """The indices of the values that the variable may still have."""
+        domain: Sequence[int] | None = self.domains.get(key)
+        if domain is not None and len(domain) == 1:
+            return domain  # every mask since then is within its own
         level, variable = key
         cell, mask = self.layers[level].cells[variable], self.masks[level]
-        domain = self.domains.get(key)
         if domain is None:
             found = meeting(cell.rows, mask)
         else:
@@ -121,7 +124,7 @@ class World:
 
     def _left(self, variable: Variable, level: int, value: Any) -> Any:
         """What the crashes since have left of a value of layer ``level``: of a sector, what lay below the size."""
-        if variable.kind != "sector" or len(self.layers) == 1:
+        if not self._nested or variable.kind != "sector":
             return value
         stack = self.stack(Variable("size", variable.inode))
         if not stack or stack[0][0][0] <= level:
@@ -163,12 +166,24 @@ class World:
     def _descend(
         self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any], *, deciding: bool
     ) -> Any:
-        stack = self.stack(variable)
-        for at, (key, _) in enumerate(stack):
+        stack = self._stacks.get(variable)
+        if stack is None:
+            stack = self.stack(variable)
+        for at, (key, place) in enumerate(stack):
             left_open = not deciding and at == len(stack) - 1 and key[0] == 0
-            chosen = UNDECIDED if left_open else self._again(stack, at, variable, classify, base)
+            chosen: Any = UNDECIDED
+            if not left_open:
+                self.asked += 1
+                if self.expected is not None and self.expected[0] == self.asked:
+                    chosen = self._again(stack, at, variable, classify, base)
             if chosen is UNDECIDED:
-                classes = self._parted(stack, at, self.legal(key), variable, classify, base)
+                legal = self.legal(key)
+                if len(legal) == 1:  # as below, for what is asked most
+                    value = self.layers[key[0]].cells[key[1]].values[legal[0]]
+                    value = value if place is None or value is BELOW else value[place]
+                    if value is not BELOW and value is not None:
+                        return classify(self._left(variable, key[0], value))
+                classes = self._parted(stack, at, legal, variable, classify, base)
                 if len(classes) == 1:
                     chosen = next(iter(classes))
                 elif left_open:
@@ -183,7 +198,6 @@ class World:
         self, stack: Stack, at: int, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]
     ) -> Any:
         """The answer to a question that a run before this one was asked at the same point, else UNDECIDED."""
-        self.asked += 1
         known, key = self._known(), stack[at][0]
         if not isinstance(known, Ask) or known.key != key:
             return UNDECIDED
@@ -222,7 +236,7 @@ class World:
         key, place = stack[at]
         values = self.layers[key[0]].cells[key[1]].values
         layered = variable.kind in LAYERED
-        crashed = variable.kind == "sector" and len(self.layers) > 1
+        crashed = self._nested and variable.kind == "sector"
         classes: dict[Hashable, list[int]] = {}
         for index in legal:
             value = values[index]
@@ -335,7 +349,7 @@ class World:
             return []
         return [key for key in members if key in self._grouped and not members[key].issuperset(legal[key])]
 
-    def _implied(self, group: Group, members: dict[Key, frozenset[int]], legal: dict[Key, list[int]]) -> bool:
+    def _implied(self, group: Group, members: dict[Key, frozenset[int]], legal: dict[Key, Sequence[int]]) -> bool:
         """Whether "not all match" of a group says the same of ``members``: to match these is to match those."""
         for key, matching in group.matching.items():
             found = legal.get(key)
