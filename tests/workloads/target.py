@@ -18,11 +18,11 @@ from untorn.explore.targets.protocol import Acknowledged
 from untorn.storage.interface import AtomicLimits
 
 DEVICES: Final[dict[str, dict[str, Any]]] = {
-    "512": {},
+    "512": {"block": BLOCK},
     "4096": {"sector": 4096},
-    "no-attributes": {"xattrs": False},
+    "no-attributes": {"xattrs": False, "block": BLOCK},
     "atomic": {"atomic": AtomicLimits(BLOCK, 4 * BLOCK, 0, 1)},
-    "trash-512": {"trash": True},
+    "trash-512": {"trash": True, "block": BLOCK},
     "trash-4096": {"trash": True, "sector": 4096},
 }
 """Options of the simulated machine, by name."""

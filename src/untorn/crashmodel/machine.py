@@ -56,6 +56,9 @@ class Options:
     """The rules by which power cuts leave what they leave: strict or linux."""
     sector: int = SECTOR
     """Bytes that a power cut leaves whole: 512 or 4096."""
+    block: int = 0
+    """Bytes of the file system's blocks, a multiple of ``sector``: where a file may end while it is being extended. 0
+    for what leaves most states: those of a sector under the strict rules, of 4096 under those of Linux."""
     trash: bool = False
     """Whether a power cut may leave garbage in a sector that was being written."""
     atomic: AtomicLimits = AtomicLimits()
@@ -68,6 +71,8 @@ class Options:
         Profile(self.profile)
         if self.sector not in (SECTOR, PAGE):
             raise ValueError(f"a sector has {SECTOR} or {PAGE} bytes, not {self.sector}")
+        if self.block % self.sector:
+            raise ValueError(f"a block has a multiple of {self.sector} bytes, not {self.block}")
 
 
 class Place(NamedTuple):

@@ -32,7 +32,8 @@ fsync                    The same, and attributes, times and owner. Never the na
 pwritev, at the end      The size it gives, and before that each multiple of a sector that it passes: the size
                          on disk follows what is written out, block by block (XFS: xfs_setfilesize at the
                          end of each I/O; ext4: i_disksize in mpage_map_and_submit_extent), and a block may
-                         have 512 bytes (mkfs.xfs(8)). The block that held the end before is one of them;
+                         have 512 bytes (mkfs.xfs(8)); where a machine is said to have larger ones, each
+                         multiple of its block. The block that held the end before is one of them;
                          what lies between it and a write farther on is not. A write with RWF_ATOMIC, a
                          truncate and an allocate pass nothing: one request, or one change of metadata.
 pwritev, RWF_DSYNC       Its return makes durable its own sectors, and the size if that is needed
@@ -143,11 +144,14 @@ class History(Ledger):
     intervals of crash points. A trace that grows can be advanced over further.
     """
 
-    def __init__(self, trace: Trace, *, profile: str = STRICT, sector: int = SECTOR, trash: bool = False) -> None:
+    def __init__(
+        self, trace: Trace, *, profile: str = STRICT, sector: int = SECTOR, block: int = 0, trash: bool = False
+    ) -> None:
         super().__init__(trace.image, sector=sector, trash=trash)
         self.trace = trace
         self.in_order = profile == LINUX
         """Whether names and metadata survive as a prefix of one order."""
+        self._block = block or (PAGE if self.in_order else sector)
         self.keeps_new_names = profile == LINUX
         """Whether fsync of a new file makes its names durable too."""
         self._births: dict[int, tuple[Variable, Version]] = {}
@@ -354,7 +358,7 @@ class History(Ledger):
 
     def _sizes_between(self, old: int, offset: int, end: int) -> Iterable[int]:
         """Where the end of a file may be when a write that moves it from ``old`` to ``end`` is only in part on disk."""
-        unit = PAGE if self.in_order else self.sector
+        unit = self._block
         if old < round_up(old, unit) <= offset:  # the block that held the end is written up to its own
             yield round_up(old, unit)
         yield from range(round_up(max(old, offset) + 1, unit), end, unit)

@@ -140,7 +140,6 @@ def _identify(found: Found, home: StorageFile, mark: bytes | None) -> None:
             found.state = State.EMPTY if is_blank(log) else State.STRAY
         return
     info = home.stat()
-    different = messages.differences(slot.home_size, slot.home_mtime_ns, info)
     if mark is not None and mark != slot.file_id:
         found.state = State.STRAY
         return
@@ -152,6 +151,7 @@ def _identify(found: Found, home: StorageFile, mark: bytes | None) -> None:
     if replay.stop.damaged:
         found.problem = messages.corrupt(replay.stop.reason, log.path, replay.stop.position)
     elif replay.commits and _edited(slot, info):
+        different = messages.differences(slot.home_size, slot.home_mtime_ns, info)
         message = (
             f"another program changed this file after untorn last wrote it ({different}), and "
             f"commits to it wait in {log.path!r}. {messages.WAYS_OUT}"
@@ -159,6 +159,7 @@ def _identify(found: Found, home: StorageFile, mark: bytes | None) -> None:
         found.problem = ForeignEditError(message, home.shown)
     elif _edited(slot, info) and (offset := damaged_slot(log)) is not None:
         # The lost slot may have been that of a checkpoint, which left the file half rewritten.
+        different = messages.differences(slot.home_size, slot.home_mtime_ns, info)
         found.problem = messages.lost_slot(log.path, offset, different)
 
 
@@ -169,7 +170,7 @@ def _same_inode(slot: Slot, home: FileStat) -> bool:
 def _edited(slot: Slot, home: FileStat) -> bool:
     """Whether home is not as untorn left it. Within a checkpoint only a time that went back can tell."""
     if slot.kind is SlotKind.CHECKPOINT:
-        return home.mtime_ns < slot.home_mtime_ns
+        return home.older_than(slot.home_mtime_ns)
     return (home.size, home.mtime_ns) != (slot.home_size, slot.home_mtime_ns)
 
 

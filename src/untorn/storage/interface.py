@@ -54,6 +54,10 @@ class FileStat(NamedTuple):
     birth_ns: int | None
     """Birth time, or None where the file system has none."""
 
+    def older_than(self, mtime_ns: int) -> bool:
+        """Whether it was last changed before that time."""
+        return self.mtime_ns < mtime_ns
+
 
 class Piece(NamedTuple):
     """Bytes that follow one another in a file, with the digest they must have."""

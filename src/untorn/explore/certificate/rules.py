@@ -49,14 +49,14 @@ class Sweep:
 
     def __init__(
         self, operations: Iterable[Operation], start: Start, last: int, *,
-        profile: str = STRICT, sector: int = SECTOR, trash: bool = False,
+        profile: str = STRICT, sector: int = SECTOR, block: int = 0, trash: bool = False,
     ) -> None:  # fmt: skip
         if profile != STRICT:
             raise UndecidedError(
                 f"the profile {profile} is explored, but never certified: there is no second account of its rules"
             )
         self._start = start
-        self._unit = self._block = sector
+        self._unit, self._block = sector, block or sector
         self._garbage = GARBAGE * (sector // SECTOR) if trash else None
         self._files: dict[int, _File] = {}
         self._where = Whereabouts(start)

@@ -146,6 +146,16 @@ class LazyStat(FileStat):
     def mtime_ns(self) -> int:
         return self._field("mtime_ns")
 
+    def older_than(self, mtime_ns: int) -> bool:
+        """Which of the times on one side of it the inode has stays open."""
+        if "mtime_ns" in self._fixed:
+            return super().older_than(mtime_ns)
+        inode = self._inode
+        older: bool = inode._world.ask(
+            Variable("mtime", inode.number), lambda value: value < mtime_ns, lambda: inode.base.mtime_ns
+        )
+        return older
+
     @property
     def mode(self) -> int:
         return self._field("mode")
