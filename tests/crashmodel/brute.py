@@ -57,7 +57,9 @@ def given_index(given: Given) -> int:
 class Brute:
     """All variables of a trace, and what may be left of them at ``time``."""
 
-    def __init__(self, trace: Trace, time: int, *, linux: bool = False, sector: int = 512, trash: bool = False) -> None:
+    def __init__(
+        self, trace: Trace, time: int, *, linux: bool = False, sector: int = 512, block: int = 0, trash: bool = False
+    ) -> None:
         self.time = time
         self.linux = linux
         self.covered: dict[Given, list[int]] = {}
@@ -65,6 +67,7 @@ class Brute:
         self.births: dict[int, Given] = {}
         self.position = 0
         self.unit = sector
+        self.block = block or (4096 if linux else sector)
         self.garbage = bytes(range(256)) * (sector // 256) if trash else None
         self.atomics: list[list[Given]] = []
         self.operations = [o for o in trace.operations if o.issued <= time]
@@ -234,7 +237,7 @@ class Brute:
 
     def pass_by(self, operation: Operation, old: int, offset: int) -> None:
         """A write moves the end by blocks: to the end of the block that held it, and to that of each it writes in."""
-        block = 4096 if self.linux else self.unit
+        block = self.block
         for size in range(old + 1, len(self.cache[operation.inode])):
             if size % block == 0 and (size > offset or size - old < block):
                 self.give(("size", operation.inode), size, operation)

@@ -361,7 +361,19 @@ def test_one_run_can_be_cut_after_every_event() -> None:
     assert file.pread(1, 0) == b"E"
 
 
-@pytest.mark.parametrize("option", [{"profile": "ext9"}, {"sector": 1024}])
+@pytest.mark.parametrize("block", [0, 512, 2048])
+def test_a_file_that_is_being_extended_may_end_at_each_block(block: int) -> None:
+    machine = SimulatedStorage(block=block)
+    machine.write_file("/f", b"A" * 100)
+    file = machine.open("/f", os.O_RDWR)
+    file.write([b"B" * 5000], 100)
+
+    sizes = {len(machine.power_cut(lambda variable, legal, at=at: at % len(legal)).read_file("/f")) for at in range(20)}
+    step = block or 512
+    assert sizes == {100, 5100, *range(step, 5100, step)}
+
+
+@pytest.mark.parametrize("option", [{"profile": "ext9"}, {"sector": 1024}, {"block": 700}])
 def test_a_machine_that_there_is_no_rule_for_is_refused(option: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"not a valid Profile|512 or 4096"):
+    with pytest.raises(ValueError, match=r"not a valid Profile|512 or 4096|a multiple of 512"):
         SimulatedStorage(**option)

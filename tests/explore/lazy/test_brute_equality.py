@@ -41,7 +41,9 @@ from untorn.explore.search_record import Key
 from untorn.storage.interface import RWF_ATOMIC, AtomicLimits, Piece
 
 SECTOR = 512
-DEVICES: list[dict[str, Any]] = [{}, {"sector": 4096}, {"trash": True}, {"atomic": AtomicLimits(512, 4096, 0, 1)}]
+DEVICES: list[dict[str, Any]] = [
+    {}, {"sector": 4096}, {"trash": True, "block": 1024}, {"atomic": AtomicLimits(512, 4096, 0, 1)},
+]  # fmt: skip
 
 
 def compare_if_small(the_case: Case, *, depth: int = 0, limit: int = 2500) -> None:
