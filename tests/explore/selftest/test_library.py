@@ -22,13 +22,10 @@ BY_NAME = {target.name: target for target in TARGETS}
 EXPLORED = [name for name, mutant in MUTANTS.items() if mutant.target]
 TWICE_CUT = {"sessions", "garbage"}
 """What is explored here with recovery cut off twice, as ``untorn explore --all library`` does with more of them."""
-SLOW = ("spills", "grows", "grows, then made anew", "truncates", "fails", "fails again")
-UNCUT = {f"{name}, garbage" for name in SLOW} | {"spills", "grows, then made anew"}
-"""Their recoveries are cut off by that command alone."""
 
 
 def depth(target: Library) -> int:
-    return 0 if target.name in UNCUT else min(target.depth, 2 if target.name in TWICE_CUT else 1)
+    return min(target.depth, 2 if target.name in TWICE_CUT else 1)
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -42,7 +39,7 @@ def test_no_crash_and_no_crash_in_recovery_breaks_a_guarantee(name: str) -> None
 
 
 def test_what_is_explored_less_deep_than_it_could_be_exists() -> None:
-    assert set(BY_NAME) >= TWICE_CUT | UNCUT
+    assert set(BY_NAME) >= TWICE_CUT
 
 
 def test_the_workloads_have_a_hundred_transactions() -> None:
