@@ -459,7 +459,7 @@ COMMITTED: Final = f"{NEW!r} is on disk after a power failure"
 @pytest.mark.parametrize("way", [_finally_within, _closing_within, _wrapped_text, _library_first, _transaction_closed])
 def test_control_the_table_sees_a_close_within_a_block_that_commits(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     def close(file: Any) -> None:
-        file._inode.levels.clear()
+        file._inode.rollback_points.clear()
         file._close(commit=True)
 
     monkeypatch.setattr(untorn.File, "close", close)

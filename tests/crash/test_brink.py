@@ -42,7 +42,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that what is idle is soon too much, on disks as small as these."""
     monkeypatch.setattr(space, "SLACK_MIN", 4 * BLOCK)
     monkeypatch.setattr(space, "STEP_MAX", 2 * BLOCK)
-    monkeypatch.setattr(cached, "_AHEAD_BYTES", 3 * BLOCK)
+    monkeypatch.setattr(cached, "_GROW_AHEAD", 3 * BLOCK)
 
 
 class BrinkMachine(CrashMachine):
@@ -80,7 +80,7 @@ def _nothing(patch: Patch, owner: object, name: str) -> None:
 
 
 def _room_stays(patch: Patch) -> None:
-    patch(LogSpace, "retain", lambda self, records, growth: None)
+    patch(LogSpace, "retain_reservation", lambda self, records, growth: None)
 
 
 def _only_forgotten(patch: Patch) -> None:
@@ -93,7 +93,7 @@ def _all_goes_back(patch: Patch) -> None:
             self._records, self._growth = 0, 0
             self._cut(self.owed)
 
-    patch(LogSpace, "retain", mutant)
+    patch(LogSpace, "retain_reservation", mutant)
 
 
 def _all_goes_back_unseen(patch: Patch) -> None:
@@ -109,7 +109,7 @@ def _no_growth_unseen(patch: Patch) -> None:
 LEAKS: Final[dict[str, Callable[[Patch], None]]] = {
     "a refused write stays reserved for": lambda patch: _nothing(patch, Growth, "drop"),
     "what was rolled back stays reserved for": lambda patch: _nothing(patch, Growth, "restore"),
-    "what was cut stays reserved for": lambda patch: _nothing(patch, Growth, "cut"),
+    "what was cut stays reserved for": lambda patch: _nothing(patch, Growth, "truncate"),
     "what went home stays reserved for": lambda patch: _nothing(patch, Growth, "restart"),
     "what is idle is kept": lambda patch: _nothing(patch, LogSpace, "_trim"),
     "what is idle is forgotten and not freed": _only_forgotten,

@@ -248,8 +248,9 @@ def reopen(driver: Driver) -> None:
 def go_on(driver: Driver, content: bytes) -> None:
     """The handle works as if nothing had been."""
     driver.content, driver.position = content, driver.file.tell()
-    if driver.file._inode.levels:  # opened all the same, by an exception where no signal can strike: no block ends it
-        driver.file._inode.close(commit=False, speak=False)
+    # Opened all the same, by an exception where no signal can strike: no block ends it.
+    if driver.file._inode.rollback_points:
+        driver.file._inode.close(commit=False, raise_if_failed=False)
         driver.tidy()
         return
     driver.pwritev([stamp(9, 5000)], 2 * BLOCK + 123)
@@ -288,7 +289,7 @@ def test_an_exception_at_any_line_leaves_all_or_nothing(name: str) -> None:
 
 
 def _nothing_put_back(patch: Patch) -> None:
-    patch(CachedFile, "_put_back", lambda self, folios, size, position: None)
+    patch(CachedFile, "_undo_write", lambda self, folios, size, position: None)
 
 
 def _no_roll_back(patch: Patch) -> None:
@@ -296,13 +297,13 @@ def _no_roll_back(patch: Patch) -> None:
 
 
 def _errors_only(patch: Patch) -> None:
-    fail = Inode._fail
+    fail = Inode._poison
 
     def mutant(self: Inode, error: BaseException) -> None:
         if isinstance(error, Exception):
             fail(self, error)
 
-    patch(Inode, "_fail", mutant)
+    patch(Inode, "_poison", mutant)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tests.crash.schedules import Lock, Scheduler, Stuck, Threading, every_sched
 from untorn.crashmodel.storage import SimulatedStorage
 from untorn.crashmodel.variables import oldest
 from untorn.inode import handle_state
-from untorn.inode.handle_state import Guarded
+from untorn.inode.handle_state import HandleState
 from untorn.inode.inode import Inode
 from untorn.storage.fault_injection import FaultyStorage
 
@@ -163,7 +163,7 @@ def scene(scripts: Sequence[str], scheduler: Scheduler) -> None:
         file.close()
     finally:
         with suppress(Exception):
-            file._inode.close(commit=False, speak=False)
+            file._inode.close(commit=False, raise_if_failed=False)
     left = after_cut(machine)
     assert machine.read_file(PATH) == left
     assert machine.listdir("/") == ["file"]
@@ -237,8 +237,8 @@ def test_longer_scripts_under_drawn_schedules(first: str, second: str, choices: 
 
 
 def no_turns(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Guarded, "_claim_turn", lambda _: None)
-    patch.setattr(Inode, "flush", lambda inode: None if inode.levels else inode.commit(durable=True))
+    patch.setattr(HandleState, "_claim_turn", lambda _: None)
+    patch.setattr(Inode, "flush", lambda inode: None if inode.rollback_points else inode.commit(durable=True))
 
 
 def end_and_commit_apart(patch: pytest.MonkeyPatch) -> None:

@@ -77,9 +77,9 @@ MUTANTS: Final[dict[str, Mutant]] = {
         no_sync("sync_directory", "_sync_home"), "CopyOnWrite._sync_home: name", "takes over a new file"),
     "the unlink is not synced": Mutant(no_sync("sync_directory", "remove"), "Log.remove: after the unlink", "closes"),
     "the unlink of a blank log is not synced": Mutant(
-        no_sync("sync_directory", "_drop"), "recovery._drop", "closes"),
+        no_sync("sync_directory", "_detach"), "recovery._drop", "closes"),
     "setting aside is not synced": Mutant(
-        no_sync("sync_directory", "set_aside"), "recovery.set_aside", "discards, no attributes"),
+        no_sync("sync_directory", "quarantine"), "recovery.quarantine", "discards, no attributes"),
     "the name is not synced before a mark is set again": Mutant(
         no_sync("sync_directory", "_unmark"), "Log._unmark", "fails"),
     # Digests and the chain
@@ -114,7 +114,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         _DAMAGE + "it only tells damage from a torn tail: "
         "tests/log/test_recovery_pictures.py (damaged in a checkpoint)"),
     "size_min is ignored": Mutant(unchecked.smallest_size_ignored, "scan.Replay: size_min", "truncates"),
-    "what was cut stays in home": Mutant(unchecked.home_not_cut, "Mapping.cut: home_limit", "truncates"),
+    "what was cut stays in home": Mutant(unchecked.home_not_cut, "Mapping.cut: home_bytes_valid", "truncates"),
     "records are padded to 512 bytes": Mutant(
         unchecked.padded_to_sectors, "Record.total_length", "commits, garbage of 4096"),
     # What a device may turn to garbage
@@ -177,7 +177,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "an edit is overlooked at checkpoint": Mutant(
         plants.edit_overlooked_at_checkpoint, "CopyOnWrite._check_unchanged", "edited open"),
     # Errors
-    "a failed handle goes on": Mutant(plants.failed_handle_goes_on, "Inode._fail", "", _CALLS),
+    "a failed handle goes on": Mutant(plants.failed_handle_goes_on, "Inode._poison", "", _CALLS),
     "a failed sync is tried again": Mutant(plants.sync_tried_again, "Log.sync: once", "", _CALLS),
     "a failed commit passes for one": Mutant(plants.failed_commit_ignored, "CopyOnWrite.sync", "", _CALLS),
     "a short write passes for a whole one": Mutant(plants.short_write_taken_for_whole, "StorageFile.write", "", _CALLS),

@@ -293,7 +293,7 @@ def unmarked_after_the_log_went(patch: Patch) -> None:
     remove = Log.remove
 
     def mutant(self: Log) -> None:
-        if self.slot is not None and self._in_its_place():
+        if self.slot is not None and self._name_is_ours():
             self._storage.unlink(self.path)
             self._storage.sync_directory(os.path.dirname(self.path))
         remove(self)
@@ -369,4 +369,4 @@ def short_read_taken_for_whole(patch: Patch) -> None:
 
 
 def failed_handle_goes_on(patch: Patch) -> None:
-    patch(Inode, "_fail", lambda self, error: None)
+    patch(Inode, "_poison", lambda self, error: None)

@@ -15,7 +15,7 @@ from untorn.designs.cow import CopyOnWrite
 from untorn.explore.lazy.storage import LazyFile
 from untorn.log import checkpoint, recovery, scan, unproved, writer
 from untorn.log import format as log_format
-from untorn.log.extent_map import Mapping
+from untorn.log.extent_map import ExtentMap
 from untorn.log.format import Record, RecordKind, Slot
 from untorn.log.scan import Entry, Replay
 from untorn.log.unproved import Copy
@@ -101,14 +101,14 @@ def smallest_size_ignored(patch: Patch) -> None:
 
 def home_not_cut(patch: Patch) -> None:
     """What a commit cut off is left in home, where the file grew again."""
-    cut = Mapping.cut
+    cut = ExtentMap.truncate
 
-    def mutant(self: Mapping, size: int) -> None:
-        limit = self.home_limit
+    def mutant(self: ExtentMap, size: int) -> None:
+        limit = self.home_bytes_valid
         cut(self, size)
-        self.home_limit = limit
+        self.home_bytes_valid = limit
 
-    patch(Mapping, "cut", mutant)
+    patch(ExtentMap, "truncate", mutant)
     edge_not_logged(patch)  # or its assert would see it first
 
 

@@ -117,7 +117,7 @@ def test_the_error_of_the_rfc_would_be_seen() -> None:
     ],
 )
 def test_a_cut_takes_the_flag_from_what_it_cuts_through(before: AtomicBlocks, length: int, expected: str) -> None:
-    folio = AtomicFolio(bytes(FOLIO), WRITTEN, ((0, FOLIO),), before).cut(length)
+    folio = AtomicFolio(bytes(FOLIO), WRITTEN, ((0, FOLIO),), before).truncated(length)
     assert folio.block_states(FOLIO) == expected
     assert folio.test(PG_ATOMIC) is ("A" in expected)
 

@@ -76,8 +76,8 @@ def test_without_the_flush_a_mix_would_tear(monkeypatch: pytest.MonkeyPatch) -> 
     found = {}
     for name in ("flushed", "turned"):
         if name == "turned":
-            monkeypatch.setattr(MappingFlag, "must_flush", lambda design, *, atomic: False)
-            monkeypatch.setattr(MappingFlag, "mark", turned)
+            monkeypatch.setattr(MappingFlag, "must_write_back_first", lambda design, *, atomic: False)
+            monkeypatch.setattr(MappingFlag, "track", turned)
         storage = machine()
         file = opened(storage, "mapping-flag")
         file.pwrite(NEW, 0, RWF_ATOMIC)
@@ -92,7 +92,7 @@ def test_it_costs_one_bit_for_the_file_and_the_rfc_some_for_each_folio() -> None
     bits = {}
     for design in ("cow", "plain", "writethrough", "mapping-flag", "folio-flag"):
         with opened(machine(), design) as file:
-            bits[design] = file._inode.design.state_bits()
+            bits[design] = file._inode.design.memory_cost()
     assert bits == {
         "cow": (0, 0),
         "plain": (0, 0),

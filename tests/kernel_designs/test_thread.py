@@ -149,7 +149,7 @@ def test_copy_on_write_keeps_it_with_no_state_in_the_page_cache(limits: AtomicLi
         file.observe(steps.append)
         atomic_then_plain(file)
         assert not any("atomic" in step.flags for step in steps)
-        assert file._inode.design.state_bits() == (0, 0)
+        assert file._inode.design.memory_cost() == (0, 0)
 
 
 def test_req_atomic_is_an_optimisation_of_copy_on_write() -> None:

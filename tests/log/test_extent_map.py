@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from untorn.log.extent_map import Mapping, Mark
+from untorn.log.extent_map import ExtentMap, MapSavepoint
 from untorn.log.format import Extent
 
 FOLIO = 16
@@ -25,17 +25,17 @@ class Model:
 
     log: dict[int, int]
     """Position in the log of each byte that lies there."""
-    home_limit: int
+    home_bytes_valid: int
 
     def source(self, offset: int) -> Source:
         if offset in self.log:
             return "log", self.log[offset]
-        return ("home", offset) if offset < self.home_limit else ("zero", 0)
+        return ("home", offset) if offset < self.home_bytes_valid else ("zero", 0)
 
 
-def sources(mapping: Mapping) -> list[Source]:
+def sources(mapping: ExtentMap) -> list[Source]:
     """Byte by byte what the map says; checks on the way that it is in order."""
-    found: list[Source] = [("home", at) if at < mapping.home_limit else ("zero", 0) for at in range(END)]
+    found: list[Source] = [("home", at) if at < mapping.home_bytes_valid else ("zero", 0) for at in range(END)]
     count = at = 0
     for extent in mapping.extents():
         assert at <= extent.start < extent.stop, "out of order, overlapping or empty"
@@ -66,10 +66,10 @@ STEPS = st.lists(st.one_of(INSERT, INSERT, COMMIT, CUT, OTHERS), max_size=25)
 
 @given(st.integers(0, END), STEPS)
 def test_every_byte_comes_from_where_it_was_last_written(home_size: int, steps: list[tuple[str, object]]) -> None:
-    mapping, model = Mapping(FOLIO, home_size), Model({}, home_size)
+    mapping, model = ExtentMap(FOLIO, home_size), Model({}, home_size)
     position = 1000
-    base = mapping.mark(), replace(model, log=model.log.copy())
-    marks: list[tuple[Mark, Model]] = []
+    base = mapping.savepoint(), replace(model, log=model.log.copy())
+    marks: list[tuple[MapSavepoint, Model]] = []
     for step, argument in steps:
         if step in ("insert", "commit"):
             assert isinstance(argument, list)
@@ -80,16 +80,16 @@ def test_every_byte_comes_from_where_it_was_last_written(home_size: int, steps: 
                 position += length
             mapping.insert(mapped, committed=step == "commit")
         if step == "commit":
-            mapping.settle()
-            assert mapping.settled
-            base, marks = (mapping.mark(), replace(model, log=model.log.copy())), []
+            mapping.commit()
+            assert mapping.committed
+            base, marks = (mapping.savepoint(), replace(model, log=model.log.copy())), []
         elif step == "cut":
             assert isinstance(argument, int)
-            mapping.cut(argument)
+            mapping.truncate(argument)
             model.log = {offset: at for offset, at in model.log.items() if offset < argument}
-            model.home_limit = min(model.home_limit, argument)
+            model.home_bytes_valid = min(model.home_bytes_valid, argument)
         elif step == "mark":
-            marks.append((mapping.mark(), replace(model, log=model.log.copy())))
+            marks.append((mapping.savepoint(), replace(model, log=model.log.copy())))
         elif step == "rollback" and marks:
             assert isinstance(argument, int)
             mark, saved = marks[-1] if argument == 0 else marks[0]
@@ -99,23 +99,23 @@ def test_every_byte_comes_from_where_it_was_last_written(home_size: int, steps: 
         elif step == "base":
             mapping.rollback(base[0])
             model, marks = replace(base[1], log=base[1].log.copy()), []
-            assert mapping.settled
+            assert mapping.committed
         assert sources(mapping) == [model.source(offset) for offset in range(END)]
 
 
 def test_a_settled_change_is_not_rolled_back() -> None:
-    mapping = Mapping(FOLIO, END)
-    mark = mapping.mark()
+    mapping = ExtentMap(FOLIO, END)
+    mark = mapping.savepoint()
     mapping.insert([Extent(0, 4, 0, 4, 0, 100)], committed=False)
-    mapping.settle()
+    mapping.commit()
     mapping.rollback(mark)
     assert sources(mapping)[:5] == [("log", 100), ("log", 101), ("log", 102), ("log", 103), ("home", 4)]
 
 
 def test_bytes_that_were_cut_do_not_come_back_when_the_file_grows() -> None:
-    mapping = Mapping(FOLIO, END)
+    mapping = ExtentMap(FOLIO, END)
     mapping.insert([Extent(8, 16, 8, 8, 0, 100)], committed=True)
-    mapping.cut(10)
+    mapping.truncate(10)
     mapping.insert([Extent(12, 13, 12, 1, 0, 200)], committed=True)
     kinds = [kind for kind, _ in sources(mapping)]
     assert kinds == ["home"] * 8 + ["log"] * 2 + ["zero"] * 2 + ["log"] + ["zero"] * (END - 13)
@@ -123,8 +123,8 @@ def test_bytes_that_were_cut_do_not_come_back_when_the_file_grows() -> None:
 
 @pytest.mark.parametrize("committed", [True, False])
 def test_memory_does_not_grow_where_the_same_bytes_are_written_again(committed: bool) -> None:
-    mapping = Mapping(FOLIO, END)
+    mapping = ExtentMap(FOLIO, END)
     for round_ in range(100):
         mapping.insert([Extent(at, at + 4, at, 4, 0, 4 * round_ + at) for at in range(0, END, 4)], committed=committed)
-        mapping.settle()
+        mapping.commit()
     assert len(mapping) == END // 4

@@ -365,6 +365,6 @@ def test_what_took_the_place_of_an_open_log_is_not_removed_with_it(path: Path) -
 def test_control_what_took_the_place_would_be_removed_if_nobody_looked(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Log, "_in_its_place", lambda _: True)
+    monkeypatch.setattr(Log, "_name_is_ours", lambda _: True)
     with pytest.raises(FileNotFoundError):
         test_what_took_the_place_of_an_open_log_is_not_removed_with_it(path)

@@ -15,7 +15,7 @@ import untorn
 from tests.log.pictures import FILE, FILE_ID, FOLDER, LOG
 from untorn.crashmodel.storage import SimulatedStorage
 from untorn.log import checkpoint, extent_map, scan
-from untorn.log.extent_map import Mapping
+from untorn.log.extent_map import ExtentMap
 from untorn.log.format import (
     RECORDS_OFFSET,
     Extent,
@@ -197,7 +197,7 @@ def searched(self: Replay, record: Record) -> bool:
     return record.parent == self.committed
 
 
-def every_folio(self: Mapping, size: int) -> None:
+def every_folio(self: ExtentMap, size: int) -> None:
     for index in [index for index in self.folios if index >= size // self.folio_size]:
         before = self.folios[index]
         after = before[: bisect_left(before, (size,))]
@@ -223,7 +223,7 @@ def each_by_itself(log: Any, salt: int, extents: Any) -> list[bytes]:
 
 CONTROLS: Final[dict[str, tuple[Any, str, Any, Log]]] = {
     "parents are searched": (Replay, "accepts", searched, savepoints),
-    "a cut goes over every folio": (Mapping, "cut", every_folio, cuts),
+    "a cut goes over every folio": (ExtentMap, "truncate", every_folio, cuts),
     "a folio's pieces are gone through": (extent_map, "_overlay", every_piece, small_pieces_of_one_folio),
 }
 

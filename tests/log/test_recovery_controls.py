@@ -83,7 +83,7 @@ def test_reading_a_hot_file_by_recovering_it_would_be_seen(monkeypatch: pytest.M
 
     row = PICTURES["one commit"]
 
-    def examine(storage: Any, home: StorageFile, *, writable: bool) -> recovery.Found:
+    def examine(storage: Any, home: StorageFile, *, writable: bool) -> recovery.FoundLog:
         recovery.recover(storage, home, recovery.examine(storage, home, writable=True))
         return recovery.examine(storage, home, writable=writable)
 

@@ -122,7 +122,7 @@ def test_a_cut_folio_has_only_the_bytes_before_the_cut(
     ranges: Ranges = ()
     for start, stop in written:
         ranges = with_range(ranges, start, stop)
-    cut = Folio(data, WRITTEN, ranges).cut(length)
+    cut = Folio(data, WRITTEN, ranges).truncated(length)
     assert (cut.data, cut.bits) == (data[:length], WRITTEN)
     assert cut.ranges == runs({at for at in byte_set(ranges) if at < length})
 

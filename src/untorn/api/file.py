@@ -157,7 +157,7 @@ class File(Stream):
         if inode.state is State.CLOSED:
             return
         try:
-            inode.close(commit=commit and self._commit_mode != "explicit", speak=commit)
+            inode.close(commit=commit and self._commit_mode != "explicit", raise_if_failed=commit)
         finally:
             # Not before: a close that was refused as reentrant, or is still at work, leaves it to exit and fork.
             if inode.state in (State.CLOSED, State.FORKED):

@@ -113,7 +113,7 @@ def status(path: str | bytes | os.PathLike[Any], *, storage: Storage | None = No
         found = examine(storage, home, writable=False)
         try:
             size = home.stat().size
-            replay = found.replay if found.state is recovery.State.HOT else None
+            replay = found.replay if found.state is recovery.LogState.HOT else None
             return Status(
                 path=home.path,
                 state=found.state.value,

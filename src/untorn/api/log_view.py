@@ -11,9 +11,9 @@ from typing import Any, Final
 from untorn.api.open_inode import open_locked
 from untorn.api.options import Mode
 from untorn.errors import UntornError
-from untorn.log.extent_map import Mapping
+from untorn.log.extent_map import ExtentMap
 from untorn.log.format import Extent, Record, RecordKind, Slot
-from untorn.log.recovery import Found, examine
+from untorn.log.recovery import FoundLog, examine
 from untorn.log.scan import Replay, Stop, entries
 from untorn.storage.interface import Storage
 from untorn.storage.linux import LinuxStorage
@@ -82,11 +82,11 @@ def read_log(path: str | bytes | os.PathLike[Any], *, extents: bool = False, sto
         home.close()
 
 
-def _records(found: Found, *, extents: bool) -> tuple[tuple[LoggedRecord, ...], Stop | None]:
+def _records(found: FoundLog, *, extents: bool) -> tuple[tuple[LoggedRecord, ...], Stop | None]:
     log, slot = found.log, found.slot
     if log is None or slot is None:
         return (), None
-    replay = Replay(Mapping(slot.folio_size, slot.home_size), slot.home_size)
+    replay = Replay(ExtentMap(slot.folio_size, slot.home_size), slot.home_size)
     found_entries = [entry if extents else entry._replace(extents=[]) for entry in entries(log, slot, replay)]
     # A log is damaged only if something behind the damage says that the records up to there were durable.
     known = replay.sequence if replay.stop.damaged else 0

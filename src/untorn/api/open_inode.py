@@ -21,7 +21,7 @@ from untorn.kernel_designs.mapping_flag import MappingFlag
 from untorn.kernel_designs.plain import Plain
 from untorn.kernel_designs.writethrough import WriteThrough
 from untorn.kernel_designs.writethrough_inode import ThroughInode
-from untorn.log.recovery import Found, State, examine, recover
+from untorn.log.recovery import FoundLog, LogState, examine, recover
 from untorn.log.writer import SUFFIX
 from untorn.storage.interface import Storage, StorageFile
 
@@ -50,11 +50,11 @@ def open_inode(storage: Storage, path: str, mode: Mode, options: Options) -> Ino
         found = examine(storage, home, writable=mode.writable)
         try:
             # Of a file that is not marked, a reader needs nothing that stands beside it.
-            if found.problem is not None and (mode.writable or found.state is not State.STRAY or found.marked):
+            if found.problem is not None and (mode.writable or found.state is not LogState.FOREIGN or found.marked):
                 raise found.problem
             if not mode.writable:
                 return _reader(storage, home, found, options)
-            if found.state is not State.PLAIN:
+            if found.state is not LogState.PLAIN:
                 recover(storage, home, found)
         except BaseException:
             found.close()
@@ -104,10 +104,10 @@ def _writer(storage: Storage, home: StorageFile, mode: Mode, options: Options) -
     return inode
 
 
-def _reader(storage: Storage, home: StorageFile, found: Found, options: Options) -> Inode:
+def _reader(storage: Storage, home: StorageFile, found: FoundLog, options: Options) -> Inode:
     """Of a hot file the committed state, read through its log; nothing is written."""
     size = options.folio_size
-    hot = found if found.state is State.HOT and found.replay is not None and found.replay.commits else None
+    hot = found if found.state is LogState.HOT and found.replay is not None and found.replay.commits else None
     if hot is not None and found.slot is not None:
         size = found.slot.folio_size
     else:

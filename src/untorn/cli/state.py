@@ -25,7 +25,7 @@ from untorn.errors import (
     UntrustedLogError,
 )
 from untorn.log.format import SlotKind
-from untorn.log.recovery import State
+from untorn.log.recovery import LogState
 from untorn.log.writer import log_path
 
 FILES: Final = click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
@@ -181,15 +181,15 @@ def check(ctx: click.Context, files: tuple[str, ...], as_json: bool) -> None:
 def _fine(path: str, found: Status) -> str:
     """What stands beside a file that has no problem."""
     log = quoted(found.log_path) if found.log_path else ""
-    if found.state == State.HOT and found.commits:
+    if found.state == LogState.HOT and found.commits:
         return (
             f"{plural(found.commits, 'commit')} of {size_of(found.log_bytes)} in {log}, all proved. untorn reads them "
             f"from there, other programs see the file without them ({size_of(found.home_size)}, with them "
             f"{size_of(found.size)}) until the next open for writing, or: untorn recover {quoted(path)}"
         )
-    if found.state in (State.HOT, State.EMPTY):
+    if found.state in (LogState.HOT, LogState.UNSTARTED):
         return f"{log} holds no commit; the next open for writing removes it."
-    if found.state == State.STRAY:
+    if found.state == LogState.FOREIGN:
         return f"{log} is not this file's log; the next open for writing sets it aside."
     return f"An ordinary file of {size_of(found.home_size)}, nothing beside it."
 

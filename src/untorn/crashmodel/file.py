@@ -91,7 +91,7 @@ class SimulatedFile(StorageFile):
         data = joined(buffers)
         start = self._inode.content.size if self._append or flags & RWF_APPEND else offset
         operation = self._begin("pwritev", start, data, flags | self._sync)
-        refusal = self._refusal(buffers, offset, start, len(data), flags)
+        refusal = self._state_error(buffers, offset, start, len(data), flags)
         if refusal:
             raise self._fail(operation, refusal)
         if not data:
@@ -114,7 +114,7 @@ class SimulatedFile(StorageFile):
         end = min(offset + length, self._disk.options.size_max)
         return max(self._disk.fit(self._inode.content, offset, end) - offset, 0) if end > offset else 0
 
-    def _refusal(self, buffers: Sequence[Buffer], offset: int, start: int, length: int, flags: int) -> int:
+    def _state_error(self, buffers: Sequence[Buffer], offset: int, start: int, length: int, flags: int) -> int:
         """The errno of a write that is not allowed, in the order in which Linux asks; 0 for one that is.
 
         pwritev2(2): offset, access, buffers, then nothing for no bytes, then kiocb_set_rw_flags, the file system's

@@ -146,7 +146,7 @@ class SimulatedStorage(Storage):
         for directory in (place.parent, goal.parent):
             disk.check_writable(directory, source)
         last = {path.rstrip("/").rpartition("/")[2] for path in (source, target)}
-        refusal = errno.EBUSY if last & {"", ".", ".."} else _refusal(disk, place, inode, goal)
+        refusal = errno.EBUSY if last & {"", ".", ".."} else _state_error(disk, place, inode, goal)
         if refusal:
             raise failure(refusal, source)
         operation = self._begin("rename", place.path, inode.number, goal.path)
@@ -367,7 +367,7 @@ class _HeldDirectory(Directory):
         return self._disk.path_of(self._number)
 
 
-def _refusal(disk: Disk, place: Place, inode: Inode, goal: Place) -> int:
+def _state_error(disk: Disk, place: Place, inode: Inode, goal: Place) -> int:
     """The errno with which Linux refuses to rename something there, in the order in which it asks; 0 if it does not."""
     if inode.is_directory and inode.number in disk.above(goal.parent):
         return errno.EINVAL

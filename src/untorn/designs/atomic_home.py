@@ -36,9 +36,9 @@ class AtomicHome:
         self._home = home
         self._direct: StorageFile | None = None
 
-    def takes(self, offsets: Sequence[int], lengths: Sequence[int], dense: int) -> bool:
-        """Whether these are one range that the device writes whole, below ``dense``, where home has its blocks."""
-        if not offsets or offsets[-1] + lengths[-1] > dense:
+    def takes(self, offsets: Sequence[int], lengths: Sequence[int], allocated_end: int) -> bool:
+        """Whether these are one range that the device writes whole, below ``allocated_end``: there are blocks."""
+        if not offsets or offsets[-1] + lengths[-1] > allocated_end:
             return False
         length = sum(lengths)
         one = offsets[-1] + lengths[-1] - offsets[0] == length

@@ -1,7 +1,7 @@
 """What the inode asks of a design: where committed bytes are, and how dirty folios get there.
 
 ``write``, ``sync`` and ``checkpoint`` do the I/O and are called without the inode's state lock, so that readers
-go on; ``land`` and ``finish_checkpoint`` then make the result visible under it. The inode's commit mutex lets
+go on; ``complete_write`` and ``finish_checkpoint`` then make the result visible under it. The inode's commit mutex lets
 only one of them run at a time.
 """
 
@@ -42,13 +42,13 @@ class Design(ABC):
     committed_size: int
     """The file's size as of the last commit."""
 
-    dense: int
+    allocated_end: int
     """Below this offset the file has its blocks: overwriting needs no new space."""
 
     @property
     def blocks(self) -> int:
-        """Bytes from the start for which the file has blocks; no less than ``dense``."""
-        return self.dense
+        """Bytes from the start for which the file has blocks; no less than ``allocated_end``."""
+        return self.allocated_end
 
     @property
     @abstractmethod
@@ -72,7 +72,7 @@ class Design(ABC):
         """Whether there is space for as much without reserving."""
 
     @abstractmethod
-    def retain(self, folios: int, records: int) -> None:
+    def retain_reservation(self, folios: int, records: int) -> None:
         """No more than that is to be written: space that is idle is given back, if it is much. Cannot fail."""
 
     @abstractmethod
@@ -80,11 +80,11 @@ class Design(ABC):
         """Whether a checkpoint could be made now and would free space."""
 
     @abstractmethod
-    def grow(self, first: int, last: int, end: int) -> None:
+    def reserve_growth(self, first: int, last: int, end: int) -> None:
         """Folios ``first`` to ``last`` will need new blocks, up to byte ``end``; EFBIG if that cannot be."""
 
     @abstractmethod
-    def ungrow(self, indices: Iterable[int]) -> None:
+    def release_growth(self, indices: Iterable[int]) -> None:
         """These folios are not dirty, and will not be: they need new blocks only if they were written before."""
 
     @abstractmethod
@@ -98,7 +98,7 @@ class Design(ABC):
         """
 
     @abstractmethod
-    def cut(self, size: int) -> None:
+    def truncate(self, size: int) -> None:
         """The bytes from ``size`` on are gone, though not yet committed."""
 
     @abstractmethod
@@ -106,7 +106,7 @@ class Design(ABC):
         """Which buffered writes with RWF_ATOMIC the design takes, all 0 if none."""
 
     @abstractmethod
-    def state_bits(self) -> tuple[int, int]:
+    def memory_cost(self) -> tuple[int, int]:
         """What the page cache must remember for the design: bits for each folio and for each file."""
 
     @abstractmethod
@@ -114,14 +114,14 @@ class Design(ABC):
         self, folios: Mapping[int, Folio], size: int, size_min: int, *, commit: bool, durable: bool,
         begins: bool = True,
     ) -> Any:  # fmt: skip
-        """Writes the dirty ranges, as a commit or as a spill; returns what ``land`` takes.
+        """Writes the dirty ranges, as a commit or as a spill; returns what ``complete_write`` takes.
 
         ``durable`` says that ``sync`` will follow at once; ``begins`` is false for further pieces of a write of which
         the pieces before have not landed yet.
         """
 
     @abstractmethod
-    def land(self, written: Any, size: int, *, commit: bool) -> None:
+    def complete_write(self, written: Any, size: int, *, commit: bool) -> None:
         """What ``write`` wrote is the current state."""
 
     @abstractmethod

@@ -10,8 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
-from collections.abc import Mapping as MappingType
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, ClassVar, Final
 
@@ -25,9 +24,9 @@ from untorn.designs.growth import Growth, hand_over
 from untorn.errors import CheckpointError, ForeignEditError
 from untorn.log import messages
 from untorn.log.checkpoint import cut_home, install, read_extents
-from untorn.log.extent_map import Mapping
+from untorn.log.extent_map import ExtentMap
 from untorn.log.format import EXTENT_BYTES, RECORDS_OFFSET, SIZE_MAX, Extent, RecordKind
-from untorn.log.recovery import Found
+from untorn.log.recovery import FoundLog
 from untorn.log.space import NO_SPACE
 from untorn.log.writer import Log
 from untorn.pagecache.folio import RANGES_MAX, Folio
@@ -53,7 +52,7 @@ class CopyOnWrite(Design):
 
     def __init__(
         self, storage: Storage, home: StorageFile, *, folio_size: int, log_bytes: int,
-        found: Found | None = None,
+        found: FoundLog | None = None,
     ) -> None:  # fmt: skip
         """``found``: a hot log to read through, never to write."""
         self._storage = storage
@@ -66,7 +65,7 @@ class CopyOnWrite(Design):
         self._atomic = AtomicHome(storage, home)
         self._directory = None if found else storage.directory(os.path.dirname(home.path))
         self._log = Log(storage, home, folio_size, self._directory, keep_max=log_bytes)
-        self._mapping = Mapping(folio_size, self._info.size)
+        self._extent_map = ExtentMap(folio_size, self._info.size)
         self._growth = Growth(folio_size)
         self._salt = 0
         """Of the generation whose records the map points at; the log may have restarted since."""
@@ -75,13 +74,13 @@ class CopyOnWrite(Design):
         self._checkpoints = 0
         self._home_syncs = 0
         self.committed_size = self._info.size
-        self.dense = home.first_hole()
+        self.allocated_end = home.first_hole()
         self._reads_found = found is not None
         if found is not None:
             assert found.replay is not None
             assert found.slot is not None
             self._log.file = found.log
-            self._mapping = found.replay.mapping
+            self._extent_map = found.replay.extent_map
             self._salt = found.slot.salt
             self.committed_size = found.replay.size
 
@@ -98,10 +97,10 @@ class CopyOnWrite(Design):
     def read_folio(self, index: int) -> bytes:
         start = index * self._folio_size
         stop = start + self._folio_size
-        extents = self._mapping.folios.get(index, ())
+        extents = self._extent_map.folios.get(index, ())
         if len(extents) == 1 and extents[0].start == start and extents[0].stop == stop:
             return bytes(self._fetch(extents)[0])
-        stop = min(stop, self._mapping.home_limit)
+        stop = min(stop, self._extent_map.home_bytes_valid)
         if not extents:
             return self._home.read(stop - start, start) if stop > start else b""
         found = bytearray()
@@ -123,8 +122,8 @@ class CopyOnWrite(Design):
 
     @property
     def blocks(self) -> int:
-        """Bytes from the start for which home has blocks: the one in which the dense part ends is there as a whole."""
-        return round_up(self.dense, BLOCK)
+        """Bytes from the start for which home has blocks: ``allocated_end``, to the end of its block."""
+        return round_up(self.allocated_end, BLOCK)
 
     def reserve(self, folios: int, records: int) -> None:
         self._log.reserve(self._cost(folios, records), self._growth.bytes)
@@ -138,39 +137,39 @@ class CopyOnWrite(Design):
     def covers(self, folios: int, records: int) -> bool:
         return self._log.covers(self._cost(folios, records), self._growth.bytes)
 
-    def retain(self, folios: int, records: int) -> None:
-        self._log.retain(self._cost(folios, records), self._growth.bytes)
+    def retain_reservation(self, folios: int, records: int) -> None:
+        self._log.retain_reservation(self._cost(folios, records), self._growth.bytes)
 
     def _cost(self, folios: int, records: int) -> int:
         return folios * self._folio_cost + records * _RECORD_COST
 
-    def grow(self, first: int, last: int, end: int) -> None:
+    def reserve_growth(self, first: int, last: int, end: int) -> None:
         if end > self._info.size:
             self._home.check_size(end)
         self._growth.add(first, last, self.blocks)
 
-    def ungrow(self, indices: Iterable[int]) -> None:
-        self._growth.drop(indices, self._mapping, self.blocks)
+    def release_growth(self, indices: Iterable[int]) -> None:
+        self._growth.drop(indices, self._extent_map, self.blocks)
 
     def reclaimable(self) -> bool:
-        return self._log.sequence > 0 and self._mapping.settled
+        return self._log.sequence > 0 and self._extent_map.committed
 
     def assert_space(
-        self, dirty: MappingType[int, Folio], asked: range, least: tuple[int, int], most: tuple[int, int]
+        self, dirty: Mapping[int, Folio], asked: range, least: tuple[int, int], most: tuple[int, int]
     ) -> None:
         self._log.assert_space(range(self._cost(*least), self._cost(*most) + 1), self._growth.bytes)
-        self._growth.assert_exact(self._mapping, dirty, asked, self.blocks)
+        self._growth.assert_exact(self._extent_map, dirty, asked, self.blocks)
 
     def limits(self) -> AtomicLimits:
         return AtomicLimits(1, SIZE_MAX, 0, SIZE_MAX)
 
-    def state_bits(self) -> tuple[int, int]:
+    def memory_cost(self) -> tuple[int, int]:
         return 0, 0
 
     # Commit
 
     def write(
-        self, folios: MappingType[int, Folio], size: int, size_min: int, *, commit: bool, durable: bool,
+        self, folios: Mapping[int, Folio], size: int, size_min: int, *, commit: bool, durable: bool,
         begins: bool = True,
     ) -> list[Extent] | None:  # fmt: skip
         """None if the commit is in home already."""
@@ -203,7 +202,7 @@ class CopyOnWrite(Design):
 
         Once it is in the log a checkpoint takes it from there.
         """
-        limit = self._mapping.home_limit
+        limit = self._extent_map.home_bytes_valid
         assert limit <= size, "of home no more counts than the file has"
         if not limit % BLOCK or limit == size == self._info.size:
             return
@@ -212,7 +211,7 @@ class CopyOnWrite(Design):
         if at and offsets[at - 1] + len(payload[at - 1]) > start:
             return
         index = start // self._folio_size
-        if any(extent.start <= start < extent.stop for extent in self._mapping.folios.get(index, ())):
+        if any(extent.start <= start < extent.stop for extent in self._extent_map.folios.get(index, ())):
             return
         base = index * self._folio_size
         stop = min(start + BLOCK, size)
@@ -225,23 +224,23 @@ class CopyOnWrite(Design):
         offsets.insert(at, start)
         payload.insert(at, self.read_folio(index)[start - base : stop - base].ljust(stop - start, b"\0"))
 
-    def land(self, written: list[Extent] | None, size: int, *, commit: bool) -> None:
+    def complete_write(self, written: list[Extent] | None, size: int, *, commit: bool) -> None:
         if written is None:
             return
         assert self._log.slot is not None
         self._salt = self._log.slot.salt
-        self._mapping.insert(written, committed=commit)
+        self._extent_map.insert(written, committed=commit)
         if commit:
-            self._mapping.settle()
-            self._growth.settle()
+            self._extent_map.commit()
+            self._growth.commit()
             self.committed_size = size
 
     # Commit in home, where the device writes whole what is to change
 
-    def _commit_in_home(self, folios: MappingType[int, Folio]) -> bool:
+    def _commit_in_home(self, folios: Mapping[int, Folio]) -> bool:
         """Whether all that is dirty is one range that the device wrote whole."""
         offsets, payload = dirty_bytes(folios, self._folio_size)
-        taken = self._atomic.takes(offsets, [len(piece) for piece in payload], self.dense)
+        taken = self._atomic.takes(offsets, [len(piece) for piece in payload], self.allocated_end)
         return taken and self._write_home(offsets[0], payload)
 
     def _write_home(self, start: int, payload: list[Buffer]) -> bool:
@@ -293,27 +292,27 @@ class CopyOnWrite(Design):
         self._home_synced = True
 
     def savepoint(self) -> Savepoint:
-        return Savepoint((self._mapping.mark(), self._log.parent, self.dense), self._changes)
+        return Savepoint((self._extent_map.savepoint(), self._log.parent, self.allocated_end), self._changes)
 
     def rollback(self, savepoint: Savepoint) -> None:
-        mark, self._log.parent, self.dense = savepoint.state
-        self._mapping.rollback(mark)
+        mark, self._log.parent, self.allocated_end = savepoint.state
+        self._extent_map.rollback(mark)
         if self._growth or savepoint.changes != self._changes:
-            self._growth.restore(self._mapping, self.blocks)
+            self._growth.restore(self._extent_map, self.blocks)
 
-    def cut(self, size: int) -> None:
+    def truncate(self, size: int) -> None:
         self._changes += 1
-        self._growth.cut(size, self._mapping, self.blocks)
-        self._mapping.cut(size)
-        self.dense = min(self.dense, size)
+        self._growth.truncate(size, self._extent_map, self.blocks)
+        self._extent_map.truncate(size)
+        self.allocated_end = min(self.allocated_end, size)
 
     # Checkpoint
 
     def checkpoint_due(self) -> bool:
-        return self._log.tail - RECORDS_OFFSET > self._log_bytes or len(self._mapping) > EXTENTS_IN_LOG
+        return self._log.tail - RECORDS_OFFSET > self._log_bytes or len(self._extent_map) > EXTENTS_IN_LOG
 
     def checkpoint(self, cached: Callable[[int], Folio | None]) -> None:
-        assert self._mapping.settled, "a checkpoint would write uncommitted data home"
+        assert self._extent_map.committed, "a checkpoint would write uncommitted data home"
         log = self._log
         if log.sequence == 0:
             return
@@ -329,9 +328,9 @@ class CopyOnWrite(Design):
             return [slice_of(folio, extent.start - base, extent.stop - base) for extent in extents]
 
         try:
-            cut_home(self._home, self._mapping)
-            hand_over(self._home, self._log, self._growth.pieces(self._mapping, self.blocks, self.committed_size))
-            written = install(self._home, self._mapping, self.committed_size, fetch)
+            cut_home(self._home, self._extent_map)
+            hand_over(self._home, self._log, self._growth.pieces(self._extent_map, self.blocks, self.committed_size))
+            written = install(self._home, self._extent_map, self.committed_size, fetch)
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
@@ -356,8 +355,8 @@ class CopyOnWrite(Design):
         self._checkpoints += 1
 
     def finish_checkpoint(self, dirty: Iterable[int]) -> None:
-        self._mapping = Mapping(self._folio_size, self._info.size)
-        self.dense = self._home.first_hole()
+        self._extent_map = ExtentMap(self._folio_size, self._info.size)
+        self.allocated_end = self._home.first_hole()
         self._growth.restart(dirty, self.blocks)
         self._log.end_hand_over()
 
@@ -414,5 +413,5 @@ class CopyOnWrite(Design):
             "syncs": self._log.syncs + self._home_syncs,
             "checkpoints": self._checkpoints,
             "log_bytes": self._log.tail,
-            "extents": len(self._mapping),
+            "extents": len(self._extent_map),
         }

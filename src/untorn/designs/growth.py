@@ -1,7 +1,7 @@
 """Which folios make home grow: those for which it lacks blocks, and how it gets them at a checkpoint.
 
-Home is dense up to its first hole. A folio grows home if bytes of it beyond that are in the log, or dirty, or asked for
-ahead by a writer that appends. Each stands for a folio's bytes that the log holds for home (``untorn.log.space``).
+Home has its blocks up to its first hole (``allocated_end``). A folio grows home if bytes of it beyond that are in the
+log, or dirty, or asked for ahead by a writer that appends. Each stands for a folio's bytes that the log holds for home (``untorn.log.space``).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from untorn.log.extent_map import Mapping as ExtentMap
+from untorn.log.extent_map import ExtentMap
 from untorn.log.space import NO_SPACE, STEP_MAX
 from untorn.log.writer import Log
 from untorn.pagecache.folio import Folio
@@ -46,42 +46,42 @@ class Growth:
         indices = self._indices | self._cut if self._cut else self._indices
         return len(indices) * self._folio_size
 
-    def add(self, first: int, last: int, dense: int) -> None:
-        """Folios ``first`` to ``last`` will be dirty; home has its blocks below ``dense``."""
-        self._indices.update(range(max(first, dense // self._folio_size), last + 1))
+    def add(self, first: int, last: int, allocated_end: int) -> None:
+        """Folios ``first`` to ``last`` will be dirty; home has its blocks below ``allocated_end``."""
+        self._indices.update(range(max(first, allocated_end // self._folio_size), last + 1))
 
-    def drop(self, indices: Iterable[int], extents: ExtentMap, dense: int) -> None:
+    def drop(self, indices: Iterable[int], extents: ExtentMap, allocated_end: int) -> None:
         """These are not dirty; if they are not in the log either, home will not grow for them."""
-        self._indices.difference_update(index for index in indices if not _logged(extents, index, dense))
+        self._indices.difference_update(index for index in indices if not _logged(extents, index, allocated_end))
 
-    def cut(self, size: int, extents: ExtentMap, dense: int) -> None:
+    def truncate(self, size: int, extents: ExtentMap, allocated_end: int) -> None:
         """The bytes from ``size`` on are about to be cut from the file and its ``extents``, uncommitted."""
-        self._cut.update(index for index in self._indices if _logged(extents, index, max(size, dense)))
-        if dense >= size:
+        self._cut.update(index for index in self._indices if _logged(extents, index, max(size, allocated_end)))
+        if allocated_end >= size:
             self._indices.clear()
         elif self._indices:
             self._indices = {index for index in self._indices if index * self._folio_size < size}
 
-    def settle(self) -> None:
+    def commit(self) -> None:
         """What was cut is committed."""
         self._cut.clear()
 
-    def restore(self, extents: ExtentMap, dense: int) -> None:
+    def restore(self, extents: ExtentMap, allocated_end: int) -> None:
         """Nothing is dirty: what is in the log is all there is."""
-        self._indices = {index for index in extents.folios if _logged(extents, index, dense)}
-        if extents.settled:
+        self._indices = {index for index in extents.folios if _logged(extents, index, allocated_end)}
+        if extents.committed:
             self._cut.clear()
 
-    def restart(self, dirty: Iterable[int], dense: int) -> None:
+    def restart(self, dirty: Iterable[int], allocated_end: int) -> None:
         """Nothing is in the log: what is dirty is all there is."""
-        self._indices = {index for index in dirty if (index + 1) * self._folio_size > dense}
+        self._indices = {index for index in dirty if (index + 1) * self._folio_size > allocated_end}
         self._cut.clear()
 
-    def pieces(self, extents: ExtentMap, dense: int, size: int) -> Iterator[Piece]:
+    def pieces(self, extents: ExtentMap, allocated_end: int, size: int) -> Iterator[Piece]:
         """What a checkpoint of a file of ``size`` bytes has to hand over: runs of folios, none longer than a step."""
         limit = max(STEP_MAX // self._folio_size, 1)
         run: list[int] = []
-        for index in sorted(index for index in extents.folios if _logged(extents, index, dense)):
+        for index in sorted(index for index in extents.folios if _logged(extents, index, allocated_end)):
             if run and (index != run[-1] + 1 or len(run) == limit):
                 yield self._piece(run[0], run[-1], size)
                 run = []
@@ -94,21 +94,23 @@ class Growth:
         stop = min((last + 1) * folio, round_up(size, BLOCK))
         return Piece(first * folio, stop, (last - first + 1) * folio)
 
-    def assert_exact(self, extents: ExtentMap, dirty: Mapping[int, Folio], asked: range, dense: int) -> None:
+    def assert_exact(self, extents: ExtentMap, dirty: Mapping[int, Folio], asked: range, allocated_end: int) -> None:
         """Asserts that every folio that grows home is here, and no other but for those asked for ahead."""
         folio = self._folio_size
-        logged = {index for index in extents.folios if _logged(extents, index, dense)}
-        growing = {index for index, one in dirty.items() if one.ranges and index * folio + one.ranges[-1][1] > dense}
+        logged = {index for index in extents.folios if _logged(extents, index, allocated_end)}
+        growing = {
+            index for index, one in dirty.items() if one.ranges and index * folio + one.ranges[-1][1] > allocated_end
+        }
         assert logged | growing <= self._indices, "home's growth is not reserved for"
         idle = {index for index in self._indices - logged - dirty.keys() if index not in asked}
-        assert not (extents.settled and self._cut), "what no rollback brings back is reserved for"
+        assert not (extents.committed and self._cut), "what no rollback brings back is reserved for"
         assert not idle, f"folios {sorted(idle)} are reserved for, and nothing of them is dirty or in the log"
 
 
-def _logged(extents: ExtentMap, index: int, dense: int) -> bool:
+def _logged(extents: ExtentMap, index: int, allocated_end: int) -> bool:
     """Whether the log has bytes of the folio for which home lacks blocks."""
     folio = extents.folios.get(index)
-    return folio is not None and folio[-1].stop > dense
+    return folio is not None and folio[-1].stop > allocated_end
 
 
 def hand_over(home: StorageFile, log: Log, pieces: Iterable[Piece]) -> None:
@@ -124,7 +126,7 @@ def hand_over(home: StorageFile, log: Log, pieces: Iterable[Piece]) -> None:
         while not _taken(home, piece):
             more = min(STEP_MAX, total - lent)
             lent += more
-            if not log.give_back(more):
+            if not log.release_unused(more):
                 home.allocate(piece.start, piece.stop - piece.start, keep_size=True)
                 break
         got += piece.held

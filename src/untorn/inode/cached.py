@@ -8,16 +8,16 @@ from threading import get_ident
 from typing import Final
 
 from untorn.designs.base import Design
-from untorn.inode.handle_state import Guarded, State, reentrant
+from untorn.inode.handle_state import HandleState, State, reentrant
 from untorn.log.format import EXTENTS_MAX, PAYLOAD_MAX
 from untorn.pagecache.address_space import WRITTEN, AddressSpace, Data
 from untorn.pagecache.folio import RANGES_MAX, Folio
 from untorn.storage.interface import StorageFile
 
-_ROOM_FIRST: Final = 8
+_RESERVED_FIRST: Final = 8
 """Folios for which space is reserved at first; doubled each time that it does not do."""
 
-_AHEAD_BYTES: Final = 1 << 20
+_GROW_AHEAD: Final = 1 << 20
 """How much more than a write needs is reserved at most: for folios that may become dirty next, and for the growth of
 those that an appending writer may reach, no more of these than it has dirty."""
 
@@ -39,7 +39,7 @@ APPEND: Final = -1
 _OPEN: Final = State.OPEN
 
 
-class CachedFile(Guarded, ABC):
+class CachedFile(HandleState, ABC):
     """Reads and writes through the page cache, whole and isolated; space is reserved before it changes."""
 
     def __init__(
@@ -59,14 +59,14 @@ class CachedFile(Guarded, ABC):
         # One less than a record has room for: the design may add a block.
         limits = dirty_bytes // folio_size, PAYLOAD_MAX // folio_size - 1, EXTENTS_MAX // RANGES_MAX - 1
         self._dirty_max = max(min(limits), _DIRTY_MIN)
-        self._room = 0
+        self._reserved_folios = 0
         """Folios that may be dirty before space has to be reserved again."""
-        self._room_usual = _ROOM_FIRST
+        self._reserved_usual = _RESERVED_FIRST
         """As many as the last commit had."""
-        self._ahead = max(_AHEAD_BYTES // folio_size, 1)
-        """``_AHEAD_BYTES`` in folios."""
-        self._admitted = NOTHING
-        """Bytes that may be written beyond the dense part: home's growth is reserved, and it may be so large."""
+        self._ahead = max(_GROW_AHEAD // folio_size, 1)
+        """``_GROW_AHEAD`` in folios."""
+        self._reserved_growth = NOTHING
+        """Bytes beyond ``allocated_end`` that may be written: home's growth is reserved, and it may be so large."""
         self._to_come = 0, 0
         """Folios and records of a huge write that are still to come."""
         self._size_min = self._recorded_size = self.size
@@ -75,7 +75,7 @@ class CachedFile(Guarded, ABC):
         """Whether there is anything to commit."""
 
     @abstractmethod
-    def _relieve(self) -> None:
+    def _write_back_some(self) -> None:
         """Moves dirty data to storage because there is too much of it."""
 
     @abstractmethod
@@ -84,7 +84,7 @@ class CachedFile(Guarded, ABC):
 
     def seek(self, offset: int, whence: int) -> int:
         """Moves the position as ``io.SEEK_SET``, ``SEEK_CUR`` or ``SEEK_END`` says; returns it."""
-        with self._short():
+        with self._state_lock():
             self._check()
             base = (0, self.position, self.size)[whence]
             if base + offset < 0:
@@ -101,7 +101,7 @@ class CachedFile(Guarded, ABC):
             raise reentrant()
         with lock:
             if self.state is not _OPEN:
-                raise self._refusal()
+                raise self._state_error()
             start = self.position if offset is None else offset
             stop = min(start + length, self.size)
             if stop <= start:
@@ -126,7 +126,7 @@ class CachedFile(Guarded, ABC):
 
     def read_line(self, limit: int) -> bytes:
         """From the position up to and with the next newline, at most ``limit`` bytes; the position moves."""
-        with self._short():
+        with self._state_lock():
             self._check()
             parts = []
             start = self.position
@@ -147,7 +147,7 @@ class CachedFile(Guarded, ABC):
 
         As io.BufferedReader has it, at least one but at the end.
         """
-        with self._short():
+        with self._state_lock():
             self._check()
             start = self.position
             stop = min(max(start + size, ((start >> self._shift) + 1) << self._shift), self.size)
@@ -169,15 +169,17 @@ class CachedFile(Guarded, ABC):
             try:
                 with lock:
                     if self.state is not _OPEN:
-                        raise self._refusal()
+                        raise self._state_error()
                     if self._owner is not None and self._owner != get_ident():
                         break
                     start = self._start(offset) if offset is None or offset < 0 else offset
                     stop = start + len(data)
                     first, last = start >> self._shift, (stop - 1) >> self._shift
-                    known = stop <= self.design.dense or (start in self._admitted and stop <= self._admitted.stop)
-                    room = known and len(self.pages.dirty) < self._room
-                    if first == last and data and (room or self._admit(first, last, stop)):
+                    known = stop <= self.design.allocated_end or (
+                        start in self._reserved_growth and stop <= self._reserved_growth.stop
+                    )
+                    room = known and len(self.pages.dirty) < self._reserved_folios
+                    if first == last and data and (room or self._reserve(first, last, stop)):
                         if stop - start == self._folio_size and type(data) is bytes:
                             folio = Folio(data, WRITTEN, self._whole)
                         else:
@@ -193,15 +195,15 @@ class CachedFile(Guarded, ABC):
                                 self.position = stop
                             return stop - start
                         except BaseException:
-                            self._put_back({first: before}, size, position)
+                            self._undo_write({first: before}, size, position)
                             raise
                     if start == stop:
                         return 0
-                    if self._admit(first, last, stop):
+                    if self._reserve(first, last, stop):
                         return self._apply(self._build(start, data), start, stop, offset)
                 if last - first >= self._dirty_max:
                     return self._write_huge(data, offset)
-                self._relieve()
+                self._write_back_some()
             except OSError as error:
                 if reclaimed or not self._reclaim(error):
                     raise
@@ -238,10 +240,10 @@ class CachedFile(Guarded, ABC):
                 self.position = stop
             return stop - start
         except BaseException:
-            self._put_back(before, size, position)
+            self._undo_write(before, size, position)
             raise
 
-    def _put_back(self, folios: dict[int, Folio | None], size: int, position: int) -> None:
+    def _undo_write(self, folios: dict[int, Folio | None], size: int, position: int) -> None:
         """Undoes a write of which its caller does not hear."""
         for index, folio in folios.items():
             if folio is None:
@@ -252,7 +254,7 @@ class CachedFile(Guarded, ABC):
 
     # Space
 
-    def _admit(self, first: int, last: int, stop: int) -> bool:
+    def _reserve(self, first: int, last: int, stop: int) -> bool:
         """Reserves space for folios ``first`` to ``last`` to become dirty; False if others must go first."""
         if stop > SIZE_MAX:
             raise OSError(errno.EFBIG, "the file would be too large", self.home.shown)
@@ -260,37 +262,39 @@ class CachedFile(Guarded, ABC):
         wanted = len(dirty) + sum(index not in dirty for index in range(first, last + 1))
         if wanted > self._dirty_max:
             return False
-        room = min(max(wanted, 2 * self._room, self._room_usual), wanted + self._ahead, self._dirty_max)
+        room = min(max(wanted, 2 * self._reserved_folios, self._reserved_usual), wanted + self._ahead, self._dirty_max)
         begin = first << self._shift
         try:
-            if stop <= self.design.dense or (begin in self._admitted and stop <= self._admitted.stop):
-                self._reserve(NOTHING, room, wanted)
+            if stop <= self.design.allocated_end or (
+                begin in self._reserved_growth and stop <= self._reserved_growth.stop
+            ):
+                self._reserve_space(NOTHING, room, wanted)
             else:
                 self._forget_ahead()
                 ahead = (last + min(len(dirty), self._ahead) + 1) << self._shift
                 try:
-                    self._reserve(range(begin, ahead), room, room)
+                    self._reserve_space(range(begin, ahead), room, room)
                 except OSError:
-                    self._reserve(range(begin, stop), room, wanted)
+                    self._reserve_space(range(begin, stop), room, wanted)
         except BaseException:
-            self._retain()
+            self._release_unused()
             raise
         return True
 
-    def _reserve(self, growth: range, room: int, wanted: int) -> None:
+    def _reserve_space(self, growth: range, room: int, wanted: int) -> None:
         """Space for ``room`` dirty folios, or at least for ``wanted``, and for home to grow by these bytes."""
         try:
             if growth:
                 folios = self._folios(growth)
-                self.design.grow(folios[0], folios[-1], growth.stop)
-            self._room = self._reserve_room(room, wanted)
+                self.design.reserve_growth(folios[0], folios[-1], growth.stop)
+            self._reserved_folios = self._reserve_folios(room, wanted)
             if growth:
-                self._admitted = growth
+                self._reserved_growth = growth
         except BaseException:
-            self._ungrow(self._folios(growth))
+            self._release_growth(self._folios(growth))
             raise
 
-    def _reserve_room(self, room: int, wanted: int) -> int:
+    def _reserve_folios(self, room: int, wanted: int) -> int:
         more, records = self._to_come
         more += len(self.pages.writeback)
         try:
@@ -308,23 +312,23 @@ class CachedFile(Guarded, ABC):
 
     def _forget_ahead(self) -> None:
         """What was asked for ahead and not written is not going to be."""
-        span, self._admitted = self._admitted, NOTHING
-        self._ungrow(self._folios(span))
+        span, self._reserved_growth = self._reserved_growth, NOTHING
+        self._release_growth(self._folios(span))
 
-    def _ungrow(self, folios: range) -> None:
-        """Home need not grow for those of these folios of which nothing beyond the dense part is to be written."""
+    def _release_growth(self, folios: range) -> None:
+        """Home need not grow for those of these folios of which nothing beyond ``allocated_end`` is to be written."""
         dirty, writeback, blocks = self.pages.dirty, self.pages.writeback, self.design.blocks
 
         def idle(index: int) -> bool:
             ranges = dirty[index].ranges if index in dirty else ()
             return index not in writeback and not (ranges and (index << self._shift) + ranges[-1][1] > blocks)
 
-        self.design.ungrow([index for index in folios if idle(index)])
+        self.design.release_growth([index for index in folios if idle(index)])
 
-    def _retain(self) -> None:
+    def _release_unused(self) -> None:
         """Gives back what is reserved and not needed for what is dirty or on its way now."""
-        self._room = min(self._room, len(self.pages.dirty) + self._ahead)
-        self.design.retain(*self._owed(self._room))
+        self._reserved_folios = min(self._reserved_folios, len(self.pages.dirty) + self._ahead)
+        self.design.retain_reservation(*self._owed(self._reserved_folios))
 
     def _owed(self, room: int) -> tuple[int, int]:
         """Folios, of which ``room`` may be dirty, and records that are to be written."""
@@ -342,9 +346,12 @@ class CachedFile(Guarded, ABC):
 
     def assert_space(self) -> None:
         """Asserts that just what is needed is reserved; between two calls. Looks at everything, so it is for tests."""
-        most = max(self._room, len(self.pages.dirty)) + len(self.pages.writeback)
+        most = max(self._reserved_folios, len(self.pages.dirty)) + len(self.pages.writeback)
         self.design.assert_space(
-            {**self.pages.writeback, **self.pages.dirty}, self._folios(self._admitted), self._owed(0), (most, RECORDS)
+            {**self.pages.writeback, **self.pages.dirty},
+            self._folios(self._reserved_growth),
+            self._owed(0),
+            (most, RECORDS),
         )
 
     @abstractmethod

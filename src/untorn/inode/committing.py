@@ -20,7 +20,7 @@ from untorn.trace_event import Observer, Step
 _logger: Final = logging.getLogger("untorn")
 
 
-class Level(NamedTuple):
+class RollbackPoint(NamedTuple):
     """What a rollback goes back to."""
 
     savepoint: Savepoint
@@ -43,7 +43,7 @@ class Committing(CachedFile):
             home, design, folio_size=folio_size, cache_bytes=cache_bytes, dirty_bytes=dirty_bytes, append=append,
             timeout=timeout,
         )  # fmt: skip
-        self.levels: list[Level] = []
+        self.rollback_points: list[RollbackPoint] = []
         """Of the transaction that is open; it belongs to the thread whose turn it is."""
         self.commits = 0
         self.checkpoints_failed = 0
@@ -53,11 +53,11 @@ class Committing(CachedFile):
         """Uncommitted bytes that went to storage already."""
         self._commit_writes = commit_writes
         self._observer: Observer | None = None
-        self._base = self._level()
+        self._last_commit = self._rollback_point()
 
     @property
     def in_transaction(self) -> bool:
-        return bool(self.levels)
+        return bool(self.rollback_points)
 
     @property
     def uncommitted(self) -> int | None:
@@ -67,7 +67,7 @@ class Committing(CachedFile):
     def write_flagged(self, buffers: Sequence[Data], offset: int | None, flags: int) -> int:
         """A write with RWF flags, which are known ones. RWF_ATOMIC is what every write is."""
         durable = flags & (RWF_DSYNC | RWF_SYNC)
-        if durable and self.levels and self._turn_is_mine:
+        if durable and self.rollback_points and self._turn_is_mine:
             raise TransactionError("a write cannot be durable before the transaction around it ends")
         if durable:
             self.design.check_limit(len(self.pages.dirty) + 1)
@@ -86,7 +86,7 @@ class Committing(CachedFile):
 
     def write_observed(self, data: Data, offset: int | None = None) -> int:
         """As write, told to the observer."""
-        with self._short():
+        with self._state_lock():
             start = self._start(offset)
         written = self.write(data, offset)
         if written:
@@ -106,12 +106,12 @@ class Committing(CachedFile):
 
     # Writing to storage
 
-    def _relieve(self) -> None:
+    def _write_back_some(self) -> None:
         """Moves dirty data to storage because there is too much of it."""
-        if self._commit_writes and not self.levels:
+        if self._commit_writes and not self.rollback_points:
             self.commit(durable=False)
             return
-        with self._exclusive():
+        with self._commit_mutex():
             self._check()
             if self.pages.dirty:
                 self._spill()
@@ -124,23 +124,23 @@ class Committing(CachedFile):
         """
         self._check()
         self._claim_turn()
-        level = None
+        point = None
         try:
             start = self._start(offset)
             stop = start + len(data)
             step = self._dirty_max // 2 << self._shift
             with self._lock:
-                self._admit_huge(start, stop, step)
-            level = self._mark()
+                self._reserve_huge(start, stop, step)
+            point = self._savepoint()
             landings = self._spill_pieces(memoryview(data), start, step)
             return self._land_pieces(landings, start, stop, offset)
         except BaseException:
             with self._lock:
                 self._to_come = 0, 0
-                if level is None:
-                    self._retain()
+                if point is None:
+                    self._release_unused()
                 elif self.state is State.OPEN:
-                    self._roll_back(level)
+                    self._roll_back(point)
             self._end_turn()
             raise
 
@@ -158,31 +158,31 @@ class Committing(CachedFile):
             at = end
         return landings
 
-    def _admit_huge(self, start: int, stop: int, step: int) -> None:
+    def _reserve_huge(self, start: int, stop: int, step: int) -> None:
         """Reserves for all of it, so that ENOSPC comes before any of it takes space in the log."""
         first, last = start >> self._shift, (stop - 1) >> self._shift
         if stop > SIZE_MAX:
             raise OSError(errno.EFBIG, "the file would be too large", self.home.shown)
         self._to_come = _pieces(first - 1, last, start, stop, step)
         self._forget_ahead()
-        growth = range(first << self._shift, stop) if stop > self.design.dense else NOTHING
-        self._reserve(growth, len(self.pages.dirty), len(self.pages.dirty))
+        growth = range(first << self._shift, stop) if stop > self.design.allocated_end else NOTHING
+        self._reserve_space(growth, len(self.pages.dirty), len(self.pages.dirty))
 
     def _spill_piece(self, piece: memoryview, start: int, size: int, *, begins: bool) -> Any:
         """Writes a piece of it as a record of its own."""
         stop = start + len(piece)
         with self._lock:
-            admitted = self._admit(start >> self._shift, (stop - 1) >> self._shift, stop)
+            admitted = self._reserve(start >> self._shift, (stop - 1) >> self._shift, stop)
             assert admitted, "nothing else is dirty"
             folios = self._build(start, piece)
-            self._room = 0
+            self._reserved_folios = 0
         try:
             self._report("writeback", folios, folios)
             # Of a further piece: what those before it wrote beyond the old size is not cut again.
             size_min = self._size_min if begins else size
             return self.design.write(folios, size, size_min, commit=False, durable=False, begins=begins)
         except BaseException as error:
-            self._fail(error)
+            self._poison(error)
             raise
 
     def _land_pieces(self, landings: list[Any], start: int, stop: int, offset: int | None) -> int:
@@ -191,19 +191,19 @@ class Committing(CachedFile):
             try:
                 size = max(self.size, stop)
                 for landing in landings:
-                    self.design.land(landing, size, commit=False)
+                    self.design.complete_write(landing, size, commit=False)
                 self.pages.forget(start >> self._shift, (stop - 1) >> self._shift)
                 self.size = self._size_min = self._recorded_size = size
                 self._changed = True
                 self._spilled_bytes += stop - start
                 self._to_come = 0, 0
-                self._retain()
+                self._release_unused()
                 if offset is None:
                     self.position = stop
                 self._end_turn()
                 return stop - start
             except BaseException as error:
-                self._fail(error)
+                self._poison(error)
                 raise
 
     def truncate(self, size: int) -> int:
@@ -223,20 +223,20 @@ class Committing(CachedFile):
                 return size
             if size > self.size:
                 self.home.check_size(size)
-            self.design.reserve(max(len(self.pages.dirty), self._room), RECORDS)
+            self.design.reserve(max(len(self.pages.dirty), self._reserved_folios), RECORDS)
             before = self.pages.dirty, self.size, self._size_min
             savepoint = self.design.savepoint()
             try:
                 self._changed = True
                 if size < self.size:
                     self._forget_ahead()
-                    self.design.cut(size)
+                    self.design.truncate(size)
                     self.pages.truncate(size)
                     last = size >> self._shift
-                    self._ungrow(range(last, last + 1))
+                    self._release_growth(range(last, last + 1))
                     self._size_min = min(self._size_min, size)
                 self.size = size
-                self._retain()
+                self._release_unused()
                 return size
             except BaseException as error:
                 self.pages.dirty, self.size, self._size_min = before
@@ -248,10 +248,10 @@ class Committing(CachedFile):
         """For what is dirty again; if what was given back is gone, the handle is out of work."""
         try:
             for index in self.pages.dirty:
-                self.design.grow(index, index, 0)
-            self.design.reserve(*self._owed(self._room))
+                self.design.reserve_growth(index, index, 0)
+            self.design.reserve(*self._owed(self._reserved_folios))
         except OSError:
-            self._fail(error)
+            self._poison(error)
 
     # Commit
 
@@ -259,7 +259,7 @@ class Committing(CachedFile):
     def commit(self, *, durable: bool) -> None:
         """What was written so far is the state that a crash returns to; if ``durable``, from now on for sure."""
         self._check_alive()
-        if self.levels:
+        if self.rollback_points:
             raise TransactionError("a transaction is open; it commits when its block ends")
         self._commit(durable=durable)
 
@@ -267,7 +267,7 @@ class Committing(CachedFile):
     def flush(self) -> None:
         """A durable commit; within this thread's own transaction nothing."""
         self._check()
-        if not self.levels:
+        if not self.rollback_points:
             self._commit(durable=True)
 
     def _commit(self, *, durable: bool) -> None:
@@ -279,7 +279,7 @@ class Committing(CachedFile):
             if durable:
                 self.design.sync()
         except BaseException as error:
-            self._fail(error)
+            self._poison(error)
             raise
         if self.design.checkpoint_due() or (self._home_follows and not self.design.at_home):
             try:
@@ -295,59 +295,61 @@ class Committing(CachedFile):
         try:
             self._write_back(commit=False)
         except BaseException as error:
-            self._fail(error)
+            self._poison(error)
             raise
 
     def _write_back(self, *, commit: bool, durable: bool = False) -> None:
         """Dirty data to storage; any failure is final for the handle."""
         with self._lock:
             folios = self.pages.start_writeback()
-            size, size_min, room = self.size, self._size_min, self._room
+            size, size_min, room = self.size, self._size_min, self._reserved_folios
             self._size_min = self._recorded_size = size
-            self._room = 0
-            self._room_usual = len(folios) + 1
+            self._reserved_folios = 0
+            self._reserved_usual = len(folios) + 1
             self._changed = False
         self._report("writeback", folios, folios)
         written = self.design.write(folios, size, size_min, commit=commit, durable=durable)
         with self._lock:
             self._spilled_bytes = 0 if commit else self._spilled_bytes + _dirty_bytes(folios)
-            self.design.land(written, size, commit=commit)
+            self.design.complete_write(written, size, commit=commit)
             self.pages.end_writeback()
             self._report("end_writeback", folios, folios)
             if not self.pages.dirty and self.design.covers(room, RECORDS):
-                self._room = room
+                self._reserved_folios = room
             if commit:
                 self.commits += 1
-                self._base = self._level(size)
+                self._last_commit = self._rollback_point(size)
             else:
                 self._changed = True
-            self._retain()
+            self._release_unused()
 
     def _checkpoint(self) -> None:
         try:
             with self._lock:
-                self._room = len(self.pages.dirty)
-                self._retain()
+                self._reserved_folios = len(self.pages.dirty)
+                self._release_unused()
             self.design.checkpoint(self.pages.peek_clean)
             with self._lock:
                 self.design.finish_checkpoint(self.pages.dirty)
-                self._admitted = NOTHING
-                self._base = self._level(self.design.committed_size)._replace(position=self._base.position)
+                self._reserved_growth = NOTHING
+                self._last_commit = self._rollback_point(self.design.committed_size)._replace(
+                    position=self._last_commit.position
+                )
                 if self._size_min < self._recorded_size:
                     # A cut that is not committed, when a write found no space: also of what home holds now.
-                    self.design.cut(self._size_min)
-                self._retain()
+                    self.design.truncate(self._size_min)
+                self._release_unused()
         except CheckpointError:
             raise
         except BaseException as error:
-            self._fail(error)
+            self._poison(error)
             raise
 
     def _reclaim(self, error: OSError) -> bool:
         if error.errno not in NO_SPACE:
             return False
-        with self._exclusive():
-            if self.state is not State.OPEN or self.levels or not self.design.reclaimable():
+        with self._commit_mutex():
+            if self.state is not State.OPEN or self.rollback_points or not self.design.reclaimable():
                 return False
             try:
                 self._checkpoint()
@@ -357,29 +359,31 @@ class Committing(CachedFile):
 
     # What a rollback needs
 
-    def _mark(self) -> Level:
+    def _savepoint(self) -> RollbackPoint:
         """A state to roll back to; what is dirty goes to the log first, so that it need not be remembered."""
         if self.pages.dirty or self._size_min < self._recorded_size:
             self._spill()
-        return self._level(changed=self._changed)
+        return self._rollback_point(changed=self._changed)
 
-    def _roll_back(self, level: Level) -> None:
-        """Puts back the state of ``level``; memory only, so it cannot fail."""
-        if self.design.savepoint().changes != level.savepoint.changes:
+    def _roll_back(self, to: RollbackPoint) -> None:
+        """Puts back the state of ``to``; memory only, so it cannot fail."""
+        if self.design.savepoint().changes != to.savepoint.changes:
             self.pages.clean.clear()
         self.pages.dirty = {}
-        self.design.rollback(level.savepoint)
-        self.size = self._size_min = self._recorded_size = level.size
-        self.position = level.position
-        self._spilled_bytes = level.spilled_bytes
-        self._room = 0
-        self._admitted = NOTHING
-        self._changed = level.changed
-        self._retain()
+        self.design.rollback(to.savepoint)
+        self.size = self._size_min = self._recorded_size = to.size
+        self.position = to.position
+        self._spilled_bytes = to.spilled_bytes
+        self._reserved_folios = 0
+        self._reserved_growth = NOTHING
+        self._changed = to.changed
+        self._release_unused()
 
-    def _level(self, size: int | None = None, *, changed: bool = False) -> Level:
+    def _rollback_point(self, size: int | None = None, *, changed: bool = False) -> RollbackPoint:
         size = self.size if size is None else size
-        return Level(self.design.savepoint(), size, self.position, self._spilled_bytes if changed else 0, changed)
+        return RollbackPoint(
+            self.design.savepoint(), size, self.position, self._spilled_bytes if changed else 0, changed
+        )
 
 
 def _pieces(done: int, last: int, at: int, stop: int, step: int) -> tuple[int, int]:

@@ -32,7 +32,7 @@ from untorn.errors import FailedError, ReentrantError, TransactionError
 
 P = ParamSpec("P")
 R = TypeVar("R")
-G = TypeVar("G", bound="Guarded")
+G = TypeVar("G", bound="HandleState")
 
 
 def in_turn(method: Callable[Concatenate[G, P], R]) -> Callable[Concatenate[G, P], R]:
@@ -40,7 +40,7 @@ def in_turn(method: Callable[Concatenate[G, P], R]) -> Callable[Concatenate[G, P
 
     @wraps(method)
     def waiting(inode: G, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with inode._exclusive():
+        with inode._commit_mutex():
             if not inode._foreign_turn():
                 return method(inode, *args, **kwargs)  # and then no more lines in which a signal could strike
         return inode.when_turn_comes(partial(method, inode, *args, **kwargs))
@@ -56,7 +56,7 @@ class State(Enum):
     CLOSED = "closed"
 
 
-class Guarded:
+class HandleState:
     """Base of an inode: state, locks and turns."""
 
     def __init__(self, path: str, after_error: str, timeout: float | None) -> None:
@@ -89,13 +89,13 @@ class Guarded:
         self._queue.clear()
         self._owner = None
 
-    def _short(self) -> Any:
+    def _state_lock(self) -> Any:
         """The short lock, for a ``with``; ReentrantError if this thread has it already."""
         if self._lock._is_owned():  # type: ignore[attr-defined]
             raise reentrant()
         return self._lock
 
-    def _exclusive(self) -> Any:
+    def _commit_mutex(self) -> Any:
         """The commit mutex, for a ``with``; ReentrantError if this thread is inside a call already."""
         if self.busy:
             raise reentrant()
@@ -126,7 +126,7 @@ class Guarded:
         try:
             while True:
                 self._await_turn()
-                with self._exclusive():
+                with self._commit_mutex():
                     if not self._foreign_turn():
                         return method()
         finally:
@@ -176,14 +176,14 @@ class Guarded:
     def _check(self) -> None:
         """Whether it may be read and written."""
         if self.state is not State.OPEN:
-            raise self._refusal()
+            raise self._state_error()
 
     def _check_alive(self) -> None:
         """Whether what was written may still be committed or rolled back."""
         if self.state is not State.OPEN and self.state is not State.ENDED:
-            raise self._refusal()
+            raise self._state_error()
 
-    def _fail(self, error: BaseException) -> None:
+    def _poison(self, error: BaseException) -> None:
         """Puts the handle out of work: what reached the disk is not known."""
         if self.state in (State.OPEN, State.ENDED):
             self.state = State.FAILED
@@ -192,7 +192,7 @@ class Guarded:
                 f"untorn: {self._path!r} {self._after_error}; this handle refuses further work, reopen the file"
             )
 
-    def _refusal(self) -> Exception:
+    def _state_error(self) -> Exception:
         if self.state in (State.CLOSED, State.ENDED):
             return ValueError("I/O operation on closed file.")
         if self.state is State.FORKED:

@@ -27,7 +27,7 @@ class Inode(Committing):
         )  # fmt: skip
         self.readonly = readonly
         self._blocks: list[int] = []
-        """For each ``with`` around the file, how many levels were open when it began."""
+        """For each ``with`` around the file, how many rollback points there were when it began."""
         self.closed_beside = False
         """Whether it was closed by another thread than the one whose transaction is open."""
 
@@ -38,20 +38,20 @@ class Inode(Committing):
         """Opens a transaction of this thread, or a savepoint within it; returns its depth."""
         self._check()
         self._claim_turn()
-        outer = len(self.levels)
+        outer = len(self.rollback_points)
         try:
-            level = self._mark()
+            point = self._savepoint()
             with self._lock:
-                self.levels.append(level)
-                return len(self.levels)
+                self.rollback_points.append(point)
+                return len(self.rollback_points)
         except BaseException:
-            del self.levels[outer:]
+            del self.rollback_points[outer:]
             self._end_turn()
             raise
 
     def end(self, depth: int, *, keep: bool, commit: bool) -> bool:
         """Ends the transaction of this depth; returns whether it was the outermost one, which ``commit`` commits."""
-        if self.levels and not self._turn_is_mine:
+        if self.rollback_points and not self._turn_is_mine:
             raise TransactionError("only the thread that opened a transaction ends it")
         try:
             return self._end(depth, keep=keep, commit=commit)
@@ -61,17 +61,17 @@ class Inode(Committing):
     @in_turn
     def _end(self, depth: int, *, keep: bool, commit: bool) -> bool:
         alive = self.state in (State.OPEN, State.ENDED)
-        if not alive or len(self.levels) < depth:
+        if not alive or len(self.rollback_points) < depth:
             if not alive:
-                self.levels.clear()
+                self.rollback_points.clear()
             if keep:
-                raise TransactionError(_OUTER_ENDED) if alive else self._refusal()
+                raise TransactionError(_OUTER_ENDED) if alive else self._state_error()
             return depth == 1
-        inner = len(self.levels) > depth
+        inner = len(self.rollback_points) > depth
         with self._lock:
             if inner or not keep:
-                self._roll_back(self.levels[depth - 1])
-            del self.levels[depth - 1 :]
+                self._roll_back(self.rollback_points[depth - 1])
+            del self.rollback_points[depth - 1 :]
         if inner and keep:
             raise TransactionError("a transaction inside this one had not ended; both were rolled back")
         if depth == 1 and keep and commit:
@@ -83,35 +83,35 @@ class Inode(Committing):
         """Back to the last commit."""
         with self._lock:
             self._check_alive()
-            if self.levels:
+            if self.rollback_points:
                 raise TransactionError("a transaction is open; it rolls back when its block raises")
-            self._roll_back(self._base)
+            self._roll_back(self._last_commit)
 
     # The end
 
     def enter_block(self) -> None:
         """A ``with`` begins around the file: from now on its end decides what becomes of the file, and no close."""
-        with self._short():
+        with self._state_lock():
             self._check()
-            self._blocks.append(len(self.levels))
+            self._blocks.append(len(self.rollback_points))
 
     def leave_block(self) -> bool:
         """A ``with`` around the file ends; whether the decision is its own, and not that of a block around it."""
-        with self._short():
-            levels_before = self._blocks.pop() if self._blocks else 0
-            return not self._stop_io(bool(self._blocks or (levels_before and self.levels)))
+        with self._state_lock():
+            open_before = self._blocks.pop() if self._blocks else 0
+            return not self._stop_io(bool(self._blocks or (open_before and self.rollback_points)))
 
     def end_io(self) -> bool:
         """A close: within a block no more is read or written, and the block decides; False if there is none."""
         if self.busy:
             raise reentrant()
         with self._lock:
-            return self._stop_io(bool(self._blocks or self.levels))
+            return self._stop_io(bool(self._blocks or self.rollback_points))
 
     def _stop_io(self, within_block: bool) -> bool:
         if within_block and self.state is State.OPEN:
             self.state = State.ENDED
-            self.closed_beside = bool(self.levels) and not self._turn_is_mine
+            self.closed_beside = bool(self.rollback_points) and not self._turn_is_mine
         return within_block
 
     @property
@@ -122,16 +122,16 @@ class Inode(Committing):
     @property
     def ended(self) -> bool:
         """Whether it was closed within a block that has ended since, so that only letting go is left to do."""
-        return self.state is State.ENDED and not self._blocks and not self.levels
+        return self.state is State.ENDED and not self._blocks and not self.rollback_points
 
     def uncommitted_since(self, depth: int) -> int | None:
         """As uncommitted, of the transaction of this depth alone."""
-        if len(self.levels) < depth:
+        if len(self.rollback_points) < depth:
             return None
-        level = self.levels[depth - 1]  # when it began nothing was dirty
-        spilled = self.design.savepoint().changes != level.savepoint.changes
-        changed = spilled or self.pages.dirty or self.size != level.size
-        return (self.uncommitted or 0) - level.spilled_bytes if changed else None
+        point = self.rollback_points[depth - 1]  # when it began nothing was dirty
+        spilled = self.design.savepoint().changes != point.savepoint.changes
+        changed = spilled or self.pages.dirty or self.size != point.size
+        return (self.uncommitted or 0) - point.spilled_bytes if changed else None
 
     @in_turn
     def descriptor(self) -> int:
@@ -146,14 +146,14 @@ class Inode(Committing):
             )
         descriptor = self.home.reader()
         self._home_follows = True
-        if not (self.levels or self._changed or self.design.at_home):
+        if not (self.rollback_points or self._changed or self.design.at_home):
             self._checkpoint()
         return descriptor
 
-    def close(self, *, commit: bool, speak: bool = True) -> None:
+    def close(self, *, commit: bool, raise_if_failed: bool = True) -> None:
         """Commits or rolls back what is open, moves everything home, and leaves one ordinary file.
 
-        A handle out of work only lets go, and if it is to ``speak``, says so again. CheckpointError if home has no
+        A handle out of work only lets go, and with ``raise_if_failed`` says so again. CheckpointError if home has no
         space: then the log stays. Whatever is raised, the handle is closed.
         """
         if self.readonly or self.state in (State.CLOSED, State.FORKED):
@@ -162,28 +162,28 @@ class Inode(Committing):
         try:
             with suppress(TransactionError):  # of another thread, and too long: it is rolled back, and that is said
                 self._await_turn()
-            self._close(commit=commit, speak=speak)
+            self._close(commit=commit, raise_if_failed=raise_if_failed)
         finally:
             self._end_turn()
 
-    def _close(self, *, commit: bool, speak: bool) -> None:
-        with self._exclusive():
+    def _close(self, *, commit: bool, raise_if_failed: bool) -> None:
+        with self._commit_mutex():
             if self.state in (State.CLOSED, State.FORKED):
                 return  # another thread was faster
             if self.state is State.FAILED:
-                refusal = self._refusal()
+                refusal = self._state_error()
                 self._release()
-                if speak:
+                if raise_if_failed:
                     raise refusal
                 return
             try:
-                unended = bool(self.levels)
+                unended = bool(self.rollback_points)
                 with self._lock:
                     # What another thread would write from here on would be lost.
                     self.state = State.ENDED
-                    self.levels.clear()
+                    self.rollback_points.clear()
                     if unended or not commit:
-                        self._roll_back(self._base)
+                        self._roll_back(self._last_commit)
                 if self._changed:
                     self._write_back(commit=True, durable=commit)
                 if commit:
@@ -192,7 +192,7 @@ class Inode(Committing):
                 self.design.remove()
             finally:
                 self._release()
-            if unended and speak:
+            if unended and raise_if_failed:
                 raise TransactionError("closed within a transaction, which was rolled back")
 
     def forked(self) -> None:

@@ -68,8 +68,8 @@ class AtomicFolio(Folio):
         super().__init__(data, bits | PG_ATOMIC, ranges)
         self.atomic = atomic
 
-    def cut(self, length: int) -> Folio:
-        folio = super().cut(length)
+    def truncated(self, length: int) -> Folio:
+        folio = super().truncated(length)
         return with_atomic(folio, self.atomic.clear(length // BLOCK, FOLIO_SIZE_MAX // BLOCK))
 
     def block_states(self, folio_size: int) -> str:

@@ -21,10 +21,10 @@ class FolioFlag(Tracked):
 
     name: ClassVar[str] = "folio-flag"
 
-    def state_bits(self) -> tuple[int, int]:
+    def memory_cost(self) -> tuple[int, int]:
         return 1 + 2 * (self._folio_size // BLOCK), 0
 
-    def mark(self, pages: AddressSpace, built: dict[int, Folio], start: int, stop: int, *, atomic: bool) -> None:
+    def track(self, pages: AddressSpace, built: dict[int, Folio], start: int, stop: int, *, atomic: bool) -> None:
         size = self._folio_size
         for index, folio in built.items():
             before = atomic_blocks(pages.dirty.get(index))
@@ -39,8 +39,8 @@ class FolioFlag(Tracked):
             ranges = without_range(ranges, start, stop)
         yield from sorted([(*one, False) for one in ranges] + [(*one, True) for one in atomic])
 
-    def land(self, written: Mapping[int, Folio], size: int, *, commit: bool) -> None:
-        super().land(written, size, commit=commit)
+    def complete_write(self, written: Mapping[int, Folio], size: int, *, commit: bool) -> None:
+        super().complete_write(written, size, commit=commit)
         for folio in written.values():
             if isinstance(folio, AtomicFolio):
                 folio.atomic = NONE

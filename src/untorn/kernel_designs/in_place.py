@@ -8,11 +8,11 @@ nothing that its direct writes must drop: whole blocks, which the folio has (it 
 written). Only the file's last, partial block goes through the buffered descriptor, for direct I/O would make the
 file longer.
 
-A new design of this kind defines ``name``, ``state_bits`` and, where it differs from a plain buffered write,
+A new design of this kind defines ``name``, ``memory_cost`` and, where it differs from a plain buffered write,
 
 - ``limits``: which writes with RWF_ATOMIC it takes;
-- ``mark``: what the page cache remembers of a write;
-- ``must_flush``: whether a write has to wait until what is dirty is on disk;
+- ``track``: what the page cache remembers of a write;
+- ``must_write_back_first``: whether a write has to wait until what is dirty is on disk;
 - ``dirty_ranges``: which bytes of a dirty folio go out, and which of them alone and whole.
 """
 
@@ -58,7 +58,7 @@ class InPlace(Design):
         self._unsynced = False
         self._changes = 0
         self._counts = dict.fromkeys(("bios", "atomic_bios", "bytes_to_home", "syncs"), 0)
-        self.committed_size = self.dense = self._size
+        self.committed_size = self.allocated_end = self._size
 
     def _open_direct(self) -> StorageFile:
         direct = self._storage.open(self._home.path, os.O_RDWR | os.O_DIRECT | os.O_NOFOLLOW)
@@ -72,13 +72,13 @@ class InPlace(Design):
     def limits(self) -> AtomicLimits:
         return NOTHING
 
-    def mark(self, pages: AddressSpace, built: dict[int, Folio], start: int, stop: int, *, atomic: bool) -> None:
+    def track(self, pages: AddressSpace, built: dict[int, Folio], start: int, stop: int, *, atomic: bool) -> None:
         """The folios in ``built`` will take the place of the dirty ones: a write of ``[start, stop)`` made them.
 
         May replace them by others. Before the caller puts them in nothing else may change.
         """
 
-    def must_flush(self, *, atomic: bool) -> bool:
+    def must_write_back_first(self, *, atomic: bool) -> bool:
         """Asked when something is dirty or in writeback: whether that has to be on disk before such a write."""
         return False
 
@@ -115,16 +115,16 @@ class InPlace(Design):
     def check_limit(self, folios: int) -> None:
         pass
 
-    def retain(self, folios: int, records: int) -> None:
+    def retain_reservation(self, folios: int, records: int) -> None:
         pass
 
     def reclaimable(self) -> bool:
         return False
 
-    def grow(self, first: int, last: int, end: int) -> None:
+    def reserve_growth(self, first: int, last: int, end: int) -> None:
         self._home.check_size(end)
 
-    def ungrow(self, indices: Iterable[int]) -> None:
+    def release_growth(self, indices: Iterable[int]) -> None:
         pass
 
     def assert_space(
@@ -132,11 +132,11 @@ class InPlace(Design):
     ) -> None:
         pass
 
-    def cut(self, size: int) -> None:
+    def truncate(self, size: int) -> None:
         self._changes += 1
         self._home.truncate(size)
         self._size = size
-        self.dense = min(self.dense, size)
+        self.allocated_end = min(self.allocated_end, size)
         self._unsynced = True
 
     # Writeback
@@ -198,9 +198,9 @@ class InPlace(Design):
         self._counts["bios"] += 1
         self._counts["bytes_to_home"] += length
 
-    def land(self, written: Any, size: int, *, commit: bool) -> None:
+    def complete_write(self, written: Any, size: int, *, commit: bool) -> None:
         self.committed_size = size
-        self.dense = max(self.dense, size)
+        self.allocated_end = max(self.allocated_end, size)
 
     def sync(self) -> None:
         if not self._named:

@@ -39,7 +39,7 @@ class InPlaceInode(Inode):
 
     def _write(self, data: Data, offset: int | None, lengths: Sequence[int], *, atomic: bool) -> int:
         while True:
-            with self._short():
+            with self._state_lock():
                 self._check()
                 if not data:
                     return 0
@@ -47,31 +47,31 @@ class InPlaceInode(Inode):
                 stop = start + len(data)
                 self._check_atomic(start, lengths, atomic=atomic)
                 first, last = start >> self._shift, (stop - 1) >> self._shift
-                must_flush = self._must_flush(atomic=atomic)
-                if not must_flush and self._admit(first, last, stop):
+                must_write_back_first = self._must_write_back_first(atomic=atomic)
+                if not must_write_back_first and self._reserve(first, last, stop):
                     written = self._apply(self._build(start, data, atomic=atomic), start, stop, offset)
                     self._report("write", range(first, last + 1), self.pages.dirty, locked=True)
                     return written
                 if last - first >= self._dirty_max:
-                    self.design.grow(first, last, stop)
+                    self.design.reserve_growth(first, last, stop)
                     break
-            self._relieve()
+            self._write_back_some()
         return self._write_huge(data, offset)
 
     def _check_atomic(self, start: int, lengths: Sequence[int], *, atomic: bool) -> None:
         if atomic and (code := refusal(self.design.limits(), start, lengths)):
             raise OSError(code, os.strerror(code), self.home.path)
 
-    def _must_flush(self, *, atomic: bool) -> bool:
+    def _must_write_back_first(self, *, atomic: bool) -> bool:
         """Whether such a write has to wait until what is dirty or in writeback is on disk."""
-        return bool(self.pages.dirty or self.pages.writeback) and self.design.must_flush(atomic=atomic)
+        return bool(self.pages.dirty or self.pages.writeback) and self.design.must_write_back_first(atomic=atomic)
 
     def _build(self, start: int, data: Data, *, atomic: bool = False) -> dict[int, Folio]:
         pages = self.pages
-        if pages.dirty and self.design.must_flush(atomic=atomic):
+        if pages.dirty and self.design.must_write_back_first(atomic=atomic):
             self._spill()  # only a huge write comes here with such: it has the commit mutex
         built = super()._build(start, data)
-        self.design.mark(pages, built, start, start + len(data), atomic=atomic)
+        self.design.track(pages, built, start, start + len(data), atomic=atomic)
         return built
 
     def store(self, data: Data, offset: int) -> None:
@@ -81,42 +81,42 @@ class InPlaceInode(Inode):
         ValueError here.
         """
         while True:
-            with self._short():
+            with self._state_lock():
                 self._check()
                 start, stop = offset, offset + len(data)
                 if not 0 <= start < stop <= self.size:
                     raise ValueError("a store beyond the file's end is a SIGBUS")
                 first, last = start >> self._shift, (stop - 1) >> self._shift
-                if not self._must_flush(atomic=False) and self._admit(first, last, stop):
+                if not self._must_write_back_first(atomic=False) and self._reserve(first, last, stop):
                     built = super()._build(start, data)
-                    self.design.mark(self.pages, built, start, stop, atomic=False)
+                    self.design.track(self.pages, built, start, stop, atomic=False)
                     for index, folio in built.items():
                         base = index << self._shift
                         built[index] = Folio(folio.data, WRITTEN, ((0, min(self._folio_size, self.size - base)),))
                     self._apply(built, start, stop, start)
                     self._report("mkwrite", built, self.pages.dirty, locked=True)
                     return
-            self._relieve()
+            self._write_back_some()
 
     def _write_huge(self, data: Data, offset: int | None) -> int:
         """Piece by piece, and readers wait, for home itself is changed; what was written back stays, come what may."""
         step = self._dirty_max // 2 << self._shift
         view = memoryview(data)
-        with self._exclusive(), self._lock:
+        with self._commit_mutex(), self._lock:
             self._check()
             start = self._start(offset)
             for at in range(0, len(view), step):
                 piece = view[at : at + step]
                 stop = start + at + len(piece)
-                if not self._admit((start + at) >> self._shift, (stop - 1) >> self._shift, stop):
+                if not self._reserve((start + at) >> self._shift, (stop - 1) >> self._shift, stop):
                     self._spill()
-                    self._admit((start + at) >> self._shift, (stop - 1) >> self._shift, stop)
+                    self._reserve((start + at) >> self._shift, (stop - 1) >> self._shift, stop)
                 self._apply(self._build(start + at, piece), start + at, stop, offset)
             return len(view)
 
     def truncate(self, size: int) -> int:
-        while self._must_flush(atomic=False):
-            self._relieve()
+        while self._must_write_back_first(atomic=False):
+            self._write_back_some()
         return super().truncate(size)
 
     def begin(self) -> int:

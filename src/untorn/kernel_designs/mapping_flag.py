@@ -23,13 +23,13 @@ class MappingFlag(Tracked):
     _atomic = False
     """Whether what is dirty is atomic."""
 
-    def state_bits(self) -> tuple[int, int]:
+    def memory_cost(self) -> tuple[int, int]:
         return 0, 1
 
-    def must_flush(self, *, atomic: bool) -> bool:
+    def must_write_back_first(self, *, atomic: bool) -> bool:
         return self._atomic is not atomic
 
-    def mark(self, pages: AddressSpace, built: dict[int, Folio], start: int, stop: int, *, atomic: bool) -> None:
+    def track(self, pages: AddressSpace, built: dict[int, Folio], start: int, stop: int, *, atomic: bool) -> None:
         assert not pages.dirty or self._atomic is atomic, "dirty data of both kinds"
         self._atomic = atomic
 

@@ -13,5 +13,5 @@ class Plain(InPlace):
     name: ClassVar[str] = "plain"
     direct: ClassVar[bool] = False
 
-    def state_bits(self) -> tuple[int, int]:
+    def memory_cost(self) -> tuple[int, int]:
         return 0, 0

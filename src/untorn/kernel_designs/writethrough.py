@@ -23,16 +23,16 @@ class WriteThrough(InPlace):
     bio_max: ClassVar[int] = sys.maxsize
     through: ClassVar[bool] = True
 
-    def state_bits(self) -> tuple[int, int]:
+    def memory_cost(self) -> tuple[int, int]:
         return 0, 0
 
     def limits(self) -> AtomicLimits:
         return buffered_limits(self._device, self._device.unit_max)
 
-    def grow(self, first: int, last: int, end: int) -> None:
+    def reserve_growth(self, first: int, last: int, end: int) -> None:
         """Takes the blocks at once: a write that returns after its I/O says ENOSPC itself, before the cache changes."""
-        super().grow(first, last, end)
+        super().reserve_growth(first, last, end)
         start = first * self._folio_size
         self._home.allocate(start, round_up(end, BLOCK) - start, keep_size=True)
-        if start <= self.dense:
-            self.dense = end
+        if start <= self.allocated_end:
+            self.allocated_end = end

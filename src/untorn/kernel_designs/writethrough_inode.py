@@ -24,7 +24,7 @@ class ThroughInode(InPlaceInode):
         lengths = [len(buffer) for buffer in buffers]
         data = joined(buffers)
         durable = flags & (RWF_DSYNC | RWF_SYNC)
-        with self._exclusive():  # and so nothing else is in writeback
+        with self._commit_mutex():  # and so nothing else is in writeback
             with self._lock:
                 self._check()
                 if not data:
@@ -35,8 +35,8 @@ class ThroughInode(InPlaceInode):
                 if stop > SIZE_MAX:
                     raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), self.home.path)
                 first, last = start >> self._shift, (stop - 1) >> self._shift
-                if stop > self.design.dense:
-                    self.design.grow(first, last, stop)
+                if stop > self.design.allocated_end:
+                    self.design.reserve_growth(first, last, stop)
                 built = self._build(start, data)
             try:
                 bio = self._start_io(built, start, stop, offset, atomic=bool(flags & RWF_ATOMIC))
@@ -45,7 +45,7 @@ class ThroughInode(InPlaceInode):
                     self.design.sync_name()
                 self._end_io(built)
             except BaseException as error:
-                self._fail(error)
+                self._poison(error)
                 raise
         return stop - start
 
@@ -79,6 +79,6 @@ class ThroughInode(InPlaceInode):
             for index in built:
                 if index in pages.dirty:
                     pages.dirty[index].clear(PG_WRITEBACK)
-            self.design.land({}, self.size, commit=True)
+            self.design.complete_write({}, self.size, commit=True)
             pages.end_writeback()
             self._report("end_writeback", built, {**pages.clean, **pages.dirty})

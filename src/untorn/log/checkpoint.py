@@ -8,7 +8,7 @@ from typing import Final
 from xxhash import xxh3_64_intdigest
 
 from untorn.errors import CorruptLogError
-from untorn.log.extent_map import Mapping
+from untorn.log.extent_map import ExtentMap
 from untorn.log.format import Extent
 from untorn.storage.interface import Buffer, StorageFile
 
@@ -48,15 +48,15 @@ def _proved(log: StorageFile, salt: int, extent: Extent) -> bytes:
     return data
 
 
-def cut_home(home: StorageFile, mapping: Mapping) -> None:
-    """Cuts home to ``home_limit``, or to where extents that go on from there without a gap end.
+def cut_home(home: StorageFile, extent_map: ExtentMap) -> None:
+    """Cuts home to ``home_bytes_valid``, or to where extents that go on from there without a gap end.
 
     What they rewrite anyway keeps its blocks: freeing and allocating them again costs more than the write.
     """
-    if home.stat().size <= mapping.home_limit:
+    if home.stat().size <= extent_map.home_bytes_valid:
         return
-    keep = mapping.home_limit
-    for extent in mapping.extents():
+    keep = extent_map.home_bytes_valid
+    for extent in extent_map.extents():
         if extent.start > keep:
             break
         keep = max(keep, extent.stop)
@@ -64,15 +64,15 @@ def cut_home(home: StorageFile, mapping: Mapping) -> None:
         home.truncate(keep)
 
 
-def install(home: StorageFile, mapping: Mapping, size: int, fetch: Fetch) -> int:
+def install(home: StorageFile, extent_map: ExtentMap, size: int, fetch: Fetch) -> int:
     """Makes home's content that of the map and ``size``; returns bytes written. Not durable yet.
 
     Can be done again from any state that a crash in its middle leaves: what the map does not cover it
-    never changes, but for what lies beyond ``home_limit``, which is cut.
+    never changes, but for what lies beyond ``home_bytes_valid``, which is cut.
     """
-    cut_home(home, mapping)
+    cut_home(home, extent_map)
     written = 0
-    for start, buffers in _runs(mapping, fetch):
+    for start, buffers in _runs(extent_map, fetch):
         home.write(buffers, start)
         written += sum(map(len, buffers))
         buffers.clear()  # or they would stay until the next run is complete
@@ -81,12 +81,12 @@ def install(home: StorageFile, mapping: Mapping, size: int, fetch: Fetch) -> int
     return written
 
 
-def _runs(mapping: Mapping, fetch: Fetch) -> Iterator[tuple[int, list[Buffer]]]:
+def _runs(extent_map: ExtentMap, fetch: Fetch) -> Iterator[tuple[int, list[Buffer]]]:
     """Extents that touch, as one write each, in file order."""
     start = stop = 0
     buffers: list[Buffer] = []
-    for index in sorted(mapping.folios):
-        extents = mapping.folios[index]
+    for index in sorted(extent_map.folios):
+        extents = extent_map.folios[index]
         for extent, buffer in zip(extents, fetch(extents), strict=True):
             if extent.start != stop or stop - start >= RUN_MAX:
                 if buffers:

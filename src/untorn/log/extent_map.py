@@ -1,8 +1,8 @@
 """Which bytes of the file lie in the log: the extent map of copy-on-write.
 
-Bytes that no extent covers are home's below ``home_limit`` and zeros from there on. The map holds the
+Bytes that no extent covers are home's below ``home_bytes_valid`` and zeros from there on. The map holds the
 newest state, uncommitted truncates and spills included; what they changed can be put back (``rollback``)
-until they are committed (``settle``).
+until they are committed (``commit``).
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ _STALE_MAX: Final = 64
 """Folios in the heap that are mapped no more, beside as many as are mapped."""
 
 
-class Mark(NamedTuple):
+class MapSavepoint(NamedTuple):
     """A state of the map to come back to."""
 
     changes: int
-    home_limit: int
+    home_bytes_valid: int
 
 
-class Mapping:
+class ExtentMap:
     """Extents by folio index. Not locked: its owner holds a lock."""
 
     def __init__(self, folio_size: int, home_size: int) -> None:
         self.folio_size = folio_size
-        self.home_limit = home_size
+        self.home_bytes_valid = home_size
         self.folios: dict[int, tuple[Extent, ...]] = {}
         self._count = 0
         self._undo: list[tuple[int, tuple[Extent, ...]]] = []
-        self._settled_limit = home_size
+        self._committed_limit = home_size
         self._order: list[int] = []
         """A heap of negative folio indices, so that a cut looks at no folio below it; some are mapped no more."""
         self._ordered: set[int] = set()
@@ -45,9 +45,9 @@ class Mapping:
         return self._count
 
     @property
-    def settled(self) -> bool:
+    def committed(self) -> bool:
         """Whether nothing is left that a rollback would put back."""
-        return not self._undo and self.home_limit == self._settled_limit
+        return not self._undo and self.home_bytes_valid == self._committed_limit
 
     def extents(self) -> Iterator[Extent]:
         """All extents in file order, each inside one folio."""
@@ -75,7 +75,7 @@ class Mapping:
                 after = folios[index] = _overlay(before, extent)
                 self._count += len(after) - len(before)
 
-    def cut(self, size: int) -> None:
+    def truncate(self, size: int) -> None:
         """Drops everything from byte ``size`` on, home's bytes too; can be rolled back."""
         first = size // self.folio_size
         self._put_in_order()
@@ -91,7 +91,7 @@ class Mapping:
             if after:
                 break
             heappop(self._order)
-        self.home_limit = min(self.home_limit, size)
+        self.home_bytes_valid = min(self.home_bytes_valid, size)
 
     def _put_in_order(self) -> None:
         """Adds to the heap what was mapped since the last cut: it stands behind all others."""
@@ -103,20 +103,20 @@ class Mapping:
         if len(self._order) > 2 * len(self.folios) + _STALE_MAX:
             self._order = sorted(-index for index in self.folios)
 
-    def mark(self) -> Mark:
+    def savepoint(self) -> MapSavepoint:
         """The state now, to roll back to."""
-        return Mark(len(self._undo), self.home_limit)
+        return MapSavepoint(len(self._undo), self.home_bytes_valid)
 
-    def rollback(self, mark: Mark) -> None:
-        """Puts the map back to the state of ``mark``."""
-        while len(self._undo) > mark.changes:
+    def rollback(self, savepoint: MapSavepoint) -> None:
+        """Puts the map back to the state of ``savepoint``."""
+        while len(self._undo) > savepoint.changes:
             self._replace(*self._undo.pop())
-        self.home_limit = mark.home_limit
+        self.home_bytes_valid = savepoint.home_bytes_valid
 
-    def settle(self) -> None:
+    def commit(self) -> None:
         """What was uncommitted is committed now."""
         self._undo.clear()
-        self._settled_limit = self.home_limit
+        self._committed_limit = self.home_bytes_valid
 
     def _replace(self, index: int, extents: tuple[Extent, ...]) -> None:
         self._count += len(extents) - len(self.folios.get(index, ()))

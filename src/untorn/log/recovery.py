@@ -4,8 +4,8 @@
 the file is  the log is                            then
 ===========  ====================================  ==================================================
 unmarked     absent                                PLAIN: an ordinary file
-unmarked     blank, or without a valid record      EMPTY: a start or an end that was cut off; removed
-unmarked     anything else                         STRAY: not this file's; set aside under a new name
+unmarked     blank, or without a valid record      UNSTARTED: a start or an end that was cut off; removed
+unmarked     anything else                         FOREIGN: not this file's; set aside under a new name
 marked       absent                                MissingLogError, which says where in the directory it is
 any          not a regular file of an owner we     UntrustedLogError
              trust (the file's, ourselves, root)
@@ -57,20 +57,20 @@ _NAME_MAX: Final = 255
 _LOG: Final = logging.getLogger("untorn")
 
 
-class State(StrEnum):
+class LogState(StrEnum):
     """What stands beside a file, as the module's table has it."""
 
     PLAIN = "plain"
-    EMPTY = "empty log"
-    STRAY = "stray log"
+    UNSTARTED = "empty log"
+    FOREIGN = "stray log"
     HOT = "hot log"
 
 
 @dataclass
-class Found:
+class FoundLog:
     """The log beside a file, examined. Holds the log open until closed."""
 
-    state: State
+    state: LogState
     log_path: str
     log: StorageFile | None = None
     marked: bool = False
@@ -85,14 +85,14 @@ class Found:
             self.log = None
 
 
-def examine(storage: Storage, home: StorageFile, *, writable: bool) -> Found:
+def examine(storage: Storage, home: StorageFile, *, writable: bool) -> FoundLog:
     """Looks at the log beside ``home``, which the caller has locked, and writes nothing.
 
     What is wrong is told in ``problem``, not raised. OSError if the storage fails.
     """
     path = log_path(home.path)
     mark = _read_mark(home)
-    found = Found(State.PLAIN, path, marked=mark is not None)
+    found = FoundLog(LogState.PLAIN, path, marked=mark is not None)
     try:
         owners = (home.stat().uid, storage.user(), 0)
         found.log = open_trusted(storage, path, owners, writable=writable)
@@ -102,7 +102,7 @@ def examine(storage: Storage, home: StorageFile, *, writable: bool) -> Found:
         if error.errno == errno.ENAMETOOLONG:
             found.log = None
         elif isinstance(error, UntrustedLogError):
-            found.state = State.STRAY
+            found.state = LogState.FOREIGN
             found.problem = error
             return found
         else:
@@ -114,11 +114,11 @@ def examine(storage: Storage, home: StorageFile, *, writable: bool) -> Found:
         return found
     try:
         _identify(found, home, mark)
-        if found.log.stat().links != 1 and (mark is not None or found.state is State.HOT):
+        if found.log.stat().links != 1 and (mark is not None or found.state is LogState.HOT):
             found.close()
-            found.state, found.slot, found.replay = State.STRAY, None, None
+            found.state, found.slot, found.replay = LogState.FOREIGN, None, None
             found.problem = untrusted(path, "has several names")
-        elif found.state is State.STRAY and mark is not None:
+        elif found.state is LogState.FOREIGN and mark is not None:
             message = messages.anothers(home.path, path, find_log(storage, home.path, mark))
             found.problem = LogError(message, home.shown)
     except BaseException:
@@ -127,27 +127,27 @@ def examine(storage: Storage, home: StorageFile, *, writable: bool) -> Found:
     return found
 
 
-def _identify(found: Found, home: StorageFile, mark: bytes | None) -> None:
+def _identify(found: FoundLog, home: StorageFile, mark: bytes | None) -> None:
     """Whose log it is and what it holds."""
     log = found.log
     assert log is not None
     found.slot = slot = read_slots(log)
     if slot is None:
         if mark is not None:
-            found.state = State.HOT
+            found.state = LogState.HOT
             found.problem = messages.corrupt("none of its slots is valid", log.path, 0)
         else:
-            found.state = State.EMPTY if is_blank(log) else State.STRAY
+            found.state = LogState.UNSTARTED if is_blank(log) else LogState.FOREIGN
         return
     info = home.stat()
     if mark is not None and mark != slot.file_id:
-        found.state = State.STRAY
+        found.state = LogState.FOREIGN
         return
     found.replay = replay = replay_log(log, slot)
     if mark is None and not (slot.identity is Identity.INODE and _same_inode(slot, info)):
-        found.state = State.STRAY if replay.sequence or replay.stop.damaged else State.EMPTY
+        found.state = LogState.FOREIGN if replay.sequence or replay.stop.damaged else LogState.UNSTARTED
         return
-    found.state = State.HOT
+    found.state = LogState.HOT
     if replay.stop.damaged:
         found.problem = messages.corrupt(replay.stop.reason, log.path, replay.stop.position)
     elif replay.commits and _edited(slot, info):
@@ -174,7 +174,7 @@ def _edited(slot: Slot, home: FileStat) -> bool:
     return (home.size, home.mtime_ns) != (slot.home_size, slot.home_mtime_ns)
 
 
-def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = False) -> int:
+def recover(storage: Storage, home: StorageFile, found: FoundLog, *, force: bool = False) -> int:
     """Brings ``home`` to its last commit and takes the log away; returns the number of commits installed.
 
     With ``force`` also where the log is damaged, the file was changed, or nothing marks it but the log is shown to be
@@ -183,15 +183,15 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
     """
     if found.problem is not None and not (force and isinstance(found.problem, (CorruptLogError, ForeignEditError))):
         raise found.problem
-    if found.state is State.STRAY and not force:
-        set_aside(storage, found)
+    if found.state is LogState.FOREIGN and not force:
+        quarantine(storage, found)
         return 0
     slot, replay = found.slot, found.replay
-    keep = found.problem is not None or found.state is State.STRAY
+    keep = found.problem is not None or found.state is LogState.FOREIGN
     if found.log is None or slot is None or replay is None:
-        _drop(storage, home, found, keep=keep)
+        _detach(storage, home, found, keep=keep)
         return 0
-    if found.state is State.STRAY and replay.commits and not _shown_to_be_of(slot, home.stat()):
+    if found.state is LogState.FOREIGN and replay.commits and not _shown_to_be_of(slot, home.stat()):
         different = messages.other_file(slot, home.stat())
         raise LogError(messages.not_its_own(home.path, found.log_path, different), home.shown)
     if replay.size > home.stat().size:
@@ -202,18 +202,18 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
     if replay.stop.damaged:
         # A death in what follows must not hide the damage, and so the log.
         slot = slot._replace(synced_through=max(slot.synced_through, replay.sequence + 1))
-    log.adopt(found.log, slot, max(replay.tail, copy.end), replay.committed)
+    log.take_over(found.log, slot, max(replay.tail, copy.end), replay.committed)
     if replay.commits:
         info = home.stat()
         log.begin_checkpoint(info)
         if slot.kind is SlotKind.CHECKPOINT and info.size < slot.home_size:
             # If the first try's sync failed, what it cut may still be on disk; longer again, it is cut anew.
             home.truncate(slot.home_size)
-        _bring_home(home, log, found.log, replay, give_back=not keep)
+        _bring_home(home, log, found.log, replay, release_unused=not keep)
         home.fsync()
         _LOG.info("%r: %d commits were brought home, the file has %d bytes", home.path, replay.commits, replay.size)
     if keep:
-        _drop(storage, home, found, keep=True)
+        _detach(storage, home, found, keep=True)
     else:
         # The first slot without a record says what the next one would, and is durable if the mark came behind it.
         first = slot.generation == 1 and (found.marked or slot.identity is Identity.INODE)
@@ -225,8 +225,8 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
     return replay.commits
 
 
-def _bring_home(home: StorageFile, log: Log, file: StorageFile, replay: Replay, *, give_back: bool) -> None:
-    """Installs what the log holds; on a full disk home gets the log's blocks, if ``give_back``."""
+def _bring_home(home: StorageFile, log: Log, file: StorageFile, replay: Replay, *, release_unused: bool) -> None:
+    """Installs what the log holds; on a full disk home gets the log's blocks, if ``release_unused``."""
     assert log.slot is not None
     salt = log.slot.salt
 
@@ -235,7 +235,7 @@ def _bring_home(home: StorageFile, log: Log, file: StorageFile, replay: Replay, 
 
     def try_it() -> OSError | None:
         try:
-            install(home, replay.mapping, replay.size, fetch)
+            install(home, replay.extent_map, replay.size, fetch)
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
@@ -243,15 +243,15 @@ def _bring_home(home: StorageFile, log: Log, file: StorageFile, replay: Replay, 
         return None
 
     error = try_it()
-    if error is not None and give_back:
+    if error is not None and release_unused:
         # The blocks for home's growth are where the writer had reserved them: at the end of the log.
-        log.give_back()
+        log.release_unused()
         error = try_it()
         if error is not None and log.slot.copy_start:
             # The copy stands there.
             log.forget_copy(put_back(file, log.slot))
             replay = replay_log(file, log.slot)
-            log.give_back()
+            log.release_unused()
             error = try_it()
     if error is not None:
         raise error
@@ -262,12 +262,12 @@ def _shown_to_be_of(slot: Slot, home: FileStat) -> bool:
     return _same_inode(slot, home) or (home.size, home.mtime_ns) == (slot.home_size, slot.home_mtime_ns)
 
 
-def discard(storage: Storage, home: StorageFile, found: Found) -> None:
+def discard(storage: Storage, home: StorageFile, found: FoundLog) -> None:
     """Keeps ``home`` as it is and puts the log aside under another name."""
-    _drop(storage, home, found, keep=True)
+    _detach(storage, home, found, keep=True)
 
 
-def set_aside(storage: Storage, found: Found) -> str:
+def quarantine(storage: Storage, found: FoundLog) -> str:
     """Renames a log that is not this file's out of the way; returns its new path."""
     suffix = f"{SUFFIX}.aside-{storage.random_bytes(4).hex()}"
     folder, name = os.path.split(found.log_path.removesuffix(SUFFIX))
@@ -276,19 +276,19 @@ def set_aside(storage: Storage, found: Found) -> str:
     found.close()
     storage.rename(found.log_path, aside)
     storage.sync_directory(os.path.dirname(aside))
-    what = "a log that is not this file's" if found.state is State.STRAY else "the log"
+    what = "a log that is not this file's" if found.state is LogState.FOREIGN else "the log"
     _LOG.warning("%r: %r was set aside as %r", found.log_path.removesuffix(SUFFIX), what, aside)
     warn(f"{what} was set aside as {aside!r}")
     return aside
 
 
-def _drop(storage: Storage, home: StorageFile, found: Found, *, keep: bool) -> None:
+def _detach(storage: Storage, home: StorageFile, found: FoundLog, *, keep: bool) -> None:
     """Takes mark and log away without installing anything more."""
     _remove_mark(home, found)
-    if found.log is None and found.state is not State.STRAY:
+    if found.log is None and found.state is not LogState.FOREIGN:
         return
     if keep:
-        set_aside(storage, found)
+        quarantine(storage, found)
     elif found.log is not None:
         # Its writer may have committed in home, and been killed before its sync: what is shown now must stay.
         home.fsync()
@@ -298,7 +298,7 @@ def _drop(storage: Storage, home: StorageFile, found: Found, *, keep: bool) -> N
         _LOG.info("%r: its log, which held no commit, was removed", home.shown)
 
 
-def _remove_mark(home: StorageFile, found: Found) -> None:
+def _remove_mark(home: StorageFile, found: FoundLog) -> None:
     if found.marked:
         home.removexattr(MARK)
         home.fsync()

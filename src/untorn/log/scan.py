@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from untorn.log.extent_map import Mapping
+from untorn.log.extent_map import ExtentMap
 from untorn.log.format import (
     EXTENTS_MAX,
     PAYLOAD_MAX,
@@ -49,7 +49,7 @@ class Stop(NamedTuple):
 class Replay:
     """The committed state that a log gives its file, and how far the log goes."""
 
-    mapping: Mapping
+    extent_map: ExtentMap
     size: int
     """Of the file, bytes."""
     commits: int = 0
@@ -88,10 +88,10 @@ class Replay:
 
     def _commit(self) -> None:
         for _, record, extents in self._pending:
-            self.mapping.cut(record.size_min)
-            self.mapping.insert(extents, committed=True)
+            self.extent_map.truncate(record.size_min)
+            self.extent_map.insert(extents, committed=True)
             self.size = record.size
-        self.mapping.settle()
+        self.extent_map.commit()
         self.commits += 1
         self.committed, self.commit_tail = self.sequence, self.tail
         self._pending.clear()
@@ -177,7 +177,7 @@ def _was_durable(log: StorageFile, slot: Slot, position: int, sequence: int) -> 
 
 def replay_log(log: StorageFile, slot: Slot) -> Replay:
     """The state after every commit in the log."""
-    replay = Replay(Mapping(slot.folio_size, slot.home_size), slot.home_size)
+    replay = Replay(ExtentMap(slot.folio_size, slot.home_size), slot.home_size)
     for _ in entries(log, slot, replay):
         pass
     return replay

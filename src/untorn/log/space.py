@@ -120,7 +120,7 @@ class LogSpace(ABC):
         """Whether what is allocated has room for as much."""
         return self.file is not None and self.tail + records + growth <= self.allocated
 
-    def retain(self, records: int, growth: int) -> None:
+    def retain_reservation(self, records: int, growth: int) -> None:
         """No more than that is owed from now on; what is idle beyond the slack goes back. Cannot fail."""
         with self._space:
             self._records, self._growth = records, growth
@@ -155,7 +155,7 @@ class LogSpace(ABC):
 
     # Handing over to home
 
-    def give_back(self, growth: int = 0) -> bool:
+    def release_unused(self, growth: int = 0) -> bool:
         """Frees what is idle, and so many bytes more that are held for home; whether that was anything."""
         with self._space:
             self._lent = min(self._lent + growth, self._growth)

@@ -89,7 +89,7 @@ class Log(LogSpace):
 
     def _create(self) -> StorageFile:
         home = self._home.stat()
-        self._remove_unborn(home)
+        self._remove_unstarted(home)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         try:
             file = self._directory.open(self._name, flags, 0o600)
@@ -109,7 +109,7 @@ class Log(LogSpace):
             raise
         return file
 
-    def _remove_unborn(self, home: FileStat) -> None:
+    def _remove_unstarted(self, home: FileStat) -> None:
         """Removes the empty log that an interrupt in the middle of ``_create`` left behind."""
         try:
             log = self._directory.stat(self._name)
@@ -166,7 +166,7 @@ class Log(LogSpace):
             return False
         return True
 
-    def adopt(self, file: StorageFile, slot: Slot, tail: int, sequence: int) -> None:
+    def take_over(self, file: StorageFile, slot: Slot, tail: int, sequence: int) -> None:
         """Takes over a found log, durable up to ``sequence``, to checkpoint it; never to append to it.
 
         ``slot`` says where its records are, also what no slot on disk says yet; what is free begins at ``tail``.
@@ -266,7 +266,7 @@ class Log(LogSpace):
             self._unmark(self.slot)
             self._home.fsync()
             self.syncs += 1
-        if self._in_its_place():
+        if self._name_is_ours():
             self._directory.unlink(self._name)
         else:
             self._unlink_where_it_is()
@@ -296,7 +296,7 @@ class Log(LogSpace):
                 return
         self._home.removexattr(MARK)
 
-    def _in_its_place(self) -> bool:
+    def _name_is_ours(self) -> bool:
         """Whether the log's name still is that of our log: another program may have removed or replaced it."""
         assert self.file is not None
         try:

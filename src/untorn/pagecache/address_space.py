@@ -115,7 +115,7 @@ class AddressSpace:
         keep = size - (first << self.shift)
         dirty = {index: folio for index, folio in self.dirty.items() if index < first}
         if keep and first in self.dirty:
-            dirty[first] = self.dirty[first].cut(keep)
+            dirty[first] = self.dirty[first].truncated(keep)
         self.dirty = dirty
 
     def forget(self, first: int, last: int) -> None:

@@ -71,7 +71,7 @@ class Folio(PageFlags):
         self.data = data
         self.ranges = ranges
 
-    def cut(self, length: int) -> Folio:
+    def truncated(self, length: int) -> Folio:
         """This folio without the bytes from ``length`` on."""
         ranges = tuple((start, min(stop, length)) for start, stop in self.ranges if start < length)
         return Folio(self.data[:length], self.bits, ranges)

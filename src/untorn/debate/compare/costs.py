@@ -58,7 +58,7 @@ def costs(workload: Workload, design: str, device: Device) -> Costs:
     machine = SimulatedStorage(**device.options())
     machine.write_file(PATH, filled(0, 0, workload.long_size))
     file = open_file(PATH, design, machine)
-    folio_bits, file_bits = file._inode.design.state_bits()  # no front end shows it
+    folio_bits, file_bits = file._inode.design.memory_cost()  # no front end shows it
     trace = machine.trace
     first = len(trace.operations)
     within: list[bool] = []

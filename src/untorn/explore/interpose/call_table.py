@@ -129,7 +129,7 @@ def _replacement(real: Callable[..., Any], name: str, route: Route) -> Callable[
     return replaced
 
 
-def _refusal(real: Callable[..., Any], name: str, route: Route) -> Callable[..., Any]:
+def _state_error(real: Callable[..., Any], name: str, route: Route) -> Callable[..., Any]:
     @functools.wraps(real)
     def refused(*args: Any, **kwargs: Any) -> Any:
         session = active()
@@ -243,7 +243,7 @@ def _replacements() -> dict[int, tuple[Any, Any]]:
     for name, route in REFUSED.items():
         real = getattr(os, name, None)
         if real is not None:
-            pairs.append((real, _refusal(real, name, route)))
+            pairs.append((real, _state_error(real, name, route)))
     pairs += [
         (io.open, _replaced_open(io.open)),
         (io.open_code, _replaced_open_code(io.open_code)),
