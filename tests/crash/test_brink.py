@@ -146,6 +146,21 @@ def test_a_checkpoint_for_want_of_space_takes_no_cut_back_that_is_not_committed(
     driver.close()
 
 
+def test_a_checkpoint_for_want_of_space_keeps_what_was_reserved_behind_such_a_cut() -> None:
+    driver = Driver(b"", capacity=64 * BLOCK)
+    driver.open("r+b", folio_size=BLOCK, cache_bytes=64 * BLOCK, commit="explicit")
+    driver.truncate(6 * BLOCK)
+    driver.commit(durable=True)
+    driver.truncate(5 * BLOCK)
+    driver.pwritev([stamp(1, BLOCK)], 5 * BLOCK)
+    assert driver.file._inode._reclaim(OSError(errno.ENOSPC, "no space"))
+    driver.file._inode.assert_space()
+    driver.commit(durable=True)
+    driver.kill()
+    driver.open("r+b")
+    driver.close()
+
+
 def filled() -> None:
     """One file appended to until the disk is full, committed, moved home and closed."""
     for blocks in range(24, 37):

@@ -148,8 +148,12 @@ class Design(ABC):
         """
 
     @abstractmethod
-    def finish_checkpoint(self, dirty: Iterable[int]) -> None:
-        """Home holds everything now, but for these folios, which became dirty meanwhile."""
+    def finish_checkpoint(self) -> None:
+        """Home holds everything now, but for what became dirty meanwhile; ``grow_for`` must follow."""
+
+    @abstractmethod
+    def grow_for(self, dirty: Mapping[int, Folio]) -> None:
+        """Nothing is in the log: home will grow for these dirty folios and no others."""
 
     @abstractmethod
     def remove(self) -> None:

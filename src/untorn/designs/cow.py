@@ -354,11 +354,13 @@ class CopyOnWrite(Design):
         log.restart(self._info)
         self._checkpoints += 1
 
-    def finish_checkpoint(self, dirty: Iterable[int]) -> None:
+    def finish_checkpoint(self) -> None:
         self._extent_map = ExtentMap(self._folio_size, self._info.size)
         self.allocated_end = self._home.first_hole()
-        self._growth.restart(dirty, self.blocks)
         self._log.end_hand_over()
+
+    def grow_for(self, dirty: Mapping[int, Folio]) -> None:
+        self._growth.restart(dirty, self.blocks)
 
     def _check_unchanged(self) -> FileStat:
         """Home as untorn left it, whatever its name is now; ForeignEditError if another program changed or removed it.

@@ -1,7 +1,8 @@
 """Which folios make home grow: those for which it lacks blocks, and how it gets them at a checkpoint.
 
 Home has its blocks up to its first hole (``allocated_end``). A folio grows home if bytes of it beyond that are in the
-log, or dirty, or asked for ahead by a writer that appends. Each stands for a folio's bytes that the log holds for home (``untorn.log.space``).
+log, or dirty, or asked for ahead by a writer that appends. Each stands for a folio's bytes that the log holds for home
+(``untorn.log.space``).
 """
 
 from __future__ import annotations
@@ -72,10 +73,15 @@ class Growth:
         if extents.committed:
             self._cut.clear()
 
-    def restart(self, dirty: Iterable[int], allocated_end: int) -> None:
+    def restart(self, dirty: Mapping[int, Folio], allocated_end: int) -> None:
         """Nothing is in the log: what is dirty is all there is."""
-        self._indices = {index for index in dirty if (index + 1) * self._folio_size > allocated_end}
+        self._indices = self._growing(dirty, allocated_end)
         self._cut.clear()
+
+    def _growing(self, dirty: Mapping[int, Folio], allocated_end: int) -> set[int]:
+        """The dirty folios for which home lacks blocks."""
+        ends = ((index, index * self._folio_size + one.ranges[-1][1]) for index, one in dirty.items() if one.ranges)
+        return {index for index, end in ends if end > allocated_end}
 
     def pieces(self, extents: ExtentMap, allocated_end: int, size: int) -> Iterator[Piece]:
         """What a checkpoint of a file of ``size`` bytes has to hand over: runs of folios, none longer than a step."""
@@ -96,12 +102,8 @@ class Growth:
 
     def assert_exact(self, extents: ExtentMap, dirty: Mapping[int, Folio], asked: range, allocated_end: int) -> None:
         """Asserts that every folio that grows home is here, and no other but for those asked for ahead."""
-        folio = self._folio_size
         logged = {index for index in extents.folios if _logged(extents, index, allocated_end)}
-        growing = {
-            index for index, one in dirty.items() if one.ranges and index * folio + one.ranges[-1][1] > allocated_end
-        }
-        assert logged | growing <= self._indices, "home's growth is not reserved for"
+        assert logged | self._growing(dirty, allocated_end) <= self._indices, "home's growth is not reserved for"
         idle = {index for index in self._indices - logged - dirty.keys() if index not in asked}
         assert not (extents.committed and self._cut), "what no rollback brings back is reserved for"
         assert not idle, f"folios {sorted(idle)} are reserved for, and nothing of them is dirty or in the log"

@@ -330,7 +330,7 @@ class Committing(CachedFile):
                 self._release_unused()
             self.design.checkpoint(self.pages.peek_clean)
             with self._lock:
-                self.design.finish_checkpoint(self.pages.dirty)
+                self.design.finish_checkpoint()
                 self._reserved_growth = NOTHING
                 self._last_commit = self._rollback_point(self.design.committed_size)._replace(
                     position=self._last_commit.position
@@ -338,6 +338,7 @@ class Committing(CachedFile):
                 if self._size_min < self._recorded_size:
                     # A cut that is not committed, when a write found no space: also of what home holds now.
                     self.design.truncate(self._size_min)
+                self.design.grow_for(self.pages.dirty)
                 self._release_unused()
         except CheckpointError:
             raise

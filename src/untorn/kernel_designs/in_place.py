@@ -238,7 +238,10 @@ class InPlace(Design):
     def checkpoint(self, cached: Callable[[int], Folio | None]) -> None:
         pass
 
-    def finish_checkpoint(self, dirty: Iterable[int]) -> None:
+    def finish_checkpoint(self) -> None:
+        pass
+
+    def grow_for(self, dirty: Mapping[int, Folio]) -> None:
         pass
 
     def remove(self) -> None:
