@@ -111,6 +111,6 @@ clean:
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Interrupted, it goes on where it was; docs/workloads.md.
+# Interrupted, it goes on where it was; docs/design/workloads.md.
 workloads: $(READY)
 	@"$(BIN)/python" -m tests.workloads $(ARGS)

@@ -150,7 +150,7 @@ def test_every_program_is_a_target_and_in_the_page() -> None:
     folder = Path(str(importlib.import_module(PROGRAMS).__file__)).parent
     modules = {path.stem.replace("_", "-") for path in folder.glob("*.py")} - {"--init--", "durably", "quietly"}
     assert {target.name for target in TARGETS} == modules
-    page = (Path(__file__).parents[2] / "docs" / "gallery.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "design" / "gallery.md").read_text(encoding="utf-8")
     assert all(f"| {name} |" in page for name in modules)
 
 

@@ -1,4 +1,4 @@
-"""``python -m untorn.explore.gallery > docs/gallery.md``."""
+"""``python -m untorn.explore.gallery > docs/design/gallery.md``."""
 
 from untorn.explore.gallery.page import page
 

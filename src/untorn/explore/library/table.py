@@ -12,7 +12,7 @@ from untorn.explore.library.mutants import MUTANTS, Mutant, planted
 from untorn.explore.library.targets import TARGETS
 from untorn.explore.result import Result
 
-COMMAND = "python -m untorn.explore.library.table > docs/mutants.md"
+COMMAND = "python -m untorn.explore.library.table > docs/design/mutants.md"
 
 
 class Row(NamedTuple):
