@@ -23,6 +23,8 @@ from untorn.frontends.text import TextFile
 from untorn.pagecache.observer import Step
 from untorn.storage.api import RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, AtomicLimits, FileSystem
 
+__version__ = "0.1.0"
+
 __all__ = [
     "RWF_APPEND",
     "RWF_ATOMIC",
@@ -49,6 +51,7 @@ __all__ = [
     "UntornError",
     "UntornWarning",
     "UntrustedLogError",
+    "__version__",
     "check",
     "open",
     "recover",

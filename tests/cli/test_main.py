@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import click
 import pytest
 
+import untorn
 from tests.cli.scenes import COMMANDS, command, leave_log, run, run_process
 from untorn.cli import main as main_module
 from untorn.cli.failures import code_of, words_of, worst
@@ -35,7 +35,7 @@ def test_every_command_is_there_and_has_help() -> None:
 
 
 def test_the_version_is_that_of_the_package() -> None:
-    assert run("--version").stdout == f"untorn {version('untorn')}\n"
+    assert run("--version").stdout == f"untorn {untorn.__version__}\n"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from untorn import __version__
 from untorn.cli.compare import compare
 from untorn.cli.copy import cp
 from untorn.cli.demo import demo
@@ -61,7 +62,7 @@ def _forget_output() -> None:
     epilog="Exit codes: 0 fine, 1 a bad state was found, 2 usage, 3 the environment lacks something, "
     "4 locked, 5 nothing was measured, 130 interrupted.",
 )
-@click.version_option(package_name="untorn", prog_name="untorn", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="untorn", message="%(prog)s %(version)s")
 def cli() -> None:
     """Buffered file writes that a crash cannot tear."""
 
