@@ -11,7 +11,7 @@ import click
 import pytest
 
 import untorn
-from tests.cli.scenes import COMMANDS, command, leave_log, run, run_process
+from tests.cli.scenes import COMMANDS, command, leave_log, run
 from untorn.cli import main as main_module
 from untorn.cli.failures import code_of, words_of, worst
 from untorn.cli.main import cli
@@ -163,9 +163,3 @@ def test_the_installed_command_is_this_one() -> None:
 
     (entry,) = entry_points(group="console_scripts", name="untorn")
     assert entry.load() is main_module.main
-
-
-def test_shell_completion_is_what_the_man_page_says() -> None:
-    environment = {"_UNTORN_COMPLETE": "bash_complete", "COMP_WORDS": "untorn st", "COMP_CWORD": "1"}
-
-    assert run_process(environment=environment).stdout == b"plain,status\n"

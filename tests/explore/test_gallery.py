@@ -28,7 +28,7 @@ DEVIATIONS_MAX = 3
 
 def _needs(missing: list[str]) -> None:
     if missing:
-        pytest.skip(f"{' and '.join(missing)} is not installed: pip install 'untorn[gallery]'")
+        pytest.skip(f"{' and '.join(missing)} is not installed: pip install '.[gallery]'")
 
 
 def _nothing(classify: Callable[[Sequence[Any]], Any] | None = None) -> Any:

@@ -67,7 +67,9 @@ class Program:
     def _module(self) -> ModuleTarget:
         missing = self.missing()
         if missing:
-            raise UntornError(f"{self.name} needs {' and '.join(missing)}: pip install 'untorn[gallery]'")
+            raise UntornError(
+                f"{self.name} needs {' and '.join(missing)}: pip install '.[gallery]' in a checkout of untorn"
+            )
         return ModuleTarget(self._where, self.machine, self.kept)
 
 
