@@ -5,11 +5,20 @@ from __future__ import annotations
 import operator
 import os
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, overload
 
 from untorn.errors import UntornError
 from untorn.frontends.file import File
-from untorn.frontends.modes import TIMEOUT, CommitMode, DesignName, Mode, Options, parse_mode
+from untorn.frontends.modes import (
+    TIMEOUT,
+    BinaryMode,
+    CommitMode,
+    DesignName,
+    Mode,
+    Options,
+    TextMode,
+    parse_mode,
+)
 from untorn.frontends.opening import open_inode, open_locked
 from untorn.frontends.text import TextFile
 from untorn.geometry import FOLIO_SIZE
@@ -22,9 +31,38 @@ from untorn.storage.linux import LinuxStorage
 _READ: Final = Mode("r", text=False, readable=True, writable=False)
 _UPDATE: Final = Mode("r", text=False, readable=True, writable=True)
 
+AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+@overload
+def open(
+    path: AnyPath, mode: TextMode = "r", buffering: int = -1, encoding: str | None = None, errors: str | None = None,
+    newline: str | None = None, *, commit: CommitMode = "flush", design: DesignName = "cow",
+    folio_size: int = FOLIO_SIZE, cache_bytes: int = 1 << 26, log_bytes: int = 1 << 26, timeout: float | None = TIMEOUT,
+    storage: Storage | None = None,
+) -> TextFile: ...  # fmt: skip
+
+
+@overload
+def open(
+    path: AnyPath, mode: BinaryMode, buffering: int = -1, encoding: None = None, errors: None = None,
+    newline: None = None, *, commit: CommitMode = "flush", design: DesignName = "cow",
+    folio_size: int = FOLIO_SIZE, cache_bytes: int = 1 << 26, log_bytes: int = 1 << 26, timeout: float | None = TIMEOUT,
+    storage: Storage | None = None,
+) -> File: ...  # fmt: skip
+
+
+@overload
+def open(
+    path: AnyPath, mode: str, buffering: int = -1, encoding: str | None = None, errors: str | None = None,
+    newline: str | None = None, *, commit: CommitMode = "flush", design: DesignName = "cow",
+    folio_size: int = FOLIO_SIZE, cache_bytes: int = 1 << 26, log_bytes: int = 1 << 26, timeout: float | None = TIMEOUT,
+    storage: Storage | None = None,
+) -> Any: ...  # fmt: skip
+
 
 def open(  # noqa: PLR0913 - builtins.open alone has eight
-    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    path: AnyPath,
     mode: str = "r",
     buffering: int = -1,
     encoding: str | None = None,

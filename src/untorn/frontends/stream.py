@@ -11,7 +11,7 @@ import operator
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from untorn.frontends.modes import Mode
 from untorn.inode import SIZE_MAX, Inode, State
@@ -33,13 +33,22 @@ _WRITE_BENEATH: Final = frozenset({
 write through the file; subprocess, whose program would write into nothing, says so."""
 
 
-class Stream(io.BufferedIOBase):
+if TYPE_CHECKING:
+
+    class _Buffered(io.BufferedIOBase, BinaryIO):
+        """As type checkers know the buffered files of ``io``, so that ours go where an ``IO[bytes]`` is asked for."""
+
+else:
+    _Buffered = io.BufferedIOBase
+
+
+class Stream(_Buffered):
     """Bytes in an inode, as ``io`` has them, and positioned I/O with flags."""
 
     def __init__(self, inode: Inode, name: Any, mode: Mode) -> None:
         self._inode = inode
         self._mode = mode
-        self.name = name
+        self.name = name  # type: ignore[misc]  # which is set by all files of io, too
         # Bound once: a write is one call away from the inode.
         self._write = inode.write if mode.writable else _refuse_write
 
