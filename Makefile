@@ -16,10 +16,11 @@ BIN := $(VENV)/bin
 CACHE := $(VENV)/cache
 TARGETS := $(subst $(empty) ,\ ,$(VENV))
 CORE := $(TARGETS)/.core
+SITE := $(TARGETS)/.site
 READY := $(TARGETS)/.ready
 PIP := "$(BIN)/python" -m pip install --quiet --constraint constraints.txt
 PACKAGES := APT="$(APT)" PYTHON="$(PYTHON)" sh tests/install-packages
-CODE := $(wildcard src tests bench)
+CODE := $(wildcard src tests bench docs)
 
 export RUFF_CACHE_DIR := $(CACHE)/ruff
 export MYPY_CACHE_DIR := $(CACHE)/mypy
@@ -27,7 +28,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CACHE)/hypothesis
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-elsewhere test-torch packages workloads lint types layers bench format clean
+.PHONY: help venv demo test test-elsewhere test-torch packages workloads lint types layers bench docs man format clean
 
 help:
 	@echo 'make demo            watch ordinary writes tear and untorn writes hold'
@@ -37,6 +38,8 @@ help:
 	@echo 'make test-torch      checkpoints of torch, which is large and installed for this alone'
 	@echo 'make workloads       explore every generated sequence of operations: up to an hour on two processors'
 	@echo 'make bench           measure'
+	@echo 'make docs            the documentation as a site, build/docs/index.html'
+	@echo 'make man             docs/untorn.1 anew, from the help of the commands'
 	@echo 'make lint            ruff: rules and format'
 	@echo 'make types           mypy, strict'
 	@echo 'make layers          import-linter: imports go down only'
@@ -59,6 +62,12 @@ $(CORE): pyproject.toml constraints.txt
 	@$(PIP) --upgrade pip
 	@$(PIP) --build-constraint constraints.txt --editable '.[cli]'
 	@touch "$(VENV)/.core"
+
+# What only the documentation needs.
+$(SITE): $(CORE)
+	@echo 'Installing Sphinx into $(VENV) ...'
+	@$(PIP) --group docs
+	@touch "$(VENV)/.site"
 
 # What only the tests need: h5py, pandas, pyarrow, astropy and others, some 600 MB.
 $(READY): $(CORE)
@@ -101,6 +110,15 @@ layers: $(READY)
 
 bench: $(CORE)
 	@"$(BIN)/python" -m bench $(ARGS)
+
+# -W: a warning, such as a link that leads nowhere, is an error.
+docs: $(SITE)
+	"$(BIN)/sphinx-build" -q -W --keep-going -b html -d build/doctrees docs build/docs
+	@echo 'The documentation is in build/docs/index.html'
+
+man: $(SITE)
+	"$(BIN)/sphinx-build" -q -W -b man -t man -d build/doctrees-man docs build/man
+	cp build/man/untorn.1 docs/untorn.1
 
 format: $(READY)
 	"$(BIN)/ruff" check --fix $(CODE)

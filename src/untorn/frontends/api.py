@@ -144,7 +144,10 @@ class Status:
 
 
 def status(path: str | bytes | os.PathLike[Any], *, storage: Storage | None = None) -> Status:
-    """What stands beside the file, without writing anything. LockedError if a handle has it open."""
+    """What stands beside the file, without writing anything.
+
+    LockedError if a handle has it open for writing. What is wrong with its log is not raised but in ``problem``.
+    """
     storage = storage or LinuxStorage()
     home = open_locked(storage, _name(path), _READ)
     try:
@@ -170,7 +173,7 @@ def status(path: str | bytes | os.PathLike[Any], *, storage: Storage | None = No
 
 
 def check(path: str | bytes | os.PathLike[Any], *, storage: Storage | None = None) -> Status:
-    """As status, but raises what is wrong with the file's log."""
+    """As status, but raises what is wrong with the file's log: a LogError or a ForeignEditError."""
     found = status(path, storage=storage)
     if found.problem is not None:
         raise found.problem
@@ -187,7 +190,9 @@ def recover(
     """Brings the file to its last commit and takes its log away; returns the number of commits installed.
 
     ``force`` applies what can be proved even if something is wrong, ``discard`` keeps the file as it is; both
-    keep the log under another name. Without them a problem is raised and nothing is changed.
+    keep the log under another name. Without them a problem, a LogError or ForeignEditError, is raised and nothing is
+    changed. LockedError if a handle has the file open. OSError if reading, writing or syncing fails: file and log are
+    then such that it can be called again.
     """
     if force and discard:
         raise ValueError("force and discard exclude each other")
