@@ -271,6 +271,25 @@ def test_a_flush_that_a_library_makes_when_an_exception_ends_it_is_taken_back_wi
     assert path.read_bytes() == OLD
 
 
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_flush_in_a_transaction_that_an_exception_ends_is_not_told_of_when_the_block_goes_on(
+    path: Path, *, keep: bool
+) -> None:
+    """The end of the transaction decides; any warning would be an error here."""
+    with untorn.open(path, "r+b") as file:
+        file.write(NEW)
+        with contextlib.suppress(KeyError), file.transaction():
+            file.pwrite(b"half", 0)
+            try:
+                raise KeyError
+            except KeyError:
+                file.flush()
+                if not keep:
+                    raise
+        assert file.stats()["commits"] == keep
+    assert path.read_bytes() == (b"half" + NEW[4:] if keep else NEW)
+
+
 def test_control_a_flush_before_the_exception_is_a_commit(path: Path) -> None:
     with pytest.raises(KeyError), untorn.open(path, "r+b") as file:
         file.write(NEW)

@@ -71,11 +71,13 @@ class File(Stream):
         self._check_open()
         if not self._mode.writable or self._commit_mode not in ("flush", "write") or self._collected:
             return
-        if self._inode.in_block and newly_handled(self._handled_at_open) is not None:
+        inside = self._inode.in_own_transaction  # whose end decides, so that nothing is put off
+        if not inside and self._inode.in_block and newly_handled(self._handled_at_open) is not None:
             self._put_off = True
             return
         self._inode.flush()
-        self._tell_put_off()
+        if not inside:
+            self._tell_put_off()
 
     def _tell_put_off(self) -> None:
         if self._put_off:
