@@ -20,7 +20,7 @@ SITE := $(TARGETS)/.site
 READY := $(TARGETS)/.ready
 PIP := "$(BIN)/python" -m pip install --quiet --constraint constraints.txt
 PACKAGES := APT="$(APT)" PYTHON="$(PYTHON)" sh tests/install-packages
-CODE := $(wildcard src tests bench docs)
+CODE := $(wildcard src tests bench docs examples)
 
 export RUFF_CACHE_DIR := $(CACHE)/ruff
 export MYPY_CACHE_DIR := $(CACHE)/mypy
