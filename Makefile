@@ -28,7 +28,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CACHE)/hypothesis
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-elsewhere test-torch packages workloads lint types layers bench docs man format clean
+.PHONY: help venv demo test test-elsewhere test-torch packages workloads lint types layers bench docs man dist format clean
 
 help:
 	@echo 'make demo            watch ordinary writes tear and untorn writes hold'
@@ -39,6 +39,7 @@ help:
 	@echo 'make workloads       explore every generated sequence of operations: up to an hour on two processors'
 	@echo 'make bench           measure'
 	@echo 'make docs            the documentation as a site, build/docs/index.html'
+	@echo 'make dist            wheel and sources, each installed without extras and used, and tests of the sources'
 	@echo 'make man             docs/untorn.1 anew, from the help of the commands'
 	@echo 'make lint            ruff: rules and format'
 	@echo 'make types           mypy, strict'
@@ -119,6 +120,10 @@ docs: $(SITE)
 man: $(SITE)
 	"$(BIN)/sphinx-build" -q -W -b man -t man -d build/doctrees-man docs build/man
 	cp build/man/untorn.1 docs/untorn.1
+
+# Without ARGS a quick part of the tests is run from the unpacked sources; all with make dist ARGS="tests -n 2".
+dist: $(READY)
+	"$(BIN)/python" -m tests.dist $(ARGS)
 
 format: $(READY)
 	"$(BIN)/ruff" check --fix $(CODE)

@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from tests.docs.site import DOCS, build
+from tests.docs.site import DOCS, ROOT, build
 
 BROKEN = {
     "link": ("[nowhere](nowhere.md)", "'nowhere.md'"),
@@ -35,3 +35,22 @@ def test_control_a_broken_page_is_seen_and_a_page_asks_for_nothing_from_the_netw
     page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert "untorn" in page
     assert re.findall(r"<(?:script|link|img)[^>]*=\"(?:https?:)?//[^>]*>", page) == []
+
+
+def lost_links(text: str, folder: Path) -> list[str]:
+    """Links of a page in Markdown that lead to no file; those of pages below docs/ Sphinx looks after."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", text)
+    return [link for link in links if not (folder / link).exists()]
+
+
+def test_the_links_of_the_pages_beside_the_site_lead_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), DOCS / "index.md"]
+
+    assert len(pages) > 5
+    assert [(page.name, lost_links(page.read_text(encoding="utf-8"), page.parent)) for page in pages] == [
+        (page.name, []) for page in pages
+    ]
+
+
+def test_control_a_lost_link_is_seen() -> None:
+    assert lost_links("[a](README.md) [b](nowhere.md#part) [c](https://example.org)", ROOT) == ["nowhere.md"]
