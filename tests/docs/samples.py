@@ -24,8 +24,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from sybil import Document, Example
-from sybil.document import Region
+from sybil import Document, Example, Region
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
