@@ -28,7 +28,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CACHE)/hypothesis
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-elsewhere test-torch packages workloads lint types layers bench docs man dist format clean
+.PHONY: help venv demo test test-elsewhere test-torch packages workloads gallery lint types layers bench docs man dist format clean
 
 help:
 	@echo 'make demo            watch ordinary writes tear and untorn writes hold'
@@ -37,6 +37,7 @@ help:
 	@echo '                     cautious users would run them'
 	@echo 'make test-torch      checkpoints of torch, which is large and installed for this alone'
 	@echo 'make workloads       explore every generated sequence of operations: up to an hour on two processors'
+	@echo 'make gallery         explore the programs of examples/gallery and write docs/design/gallery.md: a minute'
 	@echo 'make bench           measure'
 	@echo 'make docs            the documentation as a site, build/docs/index.html'
 	@echo 'make dist            wheel and sources, each installed without extras and used, and tests of the sources'
@@ -137,3 +138,8 @@ clean:
 # Interrupted, it goes on where it was; docs/design/workloads.md.
 workloads: $(READY)
 	@"$(BIN)/python" -m tests.workloads $(ARGS)
+
+# The page is replaced when all of it is there.
+gallery: $(READY)
+	"$(BIN)/python" -m examples.gallery > docs/design/gallery.md.new
+	mv docs/design/gallery.md.new docs/design/gallery.md

@@ -10,11 +10,11 @@ from time import process_time
 from bench.measure import progress
 from bench.scale import Scale
 from untorn.explore.explorer import explore
-from untorn.explore.library.script import BLOCK, Script
-from untorn.explore.library.targets import TARGETS, Library
-from untorn.explore.module import FunctionTarget
-from untorn.explore.search import every, field_of, recording_of
-from untorn.explore.target import Target
+from untorn.explore.search.engine import every, field_of, recording_of
+from untorn.explore.selftest.scripted_session import BLOCK, Script
+from untorn.explore.selftest.targets import TARGETS, Library
+from untorn.explore.targets.protocol import Target
+from untorn.explore.targets.python_module import FunctionTarget
 
 _COMMITS = 20
 

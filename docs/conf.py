@@ -38,7 +38,10 @@ autodoc_type_aliases = {name: name for name in ("AnyPath", "BinaryMode", "Commit
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!untorn\.).*"),
-    ("py:class", r"untorn\.(storage\.api\.T|explore\.search\.Recording)"),  # a type variable, and what only we pass
+    (
+        "py:class",
+        r"untorn\.(storage\.interface\.T|explore\.search\.engine\.Recording)",
+    ),  # a type variable, and what only we pass
 ]
 
 if "man" in tags:  # noqa: F821

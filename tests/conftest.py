@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.machine import link_commands
+from tests.support.machine import link_commands
 
 IN_CI = os.environ.get("CI", "").lower() == "true"
 

@@ -26,7 +26,7 @@ DIST: Final = ROOT / "dist"
 NAME: Final = f"untorn-{untorn.__version__}"
 CONSTRAINTS: Final = ROOT / "constraints.txt"
 
-QUICK: Final = ("tests/docs", "tests/log", "tests/files/test_like_builtin.py", "tests/test_dist.py")
+QUICK: Final = ("tests/docs", "tests/log", "tests/api/test_like_builtin.py", "tests/test_dist.py")
 """Tests of the unpacked sources, unless others are named: documentation, format, recovery, and files as builtin."""
 
 IN_WHEEL: Final = (

@@ -18,7 +18,7 @@ from typing import Final
 
 import pytest
 
-from tests.files.mounts import MIB, bound, mounted
+from tests.support.mounts import MIB, bound, mounted
 
 SIZE: Final = 2048 * MIB
 """Of each file system. What a test leaves stays until its file system goes."""

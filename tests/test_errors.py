@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 import untorn
-from tests.files.real import OLD, hot
+from tests.support.real_files import OLD, hot
 from untorn import errors
-from untorn.storage.faulty import Fault, FaultyStorage
+from untorn.storage.fault_injection import Fault, FaultyStorage
 from untorn.storage.linux import LinuxStorage
 
 ARGUMENTS: dict[str, tuple[Any, ...]] = {

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import machine
-from tests.files.real import NOBODY, in_child, let_in
+from tests.support import machine
+from tests.support.real_files import NOBODY, in_child, let_in
 
 ROOT = Path(__file__).parents[1]
 LIST = "# a comment\nbash bash\nzebra-tools mkfs.zebra python:no_such_module\n"

@@ -2,6 +2,10 @@
 
 import logging
 
+from untorn.api.file import File, Transaction
+from untorn.api.functions import Status, check, open, recover, status
+from untorn.api.stream import STATX_WRITE_ATOMIC_BUF, STATX_WRITE_ATOMIC_DIO
+from untorn.api.text import TextFile
 from untorn.errors import (
     CheckpointError,
     CorruptLogError,
@@ -16,12 +20,8 @@ from untorn.errors import (
     UntornWarning,
     UntrustedLogError,
 )
-from untorn.frontends.api import Status, check, open, recover, status
-from untorn.frontends.file import File, Transaction
-from untorn.frontends.stream import STATX_WRITE_ATOMIC_BUF, STATX_WRITE_ATOMIC_DIO
-from untorn.frontends.text import TextFile
-from untorn.pagecache.observer import Step
-from untorn.storage.api import RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, AtomicLimits, FileSystem
+from untorn.storage.interface import RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, AtomicLimits, FileSystem
+from untorn.trace_event import Step
 
 __version__ = "0.1.0"
 

@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.cli.scenes import run
-from untorn.compare import Comparison
-from untorn.compare.exploring import Verdict
+from tests.support.commands import run
+from untorn.debate.compare import Comparison
+from untorn.debate.compare.crash_check import Verdict
 
 QUICK = ("compare", "--quick", "--simulated", "--jobs", "0")
 
@@ -70,9 +70,9 @@ def test_the_table_and_the_answers_are_for_people() -> None:
 
 
 def test_a_design_that_tears_ends_with_1_and_the_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from untorn.compare import exploring
+    from untorn.debate.compare import crash_check
 
-    monkeypatch.setattr(exploring, "LOSES", frozenset())
+    monkeypatch.setattr(crash_check, "LOSES", frozenset())
     result = run(*QUICK, "--workload", "mixed-overlapping", "--device", "nvme-16k", "--design", "folio-flag")
     assert result.exit_code == 1
     assert "TORN: mixed-overlapping in folio-flag on nvme-16k" in result.stdout
@@ -114,7 +114,7 @@ def test_the_report_is_one_sound_file_that_loads_nothing(tmp_path: Path) -> None
 
 
 def test_a_report_of_a_broken_design_says_so_at_the_top() -> None:
-    from untorn.compare.matrix import cells
+    from untorn.debate.compare.matrix import cells
     from untorn.report.compared import page
 
     found = Comparison(cells("hot", "writethrough", ["nvme-16k"], 0))

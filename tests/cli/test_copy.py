@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import untorn
-from tests.cli.scenes import command, in_dying_process, leave_log, run, run_process, tree
+from tests.support.commands import command, in_dying_process, leave_log, run, run_process, tree
+from untorn.api.file import File
 from untorn.cli import copy as copying
-from untorn.frontends.file import File
 
 OLD = b"old" * 1000
 NEW = random.Random(1).randbytes(3 * copying.CHUNK + 12345)

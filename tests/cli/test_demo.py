@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from tests.cli.scenes import command, run, run_process
+from tests.support.commands import command, run, run_process
 from untorn import demo
 from untorn.demo import subject
 from untorn.demo.cuts import CutEffort
 from untorn.demo.kills import KillEffort
 from untorn.demo.speed import SpeedEffort, measure
 from untorn.demo.subject import SIZE_MIN, copied, file_system, python_library
-from untorn.log.log import Log
+from untorn.log.writer import Log
 
 TINY = demo.Effort(
     CutEffort(commits=1, pages=1, samples=4), KillEffort(kills=1, pages=4, delay_s=0), SpeedEffort(1, 3, 4)

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.cli.scenes import run
+from tests.support.commands import run
 from untorn.cli.explored import fields, lines, summary
 from untorn.cli.progress import Watch, progress_words
 from untorn.explore.explorer import Budget, Progress
-from untorn.explore.library.script import stamp
 from untorn.explore.result import Result, Rung, Story
-from untorn.explore.search import Problem
+from untorn.explore.search_record import Problem
+from untorn.explore.selftest.scripted_session import stamp
 
 OLD, NEW = "old " * 300, "new " * 400
 
@@ -273,7 +273,7 @@ def test_a_worker_that_dies_is_told_and_is_exit_code_3(safe: Path) -> None:
 
 def test_a_built_in_target_is_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = tmp_path / "kept.json"
-    monkeypatch.setattr("untorn.explore.library.targets.state_is_a_commit", refuse)
+    monkeypatch.setattr("untorn.explore.selftest.targets.state_is_a_commit", refuse)
     first = run("explore", "--jobs", "0", "--depth", "0", "--seed", "3", "--save", kept, "commits")
     again = run("explore", "--replay", kept)
 

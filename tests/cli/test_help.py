@@ -13,8 +13,8 @@ import click
 import pytest
 from click.shell_completion import ShellComplete, get_completion_class
 
-from tests.cli.scenes import COMMANDS, run
-from tests.machine import needs
+from tests.support.commands import COMMANDS, run
+from tests.support.machine import needs
 from untorn.cli.main import cli
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +85,7 @@ def completions(line: str) -> list[tuple[str, str]]:
     ("line", "expected"),
     [
         ("untorn st", "status"),
-        ("untorn explore tinydb-i", "tinydb-insert"),
+        ("untorn explore commit", "commits, 4096"),
         ("untorn trace checkp", "checkpoint"),
         ("untorn trace --device nvme-16k-", "nvme-16k-b128k"),
         ("untorn compare --workload random-1", "random-16k"),

@@ -11,9 +11,9 @@ import pytest
 from xxhash import xxh3_64_intdigest
 
 import untorn
-from tests.cli.scenes import PAGE, damage_record, in_dying_process, leave_log, run
+from tests.support.commands import PAGE, damage_record, in_dying_process, leave_log, run
+from untorn.api.log_view import Fate, read_log
 from untorn.errors import CorruptLogError
-from untorn.frontends.inspection import Fate, read_log
 
 
 def records(path: Path, *options: str) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import click
 import pytest
 
 import untorn
-from tests.cli.scenes import COMMANDS, command, leave_log, run
+from tests.support.commands import COMMANDS, command, leave_log, run
 from untorn.cli import main as main_module
 from untorn.cli.failures import code_of, words_of, worst
 from untorn.cli.main import cli

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.scenes import command
+from tests.support.commands import command
 from untorn.cli.output import path_fields, plural, printable, quoted, size_of, table
 
 NAMES = [

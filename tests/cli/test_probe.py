@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from tests.cli.scenes import command, run
-from tests.files.mounts import mounted
-from tests.machine import needs
-from untorn import probe
+from tests.support.commands import command, run
+from tests.support.machine import needs
+from tests.support.mounts import mounted
 from untorn.cli.failures import BAD, ENVIRONMENT, FINE, INTERRUPTED, USAGE
-from untorn.probe.assertions import ASSERTIONS, Assertion
-from untorn.probe.probed import Broken, Probed
-from untorn.probe.subjects import LinuxSubject
-from untorn.storage.api import AtomicLimits
+from untorn.debate import probe
+from untorn.debate.probe.assertions import ASSERTIONS, Assertion
+from untorn.debate.probe.probe_file import Broken, Probed
+from untorn.debate.probe.targets import LinuxSubject
+from untorn.storage.interface import AtomicLimits
 
 OURS = ("--untorn", "--design", "cow")
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 import untorn
-from tests.cli.scenes import PAGE, damage_record, leave_log, run, run_process, tree
-from tests.files.mounts import mounted
+from tests.support.commands import PAGE, damage_record, leave_log, run, run_process, tree
+from tests.support.mounts import mounted
+from untorn.api.functions import check as check_file
 from untorn.errors import CorruptLogError
-from untorn.frontends.api import check as check_file
 
 
 def plain(path: Path) -> None:
@@ -215,7 +215,7 @@ def test_every_command_among_the_ways_out_leads_to_a_file_that_is_fine(tmp_path:
 
 
 def test_a_check_within_a_cut_checkpoint_says_that_the_file_itself_may_be_torn(tmp_path: Path) -> None:
-    from untorn.log.ondisk import SLOT_OFFSETS, SlotKind, decode_slot, encode_slot
+    from untorn.log.format import SLOT_OFFSETS, SlotKind, decode_slot, encode_slot
 
     leave_log(tmp_path / "file")
     damage_record(tmp_path / "file", 2)

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from tests.crash.driver import Driver
-from tests.crash.history import stamp
-from untorn.storage.variables import Choose, Value, Variable, newest, oldest, seeded
+from tests.support.crash_driver import Driver
+from tests.support.file_history import stamp
+from untorn.crashmodel.variables import Choose, Value, Variable, newest, oldest, seeded
 
 EXAMPLES: Final = int(os.environ.get("UNTORN_EXAMPLES", "400"))
 STEPS: Final = 40

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from tests.crash.driver import Driver
-from tests.crash.history import Content, stamp
+from tests.support.crash_driver import Driver
+from tests.support.file_history import Content, stamp
 
 BLOCK: Final = 4096
 SMALL: Final[dict[str, Any]] = {"folio_size": BLOCK, "cache_bytes": 64 * BLOCK}

@@ -15,11 +15,11 @@ from hypothesis import Phase
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from tests.crash.driver import Driver
-from tests.crash.history import stamp
 from tests.crash.machine import BLOCK, EXAMPLES, HUNT, CrashMachine, run
+from tests.defects.plants import Patch
+from tests.support.crash_driver import Driver
+from tests.support.file_history import stamp
 from untorn.designs.growth import Growth
-from untorn.explore.library.plants import Patch
 from untorn.inode import cached
 from untorn.inode.cached import CachedFile
 from untorn.log import space

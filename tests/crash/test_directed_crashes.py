@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import pytest
 
-from tests.crash.driver import Driver
-from tests.crash.ground import PATH
-from tests.crash.history import stamp
-from tests.crash.mutants import BY_STORY
-from untorn.explore.library.mutants import MUTANTS
-from untorn.storage.variables import newest, oldest, seeded
+from tests.defects.finders import BY_STORY
+from tests.defects.mutants import MUTANTS
+from tests.support.crash_driver import Driver
+from tests.support.crash_ground import PATH
+from tests.support.file_history import stamp
+from untorn.crashmodel.variables import newest, oldest, seeded
 
 BLOCK: Final = 4096
 SMALL: Final[dict[str, Any]] = {"folio_size": BLOCK, "cache_bytes": 64 * BLOCK}

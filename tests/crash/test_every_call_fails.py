@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import pytest
 
-from tests.crash.driver import Driver
-from tests.crash.mutants import BY_CALL
 from tests.crash.sessions import SESSIONS, Session
-from untorn.explore.library.mutants import MUTANTS
-from untorn.storage.faulty import TRANSFERS
-from untorn.storage.variables import newest, oldest, seeded
+from tests.defects.finders import BY_CALL
+from tests.defects.mutants import MUTANTS
+from tests.support.crash_driver import Driver
+from untorn.crashmodel.variables import newest, oldest, seeded
+from untorn.storage.fault_injection import TRANSFERS
 
 SYNCS: Final = frozenset({"fdatasync", "fsync", "sync_directory"})
 

@@ -9,14 +9,14 @@ from typing import Any, Final
 import pytest
 
 import untorn
-from tests.crash.driver import Driver
-from tests.crash.ground import PATH
-from tests.crash.history import stamp
+from tests.support.crash_driver import Driver
+from tests.support.crash_ground import PATH
+from tests.support.file_history import stamp
+from untorn.crashmodel.storage import SimulatedStorage
 from untorn.designs import growth
 from untorn.log import space
 from untorn.log.space import STEP_MAX
-from untorn.storage.faulty import Fault, FaultyStorage
-from untorn.storage.simulated import SimulatedStorage
+from untorn.storage.fault_injection import Fault, FaultyStorage
 
 BLOCK: Final = 4096
 MIB: Final = 1 << 20

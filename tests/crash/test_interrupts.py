@@ -18,19 +18,19 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 import untorn
-from tests.crash.driver import Driver
-from tests.crash.history import overwritten, resized, stamp
-from untorn.explore.library.plants import Patch
-from untorn.frontends.endings import handled
+from tests.defects.plants import Patch
+from tests.support.crash_driver import Driver
+from tests.support.file_history import overwritten, resized, stamp
+from untorn.api.block_end import handled
+from untorn.crashmodel.variables import newest, oldest, seeded
 from untorn.inode import Inode
 from untorn.inode.cached import CachedFile
-from untorn.storage.variables import newest, oldest, seeded
 
 BLOCK: Final = 4096
 OLD: Final = stamp(1, 6 * BLOCK + 100)
 NEW: Final = stamp(2, 20 * BLOCK)
 SOURCE: Final = os.path.dirname(os.path.abspath(untorn.__file__)) + os.sep
-STORAGE: Final = SOURCE + "storage" + os.sep
+STORAGE: Final = (SOURCE + "storage" + os.sep, SOURCE + "crashmodel" + os.sep)
 
 
 class Interrupt(KeyboardInterrupt):

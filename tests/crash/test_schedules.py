@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 import untorn
 from tests.crash.schedules import Lock, Scheduler, Stuck, Threading, every_schedule
-from untorn.inode import guarded
-from untorn.inode.guarded import Guarded
+from untorn.crashmodel.storage import SimulatedStorage
+from untorn.crashmodel.variables import oldest
+from untorn.inode import handle_state
+from untorn.inode.handle_state import Guarded
 from untorn.inode.inode import Inode
-from untorn.storage.faulty import FaultyStorage
-from untorn.storage.simulated import SimulatedStorage
-from untorn.storage.variables import oldest
+from untorn.storage.fault_injection import FaultyStorage
 
 PATH: Final = "/file"
 FOLIO: Final = 4096
@@ -205,7 +205,7 @@ def run_all(scripts: Sequence[str], preemptions: int) -> int:
 
 def run_once(scripts: Sequence[str], scheduler: Scheduler) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(guarded, "threading", Threading(scheduler))
+        patch.setattr(handle_state, "threading", Threading(scheduler))
         scene(scripts, scheduler)
 
 

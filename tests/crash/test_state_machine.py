@@ -11,9 +11,9 @@ import pytest
 from hypothesis import Phase
 
 from tests.crash.machine import EXAMPLES, HUNT, CrashMachine, run
-from tests.crash.mutants import BY_MACHINE
+from tests.defects.finders import BY_MACHINE
+from tests.defects.mutants import MUTANTS
 from untorn.errors import UntornWarning
-from untorn.explore.library.mutants import MUTANTS
 
 SITUATIONS: Final = frozenset(
     {

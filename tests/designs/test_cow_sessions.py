@@ -14,13 +14,13 @@ from typing import Final
 
 import pytest
 
-from tests.crash.driver import Driver
-from tests.crash.history import stamp
-from untorn.designs import home
+from tests.support.crash_driver import Driver
+from tests.support.file_history import stamp
+from untorn.crashmodel.variables import newest, oldest, seeded
+from untorn.designs import atomic_home
+from untorn.designs.atomic_home import AtomicHome
 from untorn.designs.cow import CopyOnWrite
-from untorn.designs.home import AtomicHome
-from untorn.storage.api import AtomicLimits
-from untorn.storage.variables import newest, oldest, seeded
+from untorn.storage.interface import AtomicLimits
 
 BLOCK: Final = 4096
 BLOCKS: Final = 16
@@ -131,7 +131,7 @@ def test_after_any_crash_the_file_is_one_commit_at_or_after_the_last_durable_one
 
 
 def not_atomic(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(home, "RWF_ATOMIC", 0)
+    patch.setattr(atomic_home, "RWF_ATOMIC", 0)
 
 
 def not_durable(patch: pytest.MonkeyPatch) -> None:

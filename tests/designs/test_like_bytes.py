@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.designs.scene import ALL, BLOCK, FOLIO, LIMITS, PATH, machine, opened
+from tests.support.atomic_machine import ALL, BLOCK, FOLIO, LIMITS, PATH, machine, opened
 from untorn import RWF_APPEND, RWF_ATOMIC, RWF_DSYNC
-from untorn.storage.api import AtomicLimits
-from untorn.storage.variables import oldest
+from untorn.crashmodel.variables import oldest
+from untorn.storage.interface import AtomicLimits
 
 SMALL: Final[dict[str, Any]] = {"folio_size": FOLIO, "cache_bytes": 3 * FOLIO}
 """So that little may be dirty and much has to go out before it was asked for."""

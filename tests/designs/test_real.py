@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 import untorn
-from tests.designs.scene import ALL, ATOMIC, BLOCK, FOLIO, bios
-from tests.files.mounts import mounted
+from tests.support.atomic_machine import ALL, ATOMIC, BLOCK, FOLIO, bios
+from tests.support.mounts import mounted
 from untorn import RWF_ATOMIC, RWF_DSYNC, STATX_WRITE_ATOMIC_DIO, AtomicLimits
 from untorn.storage.linux import LinuxStorage
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.designs.scene import ALL, BLOCK, FOLIO, machine, opened
+from tests.support.atomic_machine import ALL, BLOCK, FOLIO, machine, opened
 from untorn import RWF_ATOMIC, RWF_DSYNC, Step
 
 NEW = b"n" * FOLIO

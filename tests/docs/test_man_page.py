@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.site import DOCS, build
-from tests.machine import needs
+from tests.support.machine import needs
 from untorn.cli import failures
 from untorn.cli.main import cli
 

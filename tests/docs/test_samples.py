@@ -9,7 +9,7 @@ import pytest
 
 from tests.docs.samples import Samples
 from tests.docs.site import DOCS, ROOT
-from tests.machine import needs
+from tests.support.machine import needs
 
 PAGES: Final = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 

@@ -13,20 +13,21 @@ from typing import Any
 import pytest
 
 import untorn
-from tests.explore.brute import Case, brutally, certified, lazily
-from tests.explore.random_programs import look_at_all
-from tests.explore.test_brute_equality import directory_swapped, no_recovery, turned_inside_out
-from untorn.explore import ack, acknowledged, replay
-from untorn.explore.account import RefusedError
+from tests.explore.lazy.test_brute_equality import directory_swapped, no_recovery, turned_inside_out
+from tests.support.every_state import Case, brutally, certified, lazily
+from tests.support.random_programs import look_at_all
+from untorn.crashmodel.cached_names import Tree
+from untorn.crashmodel.history import Names
+from untorn.crashmodel.rules import History
+from untorn.crashmodel.storage import SimulatedStorage
+from untorn.crashmodel.trace import Operation
+from untorn.explore import ack, acknowledged
+from untorn.explore.certificate.counting import RefusedError
+from untorn.explore.counterexample import replay
 from untorn.explore.explorer import explore
 from untorn.explore.interpose import Interposer
-from untorn.explore.module import FunctionTarget, ModuleTarget
 from untorn.explore.result import Result
-from untorn.storage.ledger import Names
-from untorn.storage.persistence import History
-from untorn.storage.recording import Operation
-from untorn.storage.simulated import SimulatedStorage
-from untorn.storage.tree import Tree
+from untorn.explore.targets.python_module import FunctionTarget, ModuleTarget
 
 OLD, NEW = {"a": "old", "b": "old"}, {"a": "new", "b": "new"}
 

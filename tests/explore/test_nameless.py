@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from untorn.crashmodel.storage import SimulatedStorage
 from untorn.explore.explorer import explore
-from untorn.explore.module import FunctionTarget
 from untorn.explore.result import Result
-from untorn.storage.simulated import SimulatedStorage
+from untorn.explore.targets.python_module import FunctionTarget
 
 CONTENT = b"whole" * 200
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from untorn.crashmodel.storage import SimulatedStorage
 from untorn.explore.oracles import old_or_new, opens_with, plain, state_is_a_commit
-from untorn.storage.simulated import SimulatedStorage
 
 STATES = [b"zero", b"one", b"two"]
 

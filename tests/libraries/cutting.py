@@ -22,12 +22,12 @@ from xxhash import xxh3_128
 import untorn
 from tests.libraries.plainly import PlainFile
 from tests.libraries.sessions import Session
-from untorn.log.log import MARK, SUFFIX
-from untorn.storage.api import Storage
-from untorn.storage.faulty import Fault, FaultyStorage, ProcessDeath
+from untorn.crashmodel.storage import SimulatedStorage
+from untorn.crashmodel.variables import newest, oldest, seeded
+from untorn.log.writer import MARK, SUFFIX
+from untorn.storage.fault_injection import Fault, FaultyStorage, ProcessDeath
+from untorn.storage.interface import Storage
 from untorn.storage.linux import LinuxFile, LinuxStorage
-from untorn.storage.simulated import SimulatedStorage
-from untorn.storage.variables import newest, oldest, seeded
 
 PATH: Final = "/dir/data"
 

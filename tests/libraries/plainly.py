@@ -6,8 +6,8 @@ import io
 import os
 from typing import Any
 
-from untorn.frontends.modes import parse_mode
-from untorn.storage.api import Storage
+from untorn.api.options import parse_mode
+from untorn.storage.interface import Storage
 
 
 class PlainFile(io.BufferedIOBase):

@@ -10,7 +10,7 @@ import pytest
 
 import untorn
 from tests.libraries.uses import Use
-from untorn.frontends.file import File
+from untorn.api.file import File
 from untorn.inode import Inode
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "guides" / "libraries.md"

@@ -13,7 +13,7 @@ import h5py
 import numpy
 import tifffile
 
-from untorn.frontends.modes import CommitMode
+from untorn.api.options import CommitMode
 
 
 @cache

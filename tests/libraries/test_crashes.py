@@ -31,9 +31,9 @@ from tests.libraries.cutting import (
 )
 from tests.libraries.describing import UNREADABLE, Describer, describe
 from tests.libraries.sessions import SESSIONS, SMALL, Session
-from untorn.storage.simulated import SimulatedStorage
-from untorn.storage.simulated_file import SimulatedFile
-from untorn.storage.variables import oldest
+from untorn.crashmodel.file import SimulatedFile
+from untorn.crashmodel.storage import SimulatedStorage
+from untorn.crashmodel.variables import oldest
 
 SAMPLES = 4
 """Choices by chance for each power cut, besides all old and all new."""

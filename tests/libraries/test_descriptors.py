@@ -18,10 +18,10 @@ import pytest
 from PIL import Image
 
 import untorn
-from tests.files.real import OLD as FOUR_PAGES
-from tests.files.real import hot, killed, sidecar
 from tests.libraries.media import pages_of_pdf, picture
 from tests.libraries.works import grid, noise
+from tests.support.real_files import OLD as FOUR_PAGES
+from tests.support.real_files import hot, killed, sidecar
 from untorn.errors import ForeignEditError
 
 OLD: Final = noise(20_000, 1)

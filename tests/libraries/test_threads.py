@@ -13,8 +13,8 @@ import pytest
 
 import untorn
 from tests.libraries.plainly import PlainFile
-from untorn.storage.api import Storage
-from untorn.storage.faulty import Fault, FaultyStorage
+from untorn.storage.fault_injection import Fault, FaultyStorage
+from untorn.storage.interface import Storage
 from untorn.storage.linux import LinuxStorage
 
 LENGTH = 40_000

@@ -37,9 +37,8 @@ from typing import Any, Final
 
 from xxhash import xxh3_64_intdigest
 
-from untorn.geometry import BLOCK, SECTOR, round_up
-from untorn.log.log import MARK
-from untorn.log.ondisk import (
+from untorn.crashmodel.storage import SimulatedStorage
+from untorn.log.format import (
     RECORDS_OFFSET,
     Identity,
     Record,
@@ -50,8 +49,9 @@ from untorn.log.ondisk import (
     encode_slot,
     slot_offset,
 )
-from untorn.storage.api import FileStat
-from untorn.storage.simulated import SimulatedStorage
+from untorn.log.writer import MARK
+from untorn.sizes import BLOCK, SECTOR, round_up
+from untorn.storage.interface import FileStat
 
 UNIT: Final = 1024
 FOLDER: Final = "/d"

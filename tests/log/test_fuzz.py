@@ -20,12 +20,12 @@ from xxhash import xxh3_64_intdigest
 
 import untorn
 from tests.log.pictures import FILE, FOLDER, LOG
+from untorn.crashmodel.storage import SimulatedStorage
+from untorn.crashmodel.variables import newest
 from untorn.errors import UntornError, UntornWarning
-from untorn.geometry import BLOCK, SECTOR, round_up
-from untorn.log.ondisk import RECORDS_OFFSET, SLOT_OFFSETS, decode_slot
-from untorn.storage.faulty import Fault, FaultyStorage, ProcessDeath
-from untorn.storage.simulated import SimulatedStorage
-from untorn.storage.variables import newest
+from untorn.log.format import RECORDS_OFFSET, SLOT_OFFSETS, decode_slot
+from untorn.sizes import BLOCK, SECTOR, round_up
+from untorn.storage.fault_injection import Fault, FaultyStorage, ProcessDeath
 
 CASES: Final = 500
 """Of each scene."""
@@ -276,11 +276,11 @@ def test_the_control_a_sound_log_gives_its_last_commit(name: str) -> None:
 
 
 def test_the_control_without_digests_damage_gets_into_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    from untorn.storage.api import StorageFile
+    from untorn.storage.interface import StorageFile
 
     monkeypatch.setattr(StorageFile, "verify", lambda *_: True)
-    from untorn.log import install
+    from untorn.log import checkpoint
 
-    monkeypatch.setattr(install, "xxh3_64_intdigest", lambda *_: 0)
+    monkeypatch.setattr(checkpoint, "xxh3_64_intdigest", lambda *_: 0)
     with pytest.raises((AssertionError, UntornError)):
         test_a_damaged_log_gives_one_of_its_own_commits_or_an_error("commits")

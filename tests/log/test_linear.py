@@ -13,11 +13,10 @@ from xxhash import xxh3_64_intdigest
 
 import untorn
 from tests.log.pictures import FILE, FILE_ID, FOLDER, LOG
-from untorn.geometry import FOLIO_SIZE_MAX, SECTOR
-from untorn.log import install, mapping, scan
-from untorn.log.log import MARK
-from untorn.log.mapping import Mapping
-from untorn.log.ondisk import (
+from untorn.crashmodel.storage import SimulatedStorage
+from untorn.log import checkpoint, extent_map, scan
+from untorn.log.extent_map import Mapping
+from untorn.log.format import (
     RECORDS_OFFSET,
     Extent,
     Identity,
@@ -31,7 +30,8 @@ from untorn.log.ondisk import (
     payload_start,
 )
 from untorn.log.scan import Replay
-from untorn.storage.simulated import SimulatedStorage
+from untorn.log.writer import MARK
+from untorn.sizes import FOLIO_SIZE_MAX, SECTOR
 
 MIB: Final = 1 << 20
 LINES_MAX: Final = 150_000
@@ -218,13 +218,13 @@ def every_piece(before: tuple[Extent, ...], extent: Extent) -> tuple[Extent, ...
 
 
 def each_by_itself(log: Any, salt: int, extents: Any) -> list[bytes]:
-    return [install._proved(log, salt, one)[one.start - one.offset : one.stop - one.offset] for one in extents]
+    return [checkpoint._proved(log, salt, one)[one.start - one.offset : one.stop - one.offset] for one in extents]
 
 
 CONTROLS: Final[dict[str, tuple[Any, str, Any, Log]]] = {
     "parents are searched": (Replay, "accepts", searched, savepoints),
     "a cut goes over every folio": (Mapping, "cut", every_folio, cuts),
-    "a folio's pieces are gone through": (mapping, "_overlay", every_piece, small_pieces_of_one_folio),
+    "a folio's pieces are gone through": (extent_map, "_overlay", every_piece, small_pieces_of_one_folio),
 }
 
 

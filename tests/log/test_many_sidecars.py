@@ -16,11 +16,11 @@ import pytest
 import untorn
 from tests.log.pictures import FILE, LOG
 from tests.log.test_fuzz import DAMAGE, NAMES, Scene, scenes
+from untorn.crashmodel.disk_image import Content, Image
+from untorn.crashmodel.machine import Disk
+from untorn.crashmodel.storage import SimulatedStorage
 from untorn.errors import UntornError, UntornWarning
-from untorn.geometry import BLOCK
-from untorn.storage.disk import Disk
-from untorn.storage.image import Content, Image
-from untorn.storage.simulated import SimulatedStorage
+from untorn.sizes import BLOCK
 
 SIDECARS: Final = int(os.environ.get("UNTORN_SIDECARS", "20000"))
 PARTS: Final = 4

@@ -12,10 +12,10 @@ from tests.log.pictures import Picture
 from tests.log.rows import PICTURES
 from untorn.errors import UntornError
 from untorn.log import recovery, scan
-from untorn.log.doubt import Copy
-from untorn.log.log import Log
-from untorn.log.ondisk import Slot
-from untorn.storage.api import FileStat, StorageFile
+from untorn.log.format import Slot
+from untorn.log.unproved import Copy
+from untorn.log.writer import Log
+from untorn.storage.interface import FileStat, StorageFile
 
 Test = Callable[[Picture], None]
 
@@ -79,7 +79,7 @@ def test_a_picture_sees_that_a_safeguard_is_missing(mutant: str, monkeypatch: py
 
 
 def test_reading_a_hot_file_by_recovering_it_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    from untorn.frontends import opening
+    from untorn.api import open_inode
 
     row = PICTURES["one commit"]
 
@@ -87,6 +87,6 @@ def test_reading_a_hot_file_by_recovering_it_would_be_seen(monkeypatch: pytest.M
         recovery.recover(storage, home, recovery.examine(storage, home, writable=True))
         return recovery.examine(storage, home, writable=writable)
 
-    monkeypatch.setattr(opening, "examine", examine)
+    monkeypatch.setattr(open_inode, "examine", examine)
     with pytest.raises((AssertionError, OSError)):
         READS(row)

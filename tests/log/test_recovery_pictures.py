@@ -15,12 +15,12 @@ import pytest
 import untorn
 from tests.log.pictures import FILE, FOLDER, LOG, Picture, content, machine, picture
 from tests.log.rows import PICTURES
+from untorn.crashmodel.storage import SimulatedStorage
+from untorn.crashmodel.variables import Choose, newest, oldest, seeded
 from untorn.errors import CorruptLogError, LogError, UntornError, UntornWarning
-from untorn.log.log import MARK
-from untorn.log.ondisk import RECORDS_OFFSET
-from untorn.storage.faulty import Fault, FaultyStorage, ProcessDeath
-from untorn.storage.simulated import SimulatedStorage
-from untorn.storage.variables import Choose, newest, oldest, seeded
+from untorn.log.format import RECORDS_OFFSET
+from untorn.log.writer import MARK
+from untorn.storage.fault_injection import Fault, FaultyStorage, ProcessDeath
 
 ROWS = [pytest.param(row, id=name) for name, row in PICTURES.items()]
 GOOD = [pytest.param(row, id=name) for name, row in PICTURES.items() if not row.problem]

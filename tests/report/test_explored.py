@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 
 import pytest
 
+from untorn.crashmodel.storage import SimulatedStorage
 from untorn.explore.explorer import explore
 from untorn.explore.result import Deviation, Fate, Result, Rung, Story, Survival
-from untorn.explore.search import Problem
-from untorn.explore.target import Acknowledged
+from untorn.explore.search_record import Problem
+from untorn.explore.targets.protocol import Acknowledged
 from untorn.report.explored import SHOWN_MAX, page
-from untorn.storage.simulated import SimulatedStorage
 
 EVIL = "</title></style><script>alert(1)</script><img src=//x.example/i.png onerror=a>'\"&\x1b[31m\u202e\udcff"
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from tests.storage.test_conformance import code
-from untorn.storage.api import IOV_MAX, RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, AtomicLimits, Storage
-from untorn.storage.faulty import Fault, FaultyStorage, ProcessDeath
-from untorn.storage.recording import RecordingStorage
-from untorn.storage.simulated import SimulatedStorage
+from tests.support.recording_storage import RecordingStorage
+from untorn.crashmodel.storage import SimulatedStorage
+from untorn.storage.fault_injection import Fault, FaultyStorage, ProcessDeath
+from untorn.storage.interface import IOV_MAX, RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, AtomicLimits, Storage
 
 LIMITS = AtomicLimits(unit_min=4096, unit_max=16384, unit_max_opt=0, segments_max=1)
 K = 1024

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import pytest
 
-from untorn.storage.api import IOV_MAX, Storage, StorageFile
-from untorn.storage.faulty import FaultyStorage
+from tests.support.recording_storage import RecordingStorage
+from untorn.crashmodel.storage import SimulatedStorage
+from untorn.storage.fault_injection import FaultyStorage
+from untorn.storage.interface import IOV_MAX, Storage, StorageFile
 from untorn.storage.linux import LinuxStorage
-from untorn.storage.recording import RecordingStorage
-from untorn.storage.simulated import SimulatedStorage
 
 NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
 
@@ -462,8 +462,8 @@ def test_a_recording_has_the_site_the_result_and_the_order_of_each_call(tmp_path
 
 
 def test_a_recording_over_linux_is_cut_like_a_simulation(tmp_path: Path) -> None:
-    from untorn.storage.persistence import History
-    from untorn.storage.variables import newest, oldest
+    from untorn.crashmodel.rules import History
+    from untorn.crashmodel.variables import newest, oldest
 
     path = tmp_path / "f"
     path.write_bytes(b"old")

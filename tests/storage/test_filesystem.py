@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 import untorn
-from tests.files.mounts import mounted, overlaid
+from tests.support.mounts import mounted, overlaid
+from untorn.api import open_inode
 from untorn.errors import UntornWarning
-from untorn.frontends import opening
 from untorn.storage import filesystem
-from untorn.storage.api import FileSystem
 from untorn.storage.filesystem import Mount, describe, mount_of, on_network
+from untorn.storage.interface import FileSystem
 
 EXT4, NFS, CIFS, NINE_P, CEPH, AFS, FUSE, OVERLAY = (
     0xEF53, 0x6969, 0xFF534D42, 0x01021997, 0x00C36400, 0x5346414F, 0x65735546, 0x794C7630,
@@ -228,7 +228,7 @@ def test_where_a_sandbox_forbids_to_ask_files_are_opened_all_the_same(
 
     monkeypatch.setattr(filesystem, "_fstatfs", fstatfs)
     monkeypatch.setattr(filesystem, "MOUNTINFO", str(tmp_path / "none"))
-    monkeypatch.setattr(opening, "_devices", set())
+    monkeypatch.setattr(open_inode, "_devices", set())
     with untorn.open(tmp_path / "file", "w+b") as file:
         file.write(b"data")
 
@@ -244,7 +244,7 @@ def test_where_a_sandbox_forbids_to_ask_files_are_opened_all_the_same(
 def network(scene: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A file that seems to be on NFS, in a process that has not opened any yet."""
     scene(NFS, b"0:50 / /mnt rw - nfs4 server:/export rw\n")
-    monkeypatch.setattr(opening, "_devices", set())
+    monkeypatch.setattr(open_inode, "_devices", set())
     return tmp_path / "file"
 
 
@@ -278,7 +278,7 @@ def test_control_what_is_no_network_is_not_warned_of(
     scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: bytes
 ) -> None:
     scene(number, b"0:50 / /mnt rw - " + kind + b" source rw\n")
-    monkeypatch.setattr(opening, "_devices", set())
+    monkeypatch.setattr(open_inode, "_devices", set())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         untorn.open(tmp_path / "file", "r+b").close()

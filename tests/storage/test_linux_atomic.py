@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.files.mounts import mounted
+from tests.support.mounts import mounted
 from untorn.storage import linux, statx
-from untorn.storage.api import IOV_MAX, RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, AtomicLimits, Buffer, StorageFile
+from untorn.storage.interface import IOV_MAX, RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, AtomicLimits, Buffer, StorageFile
 from untorn.storage.linux import DirectFile, LinuxFile, LinuxStorage
 
 KIB = 1 << 10

@@ -6,11 +6,11 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
+from tests.defects.mutants import MUTANTS, Mutant, planted
 from tests.workloads.outcome import explored
 from tests.workloads.sequences import Seen, every, tenth
 from tests.workloads.target import DEVICES, Generated
 from untorn.errors import UntornWarning
-from untorn.explore.library.mutants import MUTANTS, Mutant, planted
 
 _DEVICES: Final = tuple(device for device in DEVICES if not device.startswith("trash"))
 

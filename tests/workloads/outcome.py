@@ -9,7 +9,7 @@ from typing import Final
 from tests.workloads.target import Generated
 from untorn.explore.explorer import Budget, explore
 from untorn.explore.result import Result
-from untorn.explore.search import problem_of
+from untorn.explore.search.engine import problem_of
 
 MODULE: Final = "python -m tests.workloads"
 _SECONDS_MAX: Final = 600.0

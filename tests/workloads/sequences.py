@@ -11,10 +11,10 @@ from xxhash import xxh3_128_hexdigest
 
 from tests.workloads.session import CHANGES, COMMITS, ENDINGS, OPERATIONS, SESSION_ENDS
 from tests.workloads.target import DEVICES, STARTS, Generated
-from untorn.explore.nested import LOOKS
-from untorn.explore.search import Recording
-from untorn.storage.api import RWF_ATOMIC
-from untorn.storage.recording import Operation
+from untorn.crashmodel.trace import Operation
+from untorn.explore.search.engine import Recording
+from untorn.explore.search.recovery_crashes import LOOKS
+from untorn.storage.interface import RWF_ATOMIC
 
 LENGTH_MAX: Final = 3
 _SEED: Final = 20_261_128

@@ -12,10 +12,10 @@ from functools import lru_cache
 from random import Random
 from typing import Any, Final
 
+from untorn.api import functions as api
 from untorn.errors import FailedError, ForeignEditError
-from untorn.explore.library.script import BLOCK, PATH, Script
 from untorn.explore.oracles import Content
-from untorn.frontends import api
+from untorn.explore.selftest.scripted_session import BLOCK, PATH, Script
 
 CLOSE: Final = "close"
 LEAVE: Final = "leave"

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import Final
 
-from untorn.explore.library.script import PATH, Script
-from untorn.geometry import round_up
-from untorn.log.log import log_path
-from untorn.storage.image import PAGE
+from untorn.crashmodel.disk_image import PAGE
+from untorn.explore.selftest.scripted_session import PATH, Script
+from untorn.log.writer import log_path
+from untorn.sizes import round_up
 
 MIB: Final = 1 << 20
 LARGE: Final = 8 * MIB

@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tests.workloads.session import CLOSE, SIZE, Session
+from untorn.api import functions as api
+from untorn.crashmodel.storage import SimulatedStorage
 from untorn.errors import CorruptLogError, ForeignEditError, UntornWarning
-from untorn.explore.library.script import BLOCK, PATH, stamp
 from untorn.explore.oracles import Content, plain, state_is_a_commit
-from untorn.explore.search import Recording, recording_of
-from untorn.explore.target import Acknowledged
-from untorn.frontends import api
-from untorn.storage.api import AtomicLimits
-from untorn.storage.simulated import SimulatedStorage
+from untorn.explore.search.engine import Recording, recording_of
+from untorn.explore.selftest.scripted_session import BLOCK, PATH, stamp
+from untorn.explore.targets.protocol import Acknowledged
+from untorn.storage.interface import AtomicLimits
 
 DEVICES: Final[dict[str, dict[str, Any]]] = {
-    "512": {},
+    "512": {"block": BLOCK},
     "4096": {"sector": 4096},
-    "no-attributes": {"xattrs": False},
+    "no-attributes": {"xattrs": False, "block": BLOCK},
     "atomic": {"atomic": AtomicLimits(BLOCK, 4 * BLOCK, 0, 1)},
-    "trash-512": {"trash": True},
+    "trash-512": {"trash": True, "block": BLOCK},
     "trash-4096": {"trash": True, "sector": 4096},
 }
 """Options of the simulated machine, by name."""

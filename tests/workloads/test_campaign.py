@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.defects.mutants import MUTANTS, planted
 from tests.workloads import results as results_module
 from tests.workloads.campaign import BAD, FINE, INTERRUPTED, Campaign
 from tests.workloads.outcome import explored
 from tests.workloads.target import Generated
-from untorn.explore.library.mutants import MUTANTS, planted
 
 GOOD = [Generated((name,), "512", "content") for name in ("cut", "order", "checkpoint")]
 WORSE = Generated(("write",), "512", "content")

@@ -7,17 +7,17 @@ from itertools import pairwise, product
 
 import pytest
 
+from tests.defects.mutants import Mutant, planted
+from tests.defects.plants import Patch, Plant
 from tests.workloads.sequences import LENGTH_MAX, Seen, count, every, tenth
 from tests.workloads.session import ENDINGS, LEAVE, OPERATIONS
 from tests.workloads.target import DEVICES, STARTS, Generated
 from untorn.designs.cow import CopyOnWrite
-from untorn.explore.library.mutants import Mutant, planted
-from untorn.explore.library.plants import Patch, Plant
-from untorn.explore.library.script import PATH
 from untorn.explore.oracles import plain
+from untorn.explore.selftest.scripted_session import PATH
 from untorn.log import recovery
-from untorn.log.log import log_path
-from untorn.log.ondisk import RECORDS_OFFSET
+from untorn.log.format import RECORDS_OFFSET
+from untorn.log.writer import log_path
 from untorn.pagecache.address_space import AddressSpace
 
 

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from tests.workloads.space import OPERATIONS, Holder, TooMuchError, every, too_much
-from untorn.explore.library.script import PATH
+from untorn.explore.selftest.scripted_session import PATH
 
 
 def test_what_sequences_of_large_operations_leave_reserved_is_bounded() -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.defects.mutants import MUTANTS, planted
 from tests.workloads.outcome import explored
 from tests.workloads.sequences import Seen, tenth
 from tests.workloads.target import DEVICES, Generated
-from untorn.explore.library.mutants import MUTANTS, planted
 
 _SLICES = 4
 """Of each device, so that several workers have something to do."""
@@ -27,15 +27,10 @@ def chosen(device: str, part: int) -> list[Generated]:
     return [generated for generated in distinct() if generated.device == device][part::_SLICES]
 
 
-def depth(generated: Generated) -> int:
-    """How often recovery is cut off: what spills lets a file grow by 40 sectors, which only ``make workloads`` does."""
-    return 0 if "spill" in generated.operations and "4096" not in generated.device else 1
-
-
 @pytest.mark.parametrize("part", range(_SLICES))
 @pytest.mark.parametrize("device", list(DEVICES))
 def test_no_crash_of_the_tenth_breaks_a_guarantee(device: str, part: int) -> None:
-    found = [explored(generated, depth=depth(generated)) for generated in chosen(device, part)]
+    found = [explored(generated) for generated in chosen(device, part)]
 
     bad = [f"{outcome.name}\n  {outcome.verdict}\n  {outcome.command}" for outcome in found if outcome.bad]
     assert not bad, "\n".join(bad)

@@ -8,31 +8,31 @@ from typing import TYPE_CHECKING, Final, get_args
 
 import click
 
+from untorn.api.options import DesignName
 from untorn.cli.failures import BAD, ENVIRONMENT, FINE
 from untorn.cli.help import examples, one_of
 from untorn.cli.output import WIDTH, emit, progress, quoted, say, size_of, table, tell
 from untorn.cli.requirements import JOBS, REPORT, MissingError, check_report, check_writable
 from untorn.cli.state import JSON
-from untorn.frontends.modes import DesignName
 
 if TYPE_CHECKING:
-    from untorn.compare import Comparison
-    from untorn.compare.groups import Group
-    from untorn.compare.real import Real
+    from untorn.debate.compare import Comparison
+    from untorn.debate.compare.filesystems import Real
+    from untorn.debate.compare.groups import Group
 
 _HEAD: Final = ("design", "crash states", "calls", "bios", "atomic", "mean bio", "syncs", "bytes", "bits", "devices")
 
 
 def known_workloads() -> list[str]:
     """The names of the workloads, for a shell."""
-    from untorn.compare import WORKLOADS
+    from untorn.debate.compare import WORKLOADS
 
     return list(WORKLOADS)
 
 
 def known_devices() -> list[str]:
     """The names of the simulated devices, for a shell."""
-    from untorn.compare import DEVICES
+    from untorn.debate.compare import DEVICES
 
     return list(DEVICES)
 
@@ -75,7 +75,7 @@ def compare(
     Then the questions of the debate are answered by what was found. No hardware here writes atomically: what rests on
     simulation alone says so. Exits with 1 if a page tore that a design had taken as atomic.
     """
-    from untorn import compare as comparing
+    from untorn.debate import compare as comparing
 
     if listing:
         _list(as_json)
@@ -112,7 +112,7 @@ def compare(
 
 
 def _list(as_json: bool) -> None:
-    from untorn.compare import DEVICES, WORKLOADS
+    from untorn.debate.compare import DEVICES, WORKLOADS
 
     if as_json:
         names = {name: workload.words for name, workload in WORKLOADS.items()}
@@ -129,8 +129,8 @@ def _list(as_json: bool) -> None:
 
 
 def _print(found: Comparison) -> None:
-    from untorn.compare import WORKLOADS
-    from untorn.compare.groups import groups
+    from untorn.debate.compare import WORKLOADS
+    from untorn.debate.compare.groups import groups
 
     say("In simulation (no hardware here writes atomically):")
     for name in dict.fromkeys(cell.workload for cell in found.cells):

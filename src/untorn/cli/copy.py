@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import click
 
+from untorn.api.file import File
+from untorn.api.functions import open as untorn_open
 from untorn.cli.help import examples
 from untorn.cli.output import Progress, printable, progress, quoted, size_of
 from untorn.errors import UntornError
-from untorn.frontends.api import open as untorn_open
-from untorn.frontends.file import File
 
 CHUNK: Final = 1 << 20
 """Bytes copied at a time, and in a folio: then each goes to the log as it was read."""

@@ -24,8 +24,8 @@ from untorn.errors import UntornError
 if TYPE_CHECKING:
     from untorn.explore.explorer import Budget
     from untorn.explore.result import Result
-    from untorn.explore.search import Recording
-    from untorn.explore.target import Target
+    from untorn.explore.search.engine import Recording
+    from untorn.explore.targets.protocol import Target
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Effort:
 
 def _known_targets() -> list[str]:
     """The names of the built-in targets, for a shell; those of the matrix are too many."""
-    from untorn.explore.targets import builtin
+    from untorn.explore.targets.builtin import builtin
 
-    return [target.name for group in ("library", "gallery") for target in builtin(group)]
+    return [target.name for target in builtin("library")]
 
 
 @click.command(
@@ -57,9 +57,8 @@ def _known_targets() -> list[str]:
 @click.option(
     "--all",
     "group",
-    type=click.Choice(["library", "matrix", "gallery"]),
-    help="Explore every built-in target of a group: what untorn itself does, the same on every device, or what other "
-    "packages do.",
+    type=click.Choice(["library", "matrix"]),
+    help="Explore every built-in target of a group: what untorn itself does, or the same on every device.",
 )
 @click.option(
     "--profile", type=click.Choice(["strict", "linux"]), default="strict", show_default=True,
@@ -133,7 +132,7 @@ def explore(
         if report is not None:
             check_report()
         if replay is not None:
-            from untorn.explore import replay as replaying
+            from untorn.explore.counterexample import replay as replaying
 
             with aside():
                 outcome = Outcome([replaying.run(replay)])
@@ -202,7 +201,7 @@ def _code(result: Result) -> int:
 
 
 def _list(as_json: bool) -> int:
-    from untorn.explore.targets import GROUPS, builtin
+    from untorn.explore.targets.builtin import GROUPS, builtin
 
     groups = {group: [target.name for target in builtin(group)] for group in GROUPS}
     if as_json:
@@ -221,19 +220,16 @@ def _list(as_json: bool) -> int:
 
 def _chosen(names: Sequence[str], group: str | None, machine: dict[str, Any]) -> list[Target]:
     """The targets that were asked for, on such a machine."""
-    from untorn.explore.targets import builtin
+    from untorn.explore.targets.builtin import builtin
 
     if group is not None:
-        found = builtin(group, machine)
-        if not found:
-            raise MissingError(f"the group {group} is not installed")
-        return found
+        return builtin(group, machine)
     return [_find(name, machine) for name in names]
 
 
 def _find(name: str, machine: dict[str, Any]) -> Target:
     """A built-in target by its name, or the user's module."""
-    from untorn.explore.targets import find
+    from untorn.explore.targets.builtin import find
 
     try:
         with aside():
@@ -249,7 +245,7 @@ def _find(name: str, machine: dict[str, Any]) -> Target:
 
 def _words(error: BaseException) -> str:
     """An exception of the user's code in one line."""
-    from untorn.explore.words import message_of
+    from untorn.explore.exception_text import message_of
 
     return printable(f"{type(error).__name__}: {message_of(error)}".removesuffix(": "))
 
@@ -259,9 +255,9 @@ def _words(error: BaseException) -> str:
 
 def _explore(targets: Sequence[Target], effort: Effort, *, show: bool) -> Outcome:
     """Explores one target after the other; with ``show`` says what came of each as soon as it is known."""
-    from untorn.explore import limit
+    from untorn.explore import time_limit
 
-    limit.set_each(effort.each)
+    time_limit.set_each(effort.each)
     outcome = Outcome([])
     with _executor(effort) as (executor, workers):
         for target in targets:
@@ -316,7 +312,7 @@ def _record(target: Target, outcome: Outcome) -> Recording | None:
     import traceback
 
     from untorn.explore.interpose.errors import NotMeasuredError, RefusalError
-    from untorn.explore.search import recorded
+    from untorn.explore.search.engine import recorded
 
     try:
         return recorded(target)
@@ -379,7 +375,7 @@ def _hand_over(outcome: Outcome, *, as_json: bool, shown: bool, report: str | No
         tell(f"the report is in {quoted(report)}")
     bad = next((result for result in results if result.stories), None)
     if save is not None and bad is not None:
-        from untorn.explore import replay
+        from untorn.explore.counterexample import replay
 
         replay.save(bad, save)
         tell(f"the first bad state is in {quoted(save)}; to see it again: untorn explore --replay {quoted(save)}")

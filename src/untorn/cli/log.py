@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
+from untorn.api.log_view import LoggedRecord, LogView, read_log
 from untorn.cli.failures import BAD, FINE
 from untorn.cli.help import examples
 from untorn.cli.output import emit, path_fields, plural, printable, quoted, say, size_of, table, tell
 from untorn.cli.state import JSON, problem_fields
-from untorn.frontends.inspection import LoggedRecord, LogView, read_log
-from untorn.log.ondisk import Extent, Slot
+from untorn.log.format import Extent, Slot
 
 
 @click.command(

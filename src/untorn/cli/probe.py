@@ -11,17 +11,17 @@ from typing import Any, cast, get_args
 
 import click
 
-from untorn import probe as asking
+from untorn.api.options import DesignName
 from untorn.cli.failures import BAD, ENVIRONMENT, FINE, worst
 from untorn.cli.help import examples
 from untorn.cli.output import emit, path_fields, plural, progress, quoted, say, size_of, table, tell
 from untorn.cli.state import JSON
-from untorn.frontends.modes import DesignName
-from untorn.probe import ATOMIC_WRITES, NO_ATOMIC_WRITES, Findings, Outcome, Progress, Verdict
-from untorn.probe.environment import Environment, survey
-from untorn.probe.scratch import Subject
-from untorn.probe.subjects import LinuxSubject, UntornSubject
-from untorn.storage.api import AtomicLimits
+from untorn.debate import probe as asking
+from untorn.debate.probe import ATOMIC_WRITES, NO_ATOMIC_WRITES, Findings, Outcome, Progress, Verdict
+from untorn.debate.probe.environment import Environment, survey
+from untorn.debate.probe.scratch_file import Subject
+from untorn.debate.probe.targets import LinuxSubject, UntornSubject
+from untorn.storage.interface import AtomicLimits
 
 
 @click.command(

@@ -9,6 +9,10 @@ from typing import Any, Final
 
 import click
 
+from untorn.api.functions import Status
+from untorn.api.functions import recover as recover_file
+from untorn.api.functions import status as status_of
+from untorn.api.log_view import read_log
 from untorn.cli.failures import BAD, ENVIRONMENT, FINE, code_of, words_of, worst
 from untorn.cli.help import examples
 from untorn.cli.output import emit, path_fields, plural, printable, quoted, say, size_of, table, tell
@@ -21,13 +25,9 @@ from untorn.errors import (
     UntornWarning,
     UntrustedLogError,
 )
-from untorn.frontends.api import Status
-from untorn.frontends.api import recover as recover_file
-from untorn.frontends.api import status as status_of
-from untorn.frontends.inspection import read_log
-from untorn.log.log import log_path
-from untorn.log.ondisk import SlotKind
+from untorn.log.format import SlotKind
 from untorn.log.recovery import State
+from untorn.log.writer import log_path
 
 FILES: Final = click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
 JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
+from untorn.api.options import DesignName
 from untorn.cli.compare import known_devices, known_workloads
 from untorn.cli.help import examples, one_of
 from untorn.cli.output import emit, printable, quoted, say, tell
 from untorn.cli.state import JSON
-from untorn.frontends.modes import DesignName
 
 if TYPE_CHECKING:
-    from untorn.compare.tracing import Line
-    from untorn.compare.workloads import Workload
+    from untorn.debate.compare.tracing import Line
+    from untorn.debate.compare.workloads import Workload
 
 
 @click.command(
@@ -47,9 +47,9 @@ def trace(design: str, device: str, as_json: bool, perfetto: str | None, work: s
     that must not tear, append LENGTH, sync. Sizes are multiples of 512 and may end in K or M; what follows a number
     sign is a comment. 'untorn compare --list' names workloads and devices.
     """
-    from untorn.compare import DEVICES
-    from untorn.compare.perfetto import events
-    from untorn.compare.tracing import trace as traced
+    from untorn.debate.compare import DEVICES
+    from untorn.debate.compare.perfetto import events
+    from untorn.debate.compare.tracing import trace as traced
 
     if device not in DEVICES:
         raise click.UsageError(f"{quoted(device)}: no such device; there are {', '.join(DEVICES)}")
@@ -72,8 +72,8 @@ def trace(design: str, device: str, as_json: bool, perfetto: str | None, work: s
 
 
 def _workload(work: str) -> Workload:
-    from untorn.compare import WORKLOADS
-    from untorn.compare.tracing import StepsError, parse
+    from untorn.debate.compare import WORKLOADS
+    from untorn.debate.compare.tracing import StepsError, parse
 
     if work in WORKLOADS:
         return WORKLOADS[work]

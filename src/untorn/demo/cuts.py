@@ -20,10 +20,10 @@ from typing import Final
 
 from xxhash import xxh3_128_digest
 
-from untorn.frontends.api import open as untorn_open
-from untorn.geometry import SECTOR
-from untorn.storage.simulated import SimulatedStorage
-from untorn.storage.variables import Choose, Legal, Value, Variable, newest, oldest, seeded
+from untorn.api.functions import open as untorn_open
+from untorn.crashmodel.storage import SimulatedStorage
+from untorn.crashmodel.variables import Choose, Legal, Value, Variable, newest, oldest, seeded
+from untorn.sizes import SECTOR
 
 PATH: Final = "/file"
 PAGE: Final = 4096

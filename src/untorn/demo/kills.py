@@ -18,13 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Final
 
+from untorn.api.functions import recover, status
 from untorn.demo.cuts import Kind, Tick
 from untorn.demo.pattern import PAGE, Pattern
 from untorn.demo.subject import Subject
 from untorn.errors import UntornError
-from untorn.frontends.api import recover, status
-from untorn.geometry import SECTOR
-from untorn.log.log import log_path
+from untorn.log.writer import log_path
+from untorn.sizes import SECTOR
 
 PATIENCE_S: Final = 30.0
 """Seconds that a writer may take to its first commit."""

@@ -14,7 +14,7 @@ from typing import Final
 
 from xxhash import xxh3_128_digest
 
-from untorn.geometry import SECTOR
+from untorn.sizes import SECTOR
 
 PAGE: Final = 16384
 """Bytes in a page of the pattern."""

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from untorn.api.functions import open as untorn_open
 from untorn.demo.cuts import Tick
 from untorn.demo.subject import Subject
-from untorn.frontends.api import open as untorn_open
 
 PAGE: Final = 16384
 _TURN: Final = 8

@@ -11,9 +11,9 @@ import os
 import sys
 from collections.abc import Iterable
 
+from untorn.api.functions import open as untorn_open
 from untorn.demo.cuts import Kind
 from untorn.demo.pattern import Pattern
-from untorn.frontends.api import open as untorn_open
 
 
 def write_plainly(path: str, pattern: Pattern, transactions: Iterable[int]) -> None:

@@ -1,1 +1,1 @@
-"""How dirty folios become a committed file: the designs of the debate, behind one seam."""
+"""How dirty folios become a committed file: the seam for designs, and copy-on-write, which is the default."""

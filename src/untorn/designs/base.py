@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from untorn.pagecache.folio import Folio
-from untorn.pagecache.observer import Observer
-from untorn.storage.api import AtomicLimits
+from untorn.storage.interface import AtomicLimits
+from untorn.trace_event import Observer
 
 
 class Savepoint(NamedTuple):

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from untorn.geometry import BLOCK, round_up
 from untorn.pagecache.folio import Folio, Ranges, with_range
-from untorn.storage.api import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, Buffer
+from untorn.sizes import BLOCK, round_up
+from untorn.storage.interface import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, Buffer
 
 BIO_MAX: Final = 1 << 20
 """Most bytes of a plain bio: BIO_MAX_VECS of Linux, 256, times its pages."""

@@ -17,23 +17,23 @@ from typing import Any, ClassVar, Final
 
 from xxhash import xxh3_64_intdigest
 
+from untorn.designs.atomic_home import AtomicHome
 from untorn.designs.base import Design, Savepoint
 from untorn.designs.bio import slice_of
-from untorn.designs.dirty import dirty_blocks, dirty_bytes
+from untorn.designs.dirty_blocks import dirty_blocks, dirty_bytes
 from untorn.designs.growth import Growth, hand_over
-from untorn.designs.home import AtomicHome
 from untorn.errors import CheckpointError, ForeignEditError
-from untorn.geometry import BLOCK, SECTOR, round_up
-from untorn.log import words
-from untorn.log.install import cut_home, install, read_extents
-from untorn.log.log import Log
-from untorn.log.mapping import Mapping
-from untorn.log.ondisk import EXTENT_BYTES, RECORDS_OFFSET, SIZE_MAX, Extent, RecordKind
+from untorn.log import messages
+from untorn.log.checkpoint import cut_home, install, read_extents
+from untorn.log.extent_map import Mapping
+from untorn.log.format import EXTENT_BYTES, RECORDS_OFFSET, SIZE_MAX, Extent, RecordKind
 from untorn.log.recovery import Found
 from untorn.log.space import NO_SPACE
+from untorn.log.writer import Log
 from untorn.pagecache.folio import RANGES_MAX, Folio
-from untorn.pagecache.observer import Observer, Step
-from untorn.storage.api import AtomicLimits, Buffer, FileStat, Storage, StorageFile
+from untorn.sizes import BLOCK, SECTOR, round_up
+from untorn.storage.interface import AtomicLimits, Buffer, FileStat, Storage, StorageFile
+from untorn.trace_event import Observer, Step
 
 EXTENTS_IN_LOG: Final = 1 << 16
 """Extents that wait for a checkpoint before one is made: bounds the map's memory."""
@@ -370,7 +370,7 @@ class CopyOnWrite(Design):
         known = self._info
         if not home.links:
             raise ForeignEditError(self._removed(), self._home.shown)
-        different = words.differences(known.size, known.mtime_ns, home)
+        different = messages.differences(known.size, known.mtime_ns, home)
         if different:
             raise ForeignEditError(
                 f"another program changed the file while it was open here ({different}); it was not "

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from untorn.geometry import BLOCK, round_up
-from untorn.log.log import Log
-from untorn.log.mapping import Mapping as ExtentMap
+from untorn.log.extent_map import Mapping as ExtentMap
 from untorn.log.space import NO_SPACE, STEP_MAX
+from untorn.log.writer import Log
 from untorn.pagecache.folio import Folio
-from untorn.storage.api import StorageFile
+from untorn.sizes import BLOCK, round_up
+from untorn.storage.interface import StorageFile
 
 
 class Piece(NamedTuple):

@@ -9,8 +9,8 @@ on a simulated disk), or anything else with ``record``, ``recover`` and ``check`
 
 from untorn.explore.explorer import Budget, Progress, explore
 from untorn.explore.interpose import UnseenAccessError, ack, acknowledged
-from untorn.explore.module import FunctionTarget, ModuleTarget
 from untorn.explore.result import Result, Rung, Story
+from untorn.explore.targets.python_module import FunctionTarget, ModuleTarget
 from untorn.explore.testing import CrashError, assert_survives
 
 __all__ = [

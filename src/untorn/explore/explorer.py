@@ -15,33 +15,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from untorn.explore import limit
-from untorn.explore.account import RefusedError
-from untorn.explore.certificate import Search, alters, check
-from untorn.explore.forked import Nursery
-from untorn.explore.interpose import many_runs, watch
+from untorn.explore import time_limit
+from untorn.explore.certificate.checker import alters, check
+from untorn.explore.certificate.counting import RefusedError
+from untorn.explore.counterexample.explain import brief, tell
+from untorn.explore.counterexample.replay import pack
+from untorn.explore.counterexample.shrink import Shrinker, Shrunk, minimize
+from untorn.explore.interpose import bypass_watch, many_runs
 from untorn.explore.interpose.errors import NotMeasuredError
-from untorn.explore.ladder import is_complete, rungs
-from untorn.explore.replay import pack
+from untorn.explore.lazy.layers import rules
 from untorn.explore.result import Result, Rung, Story
-from untorn.explore.search import (
+from untorn.explore.search.engine import (
     NondeterminismError,
-    Prefix,
-    Problem,
     Recording,
-    Run,
     field_of,
     recorded,
     recording_of,
     without_inner_crash,
 )
-from untorn.explore.shrink import Shrinker, Shrunk, minimize
-from untorn.explore.space import rules
-from untorn.explore.steer import Baseline, State, show, state_of
-from untorn.explore.story import brief, tell
-from untorn.explore.target import Target
-from untorn.explore.tasks import Batch, Handle, Origin, Work, again, explore_some, explore_there, find, inherited
-from untorn.explore.workers import ForkedWorkers, forked_workers
+from untorn.explore.search.fallbacks import is_complete, rungs
+from untorn.explore.search.forked import Nursery
+from untorn.explore.search.pinned_state import Baseline, State, show, state_of
+from untorn.explore.search.tasks import Batch, Handle, Origin, Work, again, explore_some, explore_there, find, inherited
+from untorn.explore.search.workers import ForkedWorkers, forked_workers
+from untorn.explore.search_record import Prefix, Problem, Run, Search
+from untorn.explore.targets.protocol import Target
 
 SLICE_SECONDS: Final = 0.3
 """How long one task runs before it hands back what is left."""
@@ -114,7 +112,7 @@ def explore(
         return result
     progress = Progress(target.name, Rung.EXHAUSTIVE, budget=budget or Budget())
     token = secrets.token_hex(8)
-    work = Work(token, target, recording, depth, keep_going, seed, watch.root(), limit.each())
+    work = Work(token, target, recording, depth, keep_going, seed, bypass_watch.root(), time_limit.each())
     exploration = _Exploration(work, result, progress, started, report)
     exploration.forks = executor is None
     inherited[token] = work, exploration.outer
@@ -270,7 +268,7 @@ class _Exploration:
     def certify(self) -> None:
         """The checker's word on a search that is complete."""
         result, recording = self.result, self.work.recording
-        budget = limit.Limit(self.left())
+        budget = time_limit.Limit(self.left())
         try:
             with budget:
                 found = check(
@@ -280,7 +278,7 @@ class _Exploration:
         except RefusedError as error:
             result.refusal = str(error)
             return
-        except limit.OutOfTime as error:
+        except time_limit.OutOfTime as error:
             if error.limit is not budget:
                 raise
             result.refusal = "the search is complete, but the budget ended before all of it was checked"
@@ -315,11 +313,11 @@ class _Exploration:
 
     def _try(self, state: State) -> bool:
         """False if the budget ended it."""
-        budget = limit.Limit(self.left())
+        budget = time_limit.Limit(self.left())
         try:
             with budget:
                 leaf, _ = show(self.outer, state)
-        except limit.OutOfTime as error:
+        except time_limit.OutOfTime as error:
             if error.limit is not budget:
                 raise
             return False
@@ -396,12 +394,12 @@ class _Exploration:
         problem = run.leaf.problem
         assert problem is not None
         left = self.left()
-        patience = limit.Limit(None if left is None else max(left, _STORY_SECONDS))
-        if problem.kind != limit.DidNotEndError.__name__:
+        patience = time_limit.Limit(None if left is None else max(left, _STORY_SECONDS))
+        if problem.kind != time_limit.DidNotEndError.__name__:
             try:
                 with patience, many_runs():
                     return shrinker.shrink()
-            except limit.OutOfTime as error:
+            except time_limit.OutOfTime as error:
                 if error.limit is not patience:
                     raise
             except NondeterminismError:  # in this process, where check may have seen too much

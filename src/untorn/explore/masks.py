@@ -26,6 +26,29 @@ def union(masks: Iterable[int]) -> int:
     return result
 
 
+class Tally:
+    """How many of some masks have each member: kept as bit planes, so that one mask is added to all members at once."""
+
+    __slots__ = ("_planes",)
+
+    def __init__(self, masks: Iterable[int]) -> None:
+        self._planes: list[int] = []
+        for mask in masks:
+            self._add(mask)
+
+    def _add(self, carry: int) -> None:
+        for place, plane in enumerate(self._planes):
+            if not carry:
+                return
+            self._planes[place] = plane ^ carry
+            carry &= plane
+        if carry:
+            self._planes.append(carry)
+
+    def count(self, member: int) -> int:
+        return sum((plane >> member & 1) << place for place, plane in enumerate(self._planes))
+
+
 def rows_of(masks: Sequence[int]) -> Rows:
     """The rows over these masks."""
     rows = [tuple(masks)]

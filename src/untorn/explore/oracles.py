@@ -9,8 +9,8 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from untorn.explore.target import Acknowledged
-from untorn.storage.simulated import SimulatedStorage
+from untorn.crashmodel.storage import SimulatedStorage
+from untorn.explore.targets.protocol import Acknowledged
 
 Content = bytes | None
 """Of a file; None where there is none."""

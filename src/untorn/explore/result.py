@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from untorn.explore.search import Problem
+from untorn.explore.search_record import Problem
 
 
 class Rung(StrEnum):

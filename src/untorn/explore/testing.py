@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from untorn.explore.explorer import Budget, explore
-from untorn.explore.module import FunctionTarget
 from untorn.explore.result import Result
-from untorn.explore.stage import Function
+from untorn.explore.targets.calls import Function
+from untorn.explore.targets.python_module import FunctionTarget
 
 
 class CrashError(AssertionError):

@@ -1,13 +1,9 @@
-"""An open file between the file object and the designs. From the bottom: ``guarded``,
-``cached``, ``committing``, ``inode``.
-
-``inplace`` and ``through`` are what changes where a design writes home in place.
+"""An open file between the file object and the designs. From the bottom: ``handle_state``, ``cached``, ``committing``,
+``inode``. Where a design writes home in place, ``untorn.kernel_designs`` has what is different.
 """
 
 from untorn.inode.cached import APPEND, SIZE_MAX
-from untorn.inode.guarded import State
+from untorn.inode.handle_state import State
 from untorn.inode.inode import Inode
-from untorn.inode.inplace import InPlaceInode
-from untorn.inode.through import ThroughInode
 
-__all__ = ["APPEND", "SIZE_MAX", "InPlaceInode", "Inode", "State", "ThroughInode"]
+__all__ = ["APPEND", "SIZE_MAX", "Inode", "State"]

@@ -8,11 +8,11 @@ from threading import get_ident
 from typing import Final
 
 from untorn.designs.base import Design
-from untorn.inode.guarded import Guarded, State, reentrant
-from untorn.log.ondisk import EXTENTS_MAX, PAYLOAD_MAX
+from untorn.inode.handle_state import Guarded, State, reentrant
+from untorn.log.format import EXTENTS_MAX, PAYLOAD_MAX
 from untorn.pagecache.address_space import WRITTEN, AddressSpace, Data
 from untorn.pagecache.folio import RANGES_MAX, Folio
-from untorn.storage.api import StorageFile
+from untorn.storage.interface import StorageFile
 
 _ROOM_FIRST: Final = 8
 """Folios for which space is reserved at first; doubled each time that it does not do."""

@@ -10,13 +10,12 @@ from typing import Any, Final, NamedTuple
 from untorn.designs.base import Design, Savepoint
 from untorn.errors import CheckpointError, TransactionError
 from untorn.inode.cached import APPEND, NOTHING, RECORDS, SIZE_MAX, CachedFile
-from untorn.inode.guarded import State, in_turn
+from untorn.inode.handle_state import State, in_turn
 from untorn.log.space import NO_SPACE
 from untorn.pagecache.address_space import Data
-from untorn.pagecache.atomic import block_states
 from untorn.pagecache.folio import Folio
-from untorn.pagecache.observer import Observer, Step
-from untorn.storage.api import RWF_APPEND, RWF_DSYNC, RWF_SYNC, StorageFile
+from untorn.storage.interface import RWF_APPEND, RWF_DSYNC, RWF_SYNC, StorageFile
+from untorn.trace_event import Observer, Step
 
 _logger: Final = logging.getLogger("untorn")
 
@@ -102,7 +101,7 @@ class Committing(CachedFile):
             folio = folios.get(index)
             if folio is not None:
                 flags = f"locked|{folio}" if locked else str(folio)
-                blocks = block_states(folio, self._folio_size)
+                blocks = folio.block_states(self._folio_size)
                 self._observer(Step(event, index, flags, blocks, index << self._shift, self._folio_size))
 
     # Writing to storage

@@ -9,8 +9,8 @@ from typing import Final
 from untorn.designs.base import Design
 from untorn.errors import TransactionError
 from untorn.inode.committing import Committing
-from untorn.inode.guarded import State, in_turn, reentrant
-from untorn.storage.api import StorageFile
+from untorn.inode.handle_state import State, in_turn, reentrant
+from untorn.storage.interface import StorageFile
 
 
 class Inode(Committing):

@@ -40,16 +40,16 @@ from untorn.errors import (
     UntrustedLogError,
     warn,
 )
-from untorn.log import words
-from untorn.log.doubt import put_back, settle
-from untorn.log.elsewhere import find_log
-from untorn.log.install import install, read_extents
-from untorn.log.log import MARK, NO_ATTRIBUTES, SUFFIX, Log, log_path
-from untorn.log.ondisk import Extent, Identity, Slot, SlotKind
+from untorn.log import messages
+from untorn.log.checkpoint import install, read_extents
+from untorn.log.format import Extent, Identity, Slot, SlotKind
+from untorn.log.misplaced import find_log
 from untorn.log.scan import Replay, damaged_slot, is_blank, read_slots, replay_log
 from untorn.log.space import NO_SPACE
 from untorn.log.trust import open_trusted, untrusted
-from untorn.storage.api import Buffer, FileStat, Storage, StorageFile
+from untorn.log.unproved import put_back, settle
+from untorn.log.writer import MARK, NO_ATTRIBUTES, SUFFIX, Log, log_path
+from untorn.storage.interface import Buffer, FileStat, Storage, StorageFile
 
 _NAME_MAX: Final = 255
 """Most bytes in a name, as limits.h of Linux has it."""
@@ -110,7 +110,7 @@ def examine(storage: Storage, home: StorageFile, *, writable: bool) -> Found:
     if found.log is None:
         if mark is not None:
             elsewhere = find_log(storage, home.path, mark)
-            found.problem = MissingLogError(words.missing(home.path, path, elsewhere), home.shown)
+            found.problem = MissingLogError(messages.missing(home.path, path, elsewhere), home.shown)
         return found
     try:
         _identify(found, home, mark)
@@ -119,7 +119,7 @@ def examine(storage: Storage, home: StorageFile, *, writable: bool) -> Found:
             found.state, found.slot, found.replay = State.STRAY, None, None
             found.problem = untrusted(path, "has several names")
         elif found.state is State.STRAY and mark is not None:
-            message = words.anothers(home.path, path, find_log(storage, home.path, mark))
+            message = messages.anothers(home.path, path, find_log(storage, home.path, mark))
             found.problem = LogError(message, home.shown)
     except BaseException:
         found.close()
@@ -135,12 +135,11 @@ def _identify(found: Found, home: StorageFile, mark: bytes | None) -> None:
     if slot is None:
         if mark is not None:
             found.state = State.HOT
-            found.problem = words.corrupt("none of its slots is valid", log.path, 0)
+            found.problem = messages.corrupt("none of its slots is valid", log.path, 0)
         else:
             found.state = State.EMPTY if is_blank(log) else State.STRAY
         return
     info = home.stat()
-    different = words.differences(slot.home_size, slot.home_mtime_ns, info)
     if mark is not None and mark != slot.file_id:
         found.state = State.STRAY
         return
@@ -150,16 +149,18 @@ def _identify(found: Found, home: StorageFile, mark: bytes | None) -> None:
         return
     found.state = State.HOT
     if replay.stop.damaged:
-        found.problem = words.corrupt(replay.stop.reason, log.path, replay.stop.position)
+        found.problem = messages.corrupt(replay.stop.reason, log.path, replay.stop.position)
     elif replay.commits and _edited(slot, info):
+        different = messages.differences(slot.home_size, slot.home_mtime_ns, info)
         message = (
             f"another program changed this file after untorn last wrote it ({different}), and "
-            f"commits to it wait in {log.path!r}. {words.WAYS_OUT}"
+            f"commits to it wait in {log.path!r}. {messages.WAYS_OUT}"
         )
         found.problem = ForeignEditError(message, home.shown)
     elif _edited(slot, info) and (offset := damaged_slot(log)) is not None:
         # The lost slot may have been that of a checkpoint, which left the file half rewritten.
-        found.problem = words.lost_slot(log.path, offset, different)
+        different = messages.differences(slot.home_size, slot.home_mtime_ns, info)
+        found.problem = messages.lost_slot(log.path, offset, different)
 
 
 def _same_inode(slot: Slot, home: FileStat) -> bool:
@@ -169,7 +170,7 @@ def _same_inode(slot: Slot, home: FileStat) -> bool:
 def _edited(slot: Slot, home: FileStat) -> bool:
     """Whether home is not as untorn left it. Within a checkpoint only a time that went back can tell."""
     if slot.kind is SlotKind.CHECKPOINT:
-        return home.mtime_ns < slot.home_mtime_ns
+        return home.older_than(slot.home_mtime_ns)
     return (home.size, home.mtime_ns) != (slot.home_size, slot.home_mtime_ns)
 
 
@@ -191,8 +192,8 @@ def recover(storage: Storage, home: StorageFile, found: Found, *, force: bool = 
         _drop(storage, home, found, keep=keep)
         return 0
     if found.state is State.STRAY and replay.commits and not _shown_to_be_of(slot, home.stat()):
-        different = words.other_file(slot, home.stat())
-        raise LogError(words.not_its_own(home.path, found.log_path, different), home.shown)
+        different = messages.other_file(slot, home.stat())
+        raise LogError(messages.not_its_own(home.path, found.log_path, different), home.shown)
     if replay.size > home.stat().size:
         home.check_size(replay.size)
     log = Log(storage, home, slot.folio_size)

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from untorn.geometry import BLOCK, SECTOR
-from untorn.log.mapping import Mapping
-from untorn.log.ondisk import (
+from untorn.log.extent_map import Mapping
+from untorn.log.format import (
     EXTENTS_MAX,
     PAYLOAD_MAX,
     RECORDS_OFFSET,
@@ -26,7 +25,8 @@ from untorn.log.ondisk import (
     decode_table,
     record_length_max,
 )
-from untorn.storage.api import Piece, StorageFile
+from untorn.sizes import BLOCK, SECTOR
+from untorn.storage.interface import Piece, StorageFile
 
 
 class Entry(NamedTuple):
@@ -145,7 +145,7 @@ def entries(log: StorageFile, slot: Slot, replay: Replay) -> Iterator[Entry]:
 
 
 def _entry(log: StorageFile, slot: Slot, replay: Replay, previous: int, position: int) -> Entry | str:
-    """The record at ``position`` if it is valid by the four rules of ``ondisk``, else why it is not."""
+    """The record at ``position`` if it is valid by the four rules of ``format``, else why it is not."""
     record = decode_record(log.read(SECTOR, position), slot.salt)
     if record is None:
         return "no valid record header"

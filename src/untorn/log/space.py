@@ -37,9 +37,9 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Final
 
-from untorn.geometry import BLOCK, round_up
-from untorn.log.ondisk import RECORDS_OFFSET
-from untorn.storage.api import StorageFile
+from untorn.log.format import RECORDS_OFFSET
+from untorn.sizes import BLOCK, round_up
+from untorn.storage.interface import StorageFile
 
 NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors that say that there is no room, and that nothing else is wrong."""

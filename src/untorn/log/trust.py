@@ -7,7 +7,7 @@ import stat
 from collections.abc import Collection
 
 from untorn.errors import UntrustedLogError
-from untorn.storage.api import FileStat, Storage, StorageFile
+from untorn.storage.interface import FileStat, Storage, StorageFile
 
 
 def open_trusted(storage: Storage, path: str, owners: Collection[int], *, writable: bool) -> StorageFile:

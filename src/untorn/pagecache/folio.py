@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from untorn.sizes import BLOCK
+
 PG_REFERENCED: Final = 1 << 0
 PG_UPTODATE: Final = 1 << 1
 PG_DIRTY: Final = 1 << 2
@@ -73,6 +75,15 @@ class Folio(PageFlags):
         """This folio without the bytes from ``length`` on."""
         ranges = tuple((start, min(stop, length)) for start, stop in self.ranges if start < length)
         return Folio(self.data[:length], self.bits, ranges)
+
+    def block_states(self, folio_size: int) -> str:
+        """A letter for each block: D if it is dirty, also on its way out, _ if it is clean."""
+        states = ["_"] * (folio_size // BLOCK)
+        if self.bits & (PG_DIRTY | PG_WRITEBACK):
+            for start, stop in self.ranges:
+                for block in range(start // BLOCK, (stop - 1) // BLOCK + 1):
+                    states[block] = "D"
+        return "".join(states)
 
     def __repr__(self) -> str:
         return f"Folio({len(self.data)} bytes, {self}, {self.ranges})"

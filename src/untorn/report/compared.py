@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from untorn.compare import DEVICES, WORKLOADS, Comparison
-from untorn.compare.answers import Answer
-from untorn.compare.exploring import Verdict
-from untorn.compare.groups import Group, groups, verdict
-from untorn.compare.matrix import Cell
-from untorn.compare.tracing import Line, trace
+from untorn.debate.compare import DEVICES, WORKLOADS, Comparison
+from untorn.debate.compare.crash_check import Verdict
+from untorn.debate.compare.findings import Answer
+from untorn.debate.compare.groups import Group, groups, verdict
+from untorn.debate.compare.matrix import Cell
+from untorn.debate.compare.tracing import Line, trace
 from untorn.report import timeline as timelines
 from untorn.report.page import render
 from untorn.report.text import plural

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from untorn.explore.result import Deviation, Fate, Result, Story, Survival
-from untorn.report import strip as strips
+from untorn.report import sector_strip as strips
 from untorn.report import timeline as timelines
 from untorn.report.page import render
-from untorn.report.strip import Strip
+from untorn.report.sector_strip import Strip
 from untorn.report.text import plural, power_of_two, size_of
 from untorn.report.timeline import Cut, Event, Timeline
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from untorn.storage.api import FileSystem
+from untorn.storage.interface import FileSystem
 
 MOUNTINFO: Final = "/proc/self/mountinfo"
 DEVICES: Final = "/sys/dev/block"

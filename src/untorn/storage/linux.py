@@ -22,7 +22,7 @@ from itertools import accumulate
 from typing import Final
 
 from untorn.storage import filesystem, statx
-from untorn.storage.api import (
+from untorn.storage.interface import (
     IOV_MAX,
     RWF_ATOMIC,
     AtomicLimits,

@@ -11,7 +11,7 @@ import os
 import struct
 from typing import Final, NamedTuple
 
-from untorn.storage.api import AtomicLimits, FileStat
+from untorn.storage.interface import AtomicLimits, FileStat
 
 AT_FDCWD: Final = -100  # linux/fcntl.h
 AT_SYMLINK_NOFOLLOW: Final = 0x100

@@ -4,27 +4,27 @@
 ``storage``, call by call as the kernel would see it, and is in its trace. Everything else is the real machine.
 
 How it works
-    The functions of ``os``, ``fcntl`` and ``open`` are replaced (:mod:`.routes`) wherever modules hold them
-    (:mod:`.references`, :mod:`.holders`). A path below the root, or a descriptor that such a path gave
-    (:mod:`.descriptors`), goes to the storage (:mod:`.names`, :mod:`.files`). Above that, CPython's own ``open`` and
-    buffers run (:mod:`.opening`), so bytes reach the storage when and in the pieces in which they reach a kernel;
-    ``pathlib``, ``shutil``, ``tempfile`` and all other modules in Python run as they are. No more is read than the
-    program reads (:mod:`.entries`), for after a crash each look may be a branch of the search. Clock, random numbers
-    and process number come from the storage, so that a run can be repeated (:mod:`.chance`).
+    The functions of ``os``, ``fcntl`` and ``open`` are replaced (:mod:`.call_table`) wherever modules hold them
+    (:mod:`.patching`, :mod:`.function_holders`). A path below the root, or a descriptor that such a path gave
+    (:mod:`.descriptors`), goes to the storage (:mod:`.path_calls`, :mod:`.fd_calls`). Above that, CPython's own
+    ``open`` and buffers run (:mod:`.opening`), so bytes reach the storage when and in the pieces in which they reach a
+    kernel; ``pathlib``, ``shutil``, ``tempfile`` and all other modules in Python run as they are. No more is read than
+    the program reads (:mod:`.directory_entries`), for after a crash each look may be a branch of the search. Clock,
+    random numbers and process number come from the storage, so that a run can be repeated (:mod:`.determinism`).
 
 What it refuses
     What cannot be seen raises :class:`UnseenAccessError`, again at the end if the program swallows it: subprocesses,
     mmap, sqlite3, ``io.FileIO``, and any reference to a real function that was missed, as far as Python audits it
-    (:mod:`.audit`). What has no model: O_PATH, ``os.sync``, SEEK_HOLE, a link that leads out.
-    ``os.chdir`` below the root, for code in C would not follow. An extension in C that opens a path itself finds
-    nothing there, for in reality the root leads nowhere, and each look through it is noticed (:mod:`.watch`), also one
-    that the program expects to fail; the same run once more names the line (:mod:`.pinpoint`). numpy, which would
-    hand a descriptor to C, is told that there is none and takes its other way, in Python. Not noticed is code in C that
-    is handed a descriptor, gets its EBADF, and a program that expects that.
+    (:mod:`.audit_hook`). What has no model: O_PATH, ``os.sync``, SEEK_HOLE, a link that leads out. ``os.chdir`` below
+    the root, for code in C would not follow. An extension in C that opens a path itself finds nothing there, for in
+    reality the root leads nowhere, and each look through it is noticed (:mod:`.bypass_watch`), also one that the
+    program expects to fail; the same run once more names the line (:mod:`.bypass_line`). numpy, which would hand a
+    descriptor to C, is told that there is none and takes its other way, in Python. Not noticed is code in C that is
+    handed a descriptor, gets its EBADF, and a program that expects that.
 
 What is not like a real machine
     Names in a directory come in no order to hope for. ``os._exit`` and a fatal signal to itself end the program alone
-    (:mod:`.endings`). Nobody else is there: no other process, so a lock that would wait is refused. Permission bits
+    (:mod:`.process_end`). Nobody else is there: no other process, so a lock that would wait is refused. Permission bits
     are kept but not enforced. The time of last access is not kept. A program that is left by ``workload()`` ends
     there: what it left open is neither flushed nor closed. Temporary files without ``dir=`` are real, outside the
     explored directory. Garbage is not collected while the interposer is active, for a file that is closed by chance
@@ -40,9 +40,9 @@ Why not pyfakefs
     Its idea to look through all modules for references to the real functions is used here.
 """
 
-from untorn.explore.interpose.current import ack, acknowledged, set_current
+from untorn.explore.interpose.acknowledgements import ack, acknowledged, set_current
+from untorn.explore.interpose.bypass_watch import ROOT
 from untorn.explore.interpose.errors import UnseenAccessError
 from untorn.explore.interpose.interposer import Interposer, many_runs
-from untorn.explore.interpose.watch import ROOT
 
 __all__ = ["ROOT", "Interposer", "UnseenAccessError", "ack", "acknowledged", "many_runs", "set_current"]

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from untorn.storage.simulated_file import SimulatedFile
+from untorn.crashmodel.file import SimulatedFile
 
 _real_close: Final = posix.close
 _real_dup: Final = posix.dup

@@ -11,22 +11,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from untorn.explore.interpose import audit, opening, pinpoint, watch
-from untorn.explore.interpose.chance import Chance
+from untorn.crashmodel import storage as simulated
+from untorn.crashmodel.storage import SimulatedStorage
+from untorn.explore.interpose import audit_hook, bypass_line, bypass_watch, opening
+from untorn.explore.interpose.bypass_watch import ROOT
+from untorn.explore.interpose.call_table import REPLACEMENTS
+from untorn.explore.interpose.determinism import Chance
 from untorn.explore.interpose.errors import RefusalError, UnlocatedError, UnseenAccessError
-from untorn.explore.interpose.files import NUMPY
-from untorn.explore.interpose.references import References
-from untorn.explore.interpose.routes import REPLACEMENTS
+from untorn.explore.interpose.fd_calls import NUMPY
+from untorn.explore.interpose.patching import References
 from untorn.explore.interpose.session import Session, activate, active
-from untorn.explore.interpose.watch import ROOT
-from untorn.explore.limit import OutOfTime, protect, uninterrupted
-from untorn.storage import simulated
-from untorn.storage.simulated import SimulatedStorage
+from untorn.explore.time_limit import OutOfTime, protect, uninterrupted
+from untorn.storage import interface
 
 _HERE: Final = os.path.dirname(os.path.abspath(__file__))
 _OURS: Final = (
     os.path.join(_HERE, ""),
     os.path.join(os.path.dirname(os.path.abspath(simulated.__file__)), ""),
+    os.path.join(os.path.dirname(os.path.abspath(interface.__file__)), ""),
     str(_pyio.__file__),
 )
 """Where the program's calls are carried out."""
@@ -51,7 +53,7 @@ class Interposer:
         self._storage = storage
         self._thoroughly = thoroughly
         self._chance = Chance()
-        self._pinpoint: pinpoint.Pinpoint | None = None
+        self._pinpoint: bypass_line.Pinpoint | None = None
         self._collecting = False
 
     def __enter__(self) -> Path:
@@ -61,10 +63,10 @@ class Interposer:
             return self._enter()
 
     def _enter(self) -> Path:
-        root = watch.root()
-        if self._thoroughly and watch.was_touched():  # by somebody who looks through temporary directories
-            watch.rearm()
-        audit.install()
+        root = bypass_watch.root()
+        if self._thoroughly and bypass_watch.was_touched():  # by somebody who looks through temporary directories
+            bypass_watch.rearm()
+        audit_hook.install()
         self._make_root()
         umask = _real_umask(0o022)
         _real_umask(umask)
@@ -78,8 +80,8 @@ class Interposer:
         except BaseException:
             self._leave(session)
             raise
-        if pinpoint.is_pinpointing():
-            self._pinpoint = pinpoint.Pinpoint()
+        if bypass_line.is_pinpointing():
+            self._pinpoint = bypass_line.Pinpoint()
             self._pinpoint.start()
         return Path(root)
 
@@ -122,9 +124,9 @@ class Interposer:
         with uninterrupted():
             stolen = session.descriptors.check()
             self._leave(session)
-            touched = watch.was_touched()
+            touched = bypass_watch.was_touched()
             if touched:
-                watch.rearm()
+                bypass_watch.rearm()
         if error is not None:
             _annotate(error, session)
             _trim(error)

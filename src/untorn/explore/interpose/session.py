@@ -7,12 +7,12 @@ import posix
 import threading
 from typing import Any, Final
 
+from untorn.crashmodel.storage import SimulatedStorage
 from untorn.explore.interpose import opening
 from untorn.explore.interpose.descriptors import Descriptors
 from untorn.explore.interpose.errors import ProcessEnd, UnseenAccessError
-from untorn.explore.interpose.names import NameCalls
-from untorn.explore.interpose.places import Places
-from untorn.storage.simulated import SimulatedStorage
+from untorn.explore.interpose.explored_paths import Places
+from untorn.explore.interpose.path_calls import NameCalls
 
 _real_listdir: Final = posix.listdir
 

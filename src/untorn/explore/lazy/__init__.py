@@ -1,0 +1,1 @@
+"""A crashed machine that decides what its disk holds only when somebody looks, and what it then may hold."""

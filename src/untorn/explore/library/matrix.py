@@ -1,5 +1,0 @@
-"""The whole matrix, ``untorn explore --all matrix``: every workload of the library on every device."""
-
-from untorn.explore.library.targets import MATRIX
-
-TARGETS = MATRIX

@@ -1,0 +1,252 @@
+"""Lazy search: recovery runs again and again, each time with another answer to its first open question.
+
+Depth first by deterministic re-execution: a run follows the choices of its prefix, then takes branch 0 everywhere;
+the questions that it met name the runs still to come. A run that is done is a **leaf**: it stands for every crash
+point in its masks and every value that nobody asked about.
+"""
+
+from __future__ import annotations
+
+import itertools
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from untorn.crashmodel.machine import Options
+from untorn.crashmodel.rules import History
+from untorn.crashmodel.storage import SimulatedStorage
+from untorn.crashmodel.trace import STANDARD_LIBRARY, Trace
+from untorn.explore.exception_text import message_of
+from untorn.explore.interpose.bypass_line import pinpointing
+from untorn.explore.interpose.errors import RefusalError, UnlocatedError
+from untorn.explore.lazy.crash_state import Chooser, World
+from untorn.explore.lazy.crash_state import NondeterminismError as NondeterminismError  # noqa: PLC0414
+from untorn.explore.lazy.layers import build_layer, rules
+from untorn.explore.lazy.storage import Ground, LazyDisk, LazyStorage
+from untorn.explore.search.recovery_crashes import Segment, cuts
+from untorn.explore.search_record import Leaf, Prefix, Problem, Question, Run, Snapshot
+from untorn.explore.targets.protocol import Target
+from untorn.explore.time_limit import OutOfTime, one_run
+
+
+class Recording(NamedTuple):
+    """A run that was recorded, and where in it a crash may come."""
+
+    trace: Trace
+    options: Options
+    time_ns: int
+    first: int
+    """The first crash point: an event of the trace."""
+
+
+NO_VERDICT: Final = (KeyboardInterrupt, NondeterminismError, OutOfTime, RefusalError)
+"""Exceptions of a run that do not say that its state is bad; any other does, SystemExit too."""
+
+
+@dataclass(slots=True)
+class Node:
+    """A place in the tree of choices: the question there, once a run has met it, and how often was asked by then."""
+
+    question: Question | None = None
+    asked: int = 0
+    children: dict[int, Node] = field(default_factory=dict)
+
+
+class _Path:
+    """Follows a prefix, then branch 0 everywhere; cuts what recovery does into segments between choices."""
+
+    def __init__(self, prefix: Prefix, root: Node) -> None:
+        self.prefix = prefix
+        self.node = root
+        self.followed: World | None = None
+        self.taken: list[int] = []
+        self.questions: list[tuple[Question, int]] = []
+        self.segments: list[Segment] = []
+        self.marks: list[int] = []
+        self.world: World | None = None
+        self.disk: LazyDisk | None = None
+        self.failed: NondeterminismError | None = None
+        self._begun = 0
+
+    def __call__(self, question: Question, branches: int) -> int:
+        at = len(self.taken)
+        self.cut(choosing=True)
+        picked = 0
+        if at < len(self.prefix):
+            picked = self.prefix[at]
+            if picked >= branches:
+                self.failed = NondeterminismError(f"choice {at} had more than {picked} branches, and now {branches}")
+                raise self.failed
+        else:
+            self.questions.append((question, branches))
+        self.taken.append(picked)
+        self._step(question, picked)
+        return picked
+
+    def follow(self, world: World) -> None:
+        """Tells a world what runs before this one were asked in it."""
+        self.followed = world
+        self._expect()
+
+    def _step(self, question: Question, picked: int) -> None:
+        assert self.followed is not None
+        node = self.node
+        if node.question is None:
+            node.question, node.asked = question, self.followed.asked
+        self.node = node.children.setdefault(picked, Node())
+        self._expect()
+
+    def _expect(self) -> None:
+        assert self.followed is not None
+        node = self.node
+        self.followed.expected = None if node.question is None else (node.asked, node.question)
+
+    def cut(self, *, choosing: bool) -> None:
+        """Ends a segment; one within the prefix belongs to the run that met it first.
+
+        An operation that is running depends on the choice that it makes, so its issue is part of the next segment.
+        """
+        if self.world is None or self.disk is None:
+            return
+        now, operations = self.disk.trace.now, self.disk.trace.operations
+        if choosing and operations and operations[-1].completed is None:
+            now -= 1
+        if now > self._begun and len(self.taken) >= len(self.prefix):
+            self.segments.append(Segment(tuple(self.taken), self._begun + 1, now, self.world.snapshot()))
+        self.marks.append(now)
+        self._begun = now
+
+
+@dataclass
+class Field:
+    """One search: the state that its runs start from."""
+
+    target: Target
+    ground: Ground
+    start: Snapshot | None = None
+    root: Node = field(default_factory=Node, repr=False)
+    """What the runs so far were asked."""
+
+    def run(self, prefix: Prefix, *, nested: bool) -> Run:
+        """One run of recovery and check; with ``nested`` also the ways to cut recovery off."""
+        try:
+            return self._run(prefix, nested=nested)
+        except UnlocatedError:
+            with pinpointing():
+                self._run(prefix, nested=nested)
+            raise
+
+    def _run(self, prefix: Prefix, *, nested: bool) -> Run:
+        path = _Path(prefix, self.root)
+        world = World(self.ground.layers, path, self.start)
+        path.follow(world)
+        storage = LazyStorage(self.ground, world)
+        if nested:
+            path.world, path.disk = world, storage.lazy
+        problem = self._recover(storage)
+        path.cut(choosing=False)
+        path.world = None
+        found = cuts(storage.lazy, world, path.segments) if nested else []
+        operations = list(storage.lazy.trace.operations) if nested else []
+        problem = problem or self._check(storage, world)
+        if path.failed is not None:  # the program may have swallowed it
+            raise path.failed
+        if len(path.taken) < len(prefix):
+            raise NondeterminismError(f"{len(prefix)} choices before, and now {len(path.taken)}")
+        leaf = Leaf(tuple(path.taken), world.snapshot(), problem)
+        return Run(leaf, path.questions, found, operations, tuple(path.marks))
+
+    def once(self, choose: Chooser, start: Snapshot) -> tuple[Leaf, World]:
+        """One run whose choices somebody else makes."""
+        world = World(self.ground.layers, choose, start)
+        storage = LazyStorage(self.ground, world)
+        problem = self._recover(storage) or self._check(storage, world)
+        return Leaf((), world.snapshot(), problem), world
+
+    def _recover(self, storage: LazyStorage) -> Problem | None:
+        try:
+            one_run("recover", self.target.recover, storage)
+        except NO_VERDICT:
+            raise
+        except BaseException as error:
+            return problem_of(error, "recover")
+        storage.kill_process()
+        return None
+
+    def _check(self, storage: LazyStorage, world: World) -> Problem | None:
+        try:
+            one_run("check", self.target.check, storage, lambda classify=None: self._acknowledged(world, classify))
+        except NO_VERDICT:
+            raise
+        except BaseException as error:
+            return problem_of(error, "check")
+        return None
+
+    def _acknowledged(self, world: World, classify: Callable[[Sequence[Any]], Any] | None) -> Any:
+        """What had been told to the world, or its class."""
+        layer = self.ground.layers[0]
+
+        def told(at: int) -> Any:
+            so_far = layer.acknowledgements[: layer.acknowledged[at]]
+            return classify(so_far) if classify else len(so_far)
+
+        answer: Any = world.when(0, told)
+        return answer if classify else layer.acknowledgements[:answer]
+
+
+def problem_of(error: BaseException, stage: str) -> Problem:
+    """What an exception of recovery or check says."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [one for one in frames if not one.filename.startswith(STANDARD_LIBRARY) or "-packages" in one.filename]
+    place = "".join(f"{one.filename}:{one.lineno} in {one.name}" for one in (own or frames)[-1:])
+    return Problem(type(error).__name__, message_of(error), stage, place)
+
+
+def recording_of(machine: SimulatedStorage, first: int = 0) -> Recording:
+    """What a machine recorded, to be cut off at any event from ``first`` on."""
+    return Recording(machine.trace, machine.disk.options, machine.disk.time_ns, first)
+
+
+def recorded(target: Target) -> Recording:
+    """Runs the target's workload, to be cut off anywhere."""
+    try:
+        return recording_of(target.record())
+    except UnlocatedError:
+        with pinpointing():
+            target.record()
+        raise
+
+
+def field_of(target: Target, recording: Recording) -> Field:
+    """The search over every power failure of a recording."""
+    trace = recording.trace
+    history = History(trace, **rules(recording.options))
+    history.advance(trace.now)
+    layer = build_layer(trace, history, recording.first, trace.now, nested=False)
+    return Field(target, Ground(layer, recording.options, recording.time_ns))
+
+
+def without_inner_crash(search: Field, problem: Problem, limit: int) -> Run | None:
+    """A run that is bad in the same way although recovery was not cut off, among the first ``limit``."""
+    for run in itertools.islice(every(search), limit):
+        found = run.leaf.problem
+        if found is not None and (found.kind, found.stage) == (problem.kind, problem.stage):
+            return run
+    return None
+
+
+def deeper(search: Field, run: Run) -> Iterator[Field]:
+    """The searches for the ways in which this run's recovery can be cut off."""
+    ground = search.ground
+    for cut in run.cuts:
+        yield Field(search.target, Ground(cut.layer, ground.options, ground.time_ns, ground), cut.start)
+
+
+def every(search: Field, *, nested: bool = False) -> Iterator[Run]:
+    """Every run of a search, depth first."""
+    waiting: list[Prefix] = [()]
+    while waiting:
+        run = search.run(waiting.pop(), nested=nested)
+        yield run
+        waiting.extend(run.siblings())

@@ -1,0 +1,93 @@
+"""What is tried when the budget cannot see a search through, best first; none of it is ever certified.
+
+The rungs take chosen states one by one: at each crash point all whole writes in every combination while they are
+few, then prefixes with one or two operations left out or one sector torn, then seeded chance.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from xxhash import xxh3_64_intdigest
+
+from untorn.explore.result import Rung
+from untorn.explore.search.pinned_state import Baseline, State, default, legal_at
+from untorn.explore.search_record import ORDER, Key, Layer
+
+_WRITES_MAX: Final = 10
+"""Operations in flight at a crash point of which every combination is tried."""
+
+
+def open_operations(layer: Layer, at: int) -> dict[int, dict[Key, int]]:
+    """What may be lost at class ``at``: by event of the operation, its variables with the value before it."""
+    result: dict[int, dict[Key, int]] = {}
+    start = layer.starts[at]
+    for variable, cell in layer.cells.items():
+        key = (0, variable)
+        legal = legal_at(layer, key, at)
+        if len(legal) < 2 or variable == ORDER:
+            continue
+        written = [(since, value) for since, value in cell.written if since <= start and cell.masks[value] >> at & 1]
+        for (_, before), (since, value) in itertools.pairwise(written):
+            if value != before:
+                result.setdefault(since, {})[key] = before
+    return result
+
+
+def whole_writes(layer: Layer) -> Iterator[State]:
+    """Rung WRITES: every crash point, every subset of the operations in flight; skips points with too many."""
+    for at in range(len(layer.starts)):
+        operations = list(open_operations(layer, at).values())
+        if len(operations) > _WRITES_MAX:
+            continue
+        for lost in itertools.product((False, True), repeat=len(operations)):
+            yield _without(at, [one for one, gone in zip(operations, lost, strict=True) if gone])
+
+
+def is_complete(layer: Layer) -> bool:
+    """Whether ``whole_writes`` skips nothing."""
+    return all(len(open_operations(layer, at)) <= _WRITES_MAX for at in range(len(layer.starts)))
+
+
+def tears(layer: Layer) -> Iterator[State]:
+    """Rung TEARS: every crash point with none, one or two operations lost, or one sector of one."""
+    for at in range(len(layer.starts)):
+        operations = list(open_operations(layer, at).values())
+        yield State((at,), Baseline.NEWEST)
+        yield State((at,), Baseline.OLDEST)
+        for count in (1, 2):
+            for some in itertools.combinations(operations, count):
+                yield _without(at, some)
+        for one in operations:
+            for key, value in one.items():
+                yield State((at,), Baseline.NEWEST, {key: value})
+
+
+def samples(layer: Layer, seed: int) -> Iterator[State]:
+    """Rung SAMPLED: states by chance, the same for the same seed; without end."""
+    for serial in itertools.count():
+        at = xxh3_64_intdigest(f"{serial}".encode(), seed) % len(layer.starts)
+        deviations: dict[Key, int] = {}
+        for number, variable in enumerate(layer.cells):
+            key = (0, variable)
+            legal = legal_at(layer, key, at)
+            value = legal[xxh3_64_intdigest(f"{serial} {number}".encode(), seed) % len(legal)]
+            if value != default(layer, key, at, Baseline.NEWEST):
+                deviations[key] = value
+        yield State((at,), Baseline.NEWEST, deviations)
+
+
+def _without(at: int, operations: Iterable[dict[Key, int]]) -> State:
+    """The state at class ``at`` without these operations; a variable of several has the value before the first."""
+    deviations: dict[Key, int] = {}
+    for operation in operations:
+        for key, value in operation.items():
+            deviations.setdefault(key, value)
+    return State((at,), Baseline.NEWEST, deviations)
+
+
+def rungs(layer: Layer, seed: int) -> list[tuple[Rung, Iterator[State]]]:
+    """The rungs below the exhaustive one; the last is without end."""
+    return [(Rung.WRITES, whole_writes(layer)), (Rung.TEARS, tears(layer)), (Rung.SAMPLED, samples(layer, seed))]

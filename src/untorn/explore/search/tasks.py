@@ -1,0 +1,181 @@
+"""Work that goes to an executor: some runs of one search, with all that lies beneath them.
+
+Workers may be other processes or machines. Those that were forked off the process that recorded the workload have the
+search already. Others get the target and the recorded machine once, as one pickled value, run the workload first, so
+that the program's modules are there as they were, and refuse if it does something else.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from untorn.explore import time_limit
+from untorn.explore.interpose import bypass_watch, many_runs
+from untorn.explore.interpose.errors import NotMeasuredError
+from untorn.explore.search import workers
+from untorn.explore.search.engine import Field, Recording, deeper, every, field_of, recorded
+from untorn.explore.search.fingerprint import fingerprint
+from untorn.explore.search_record import Prefix, Problem, Run, Search
+from untorn.explore.targets.protocol import Target
+
+_LONG_SECONDS: Final = 1.0
+"""Of a run: worth telling."""
+
+
+class Work(NamedTuple):
+    """What every worker needs to know: the target, its recorded machine, and what to do with each run."""
+
+    token: str
+    """Names this one among others."""
+
+    target: Target
+    recording: Recording
+    depth: int
+    """How many times recovery is cut off itself, one in the other."""
+    keep_going: bool
+    """Whether to go on after a bad state."""
+    seed: int
+    root: str
+    """The explored directory, as the program was told."""
+    each: float | None
+    """Seconds that one run of recover or check may take."""
+
+
+class Handle(NamedTuple):
+    """How a worker finds its work: among what it inherited, or pickled."""
+
+    token: str
+    pickled: bytes
+
+
+class Origin(NamedTuple):
+    """Where a search begins: for each level the run, by its prefix, and which of its cuts."""
+
+    steps: tuple[tuple[Prefix, int], ...] = ()
+
+
+@dataclass
+class Batch:
+    """What one task brought back."""
+
+    runs: list[Run] = field(default_factory=list)
+    """Of the outermost search, without their cuts."""
+    deeper: dict[Prefix, Search] = field(default_factory=dict)
+    """By where these runs' recoveries were cut off, the searches for that."""
+    waiting: list[Prefix] = field(default_factory=list)
+    """Prefixes that are still to be run."""
+    recoveries: int = 0
+    nested: int = 0
+    bad: list[tuple[Origin, Run]] = field(default_factory=list)
+    unended: str = ""
+    """What was going on when the budget ended this task, in words; empty if it did not."""
+
+
+inherited: Final[dict[str, tuple[Work, Field]]] = {}
+"""By token: the searches of this process, which those that it forks have, too."""
+
+
+@lru_cache(maxsize=4)
+def _unpacked(pickled: bytes) -> tuple[Work, Field]:
+    work: Work = pickle.loads(pickled)
+    bypass_watch.adopt(work.root)
+    time_limit.set_each(work.each)
+    if fingerprint(recorded(work.target).trace) != fingerprint(work.recording.trace):
+        raise NotMeasuredError(
+            "the workload does something else in a worker than where it was recorded, so its verdict would depend on "
+            "who asks: does the module draw lots, or look at the clock, when it is imported?"
+        )
+    return work, field_of(work.target, work.recording)
+
+
+def explore_there(handle: Handle, prefixes: list[Prefix], seconds: float, left: float | None) -> Batch:
+    """``explore_some`` in a worker, which keeps its search."""
+    try:
+        return explore_some(*(inherited.get(handle.token) or _unpacked(handle.pickled)), prefixes, seconds, left)
+    finally:
+        workers.idle()
+
+
+def explore_some(work: Work, search: Field, prefixes: list[Prefix], seconds: float, left: float | None = None) -> Batch:
+    """Runs ``prefixes`` and what follows from them, depth first, for about so many seconds, never more than ``left``.
+
+    What was not done when that ended it is still waiting.
+    """
+    batch = Batch(waiting=list(prefixes))
+    with many_runs():
+        _explore(batch, work, search, seconds, left)
+    return batch
+
+
+def _explore(batch: Batch, work: Work, search: Field, seconds: float, left: float | None) -> None:
+    started = time.monotonic()
+    while batch.waiting and (not batch.recoveries or time.monotonic() < started + seconds):
+        prefix = batch.waiting.pop()
+        budget = time_limit.Limit(None if left is None else left - (time.monotonic() - started))
+        try:
+            with budget:
+                _explore_one(batch, work, search, prefix)
+        except time_limit.OutOfTime as error:
+            if error.limit is not budget:
+                raise
+            batch.waiting.append(prefix)
+            if budget.seconds > _LONG_SECONDS:
+                batch.unended = f"one run of it had gone on for {budget.seconds:.1f} s by then"
+            break
+        if batch.bad and not work.keep_going:
+            break
+
+
+def _explore_one(batch: Batch, work: Work, search: Field, prefix: Prefix) -> None:
+    workers.alive()
+    run = search.run(prefix, nested=work.depth > 0)
+    siblings = list(run.siblings())
+    _account(batch, run, Origin())
+    below = _descend(batch, search, run, work.depth, Origin())
+    with time_limit.uninterrupted():
+        batch.waiting.extend(siblings)
+        batch.deeper.update(below)
+        batch.runs.append(run)
+
+
+def again(token: str, origin: Origin, path: Prefix) -> tuple[Prefix, Problem | None]:
+    """A run that was done, done again: the choices it makes now, and what it says."""
+    search = find(inherited[token][1], origin)
+    leaf = search.run(path, nested=False).leaf
+    return leaf.path, leaf.problem
+
+
+def _account(batch: Batch, run: Run, origin: Origin) -> None:
+    workers.alive()
+    batch.recoveries += 1
+    batch.nested += bool(origin.steps)
+    if run.leaf.problem is not None:
+        batch.bad.append((origin, run))
+
+
+def _descend(batch: Batch, search: Field, run: Run, depth: int, origin: Origin) -> dict[Prefix, Search]:
+    """Explores every way in which this run's recovery can be cut off, and forgets the cuts."""
+    result: dict[Prefix, Search] = {}
+    if depth == 0:
+        return result
+    for index, (cut, inner) in enumerate(zip(run.cuts, deeper(search, run), strict=True)):
+        there = Origin((*origin.steps, (run.prefix, index)))
+        done = result[cut.path] = Search(cut.layer)
+        for inner_run in every(inner, nested=depth > 1):
+            _account(batch, inner_run, there)
+            done.deeper.update(_descend(batch, inner, inner_run, depth - 1, there))
+            done.runs.append(inner_run)
+    run.cuts = []
+    return result
+
+
+def find(search: Field, origin: Origin) -> Field:
+    """The search at ``origin``, done again."""
+    for prefix, index in origin.steps:
+        run = search.run(prefix, nested=True)
+        search = list(deeper(search, run))[index]
+    return search

@@ -1,0 +1,1 @@
+"""untorn's own library under its explorer: workloads, what recovers from their crashes, what must then hold."""

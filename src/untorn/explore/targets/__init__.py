@@ -1,0 +1,1 @@
+"""What can be explored: the protocol, modules of plain functions, and targets by name."""
