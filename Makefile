@@ -16,10 +16,11 @@ BIN := $(VENV)/bin
 CACHE := $(VENV)/cache
 TARGETS := $(subst $(empty) ,\ ,$(VENV))
 CORE := $(TARGETS)/.core
+SITE := $(TARGETS)/.site
 READY := $(TARGETS)/.ready
 PIP := "$(BIN)/python" -m pip install --quiet --constraint constraints.txt
 PACKAGES := APT="$(APT)" PYTHON="$(PYTHON)" sh tests/install-packages
-CODE := $(wildcard src tests bench examples)
+CODE := $(wildcard src tests bench docs examples)
 
 export RUFF_CACHE_DIR := $(CACHE)/ruff
 export MYPY_CACHE_DIR := $(CACHE)/mypy
@@ -27,7 +28,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CACHE)/hypothesis
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-elsewhere test-torch packages workloads gallery lint types layers bench format clean
+.PHONY: help venv demo test test-elsewhere test-torch packages workloads gallery lint types layers bench docs man dist format clean
 
 help:
 	@echo 'make demo            watch ordinary writes tear and untorn writes hold'
@@ -36,8 +37,11 @@ help:
 	@echo '                     cautious users would run them'
 	@echo 'make test-torch      checkpoints of torch, which is large and installed for this alone'
 	@echo 'make workloads       explore every generated sequence of operations: up to an hour on two processors'
-	@echo 'make gallery         explore the programs of examples/gallery and write docs/gallery.md: a minute'
+	@echo 'make gallery         explore the programs of examples/gallery and write docs/design/gallery.md: a minute'
 	@echo 'make bench           measure'
+	@echo 'make docs            the documentation as a site, build/docs/index.html'
+	@echo 'make dist            wheel and sources, each installed without extras and used, and tests of the sources'
+	@echo 'make man             docs/untorn.1 anew, from the help of the commands'
 	@echo 'make lint            ruff: rules and format'
 	@echo 'make types           mypy, strict'
 	@echo 'make layers          import-linter: imports go down only'
@@ -60,6 +64,12 @@ $(CORE): pyproject.toml constraints.txt
 	@$(PIP) --upgrade pip
 	@$(PIP) --build-constraint constraints.txt --editable '.[cli]'
 	@touch "$(VENV)/.core"
+
+# What only the documentation needs.
+$(SITE): $(CORE)
+	@echo 'Installing Sphinx into $(VENV) ...'
+	@$(PIP) --group docs
+	@touch "$(VENV)/.site"
 
 # What only the tests need: h5py, pandas, pyarrow, astropy and others, some 600 MB.
 $(READY): $(CORE)
@@ -103,6 +113,19 @@ layers: $(READY)
 bench: $(CORE)
 	@"$(BIN)/python" -m bench $(ARGS)
 
+# -W: a warning, such as a link that leads nowhere, is an error.
+docs: $(SITE)
+	"$(BIN)/sphinx-build" -q -W --keep-going -b html -d build/doctrees docs build/docs
+	@echo 'The documentation is in build/docs/index.html'
+
+man: $(SITE)
+	"$(BIN)/sphinx-build" -q -W -b man -t man -d build/doctrees-man docs build/man
+	cp build/man/untorn.1 docs/untorn.1
+
+# Without ARGS a quick part of the tests is run from the unpacked sources; all with make dist ARGS="tests -n 2".
+dist: $(READY)
+	"$(BIN)/python" -m tests.dist $(ARGS)
+
 format: $(READY)
 	"$(BIN)/ruff" check --fix $(CODE)
 	"$(BIN)/ruff" format $(CODE)
@@ -112,11 +135,11 @@ clean:
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Interrupted, it goes on where it was; docs/workloads.md.
+# Interrupted, it goes on where it was; docs/design/workloads.md.
 workloads: $(READY)
 	@"$(BIN)/python" -m tests.workloads $(ARGS)
 
 # The page is replaced when all of it is there.
 gallery: $(READY)
-	"$(BIN)/python" -m examples.gallery > docs/gallery.md.new
-	mv docs/gallery.md.new docs/gallery.md
+	"$(BIN)/python" -m examples.gallery > docs/design/gallery.md.new
+	mv docs/design/gallery.md.new docs/design/gallery.md

@@ -1,4 +1,4 @@
-"""Unmodified packages with known defects; the explorer finds each. ``docs/gallery.md`` shows what it finds.
+"""Unmodified packages with known defects; the explorer finds each. ``docs/design/gallery.md`` shows what it finds.
 
 A program is a file in ``programs``: plain Python that knows nothing of the explorer but ``ack`` and ``acknowledged``.
 Each has ``workload(dir)`` and ``check(dir)``; see ``untorn.explore.targets.python_module``. A check is honest: it asks

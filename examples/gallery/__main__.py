@@ -1,4 +1,4 @@
-"""``python -m examples.gallery`` prints docs/gallery.md; ``make gallery`` makes that file anew."""
+"""``python -m examples.gallery`` prints docs/design/gallery.md; ``make gallery`` makes that file anew."""
 
 from examples.gallery.page import page
 

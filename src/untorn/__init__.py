@@ -23,6 +23,8 @@ from untorn.errors import (
 from untorn.storage.interface import RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, AtomicLimits, FileSystem
 from untorn.trace_event import Step
 
+__version__ = "0.1.0"
+
 __all__ = [
     "RWF_APPEND",
     "RWF_ATOMIC",
@@ -49,6 +51,7 @@ __all__ = [
     "UntornError",
     "UntornWarning",
     "UntrustedLogError",
+    "__version__",
     "check",
     "open",
     "recover",

@@ -96,7 +96,7 @@ def test_every_mode_string_opens_or_fails_as_builtin(
 def test_a_mode_that_is_no_string_is_refused_as_builtin(tmp_path: Path) -> None:
     for mode in (None, 3, b"rb", ["r"]):
         expected = outcome(lambda: open(tmp_path / "file", mode))  # type: ignore[call-overload]  # noqa: B023, SIM115
-        assert outcome(lambda: untorn.open(tmp_path / "file", mode)).agrees(expected)  # type: ignore[arg-type]  # noqa: B023
+        assert outcome(lambda: untorn.open(tmp_path / "file", mode)).agrees(expected)  # type: ignore[call-overload]  # noqa: B023
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_there_is_no_raw_file_below(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", [0, 1, 2, 10**6, True])
 def test_a_descriptor_is_no_path(path: int) -> None:
     with pytest.raises(TypeError, match="by path"):
-        untorn.open(path, "rb")  # type: ignore[arg-type]
+        untorn.open(path, "rb")  # type: ignore[call-overload]
 
 
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:

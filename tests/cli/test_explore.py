@@ -307,8 +307,8 @@ def test_what_is_not_installed_is_exit_code_3_and_says_what_to_install(
     report = run("explore", safe, "--report", tmp_path / "report.html")
 
     assert (dask.exit_code, report.exit_code) == (3, 3)
-    assert "pip install 'untorn[dask]'" in dask.stderr
-    assert "pip install 'untorn[report]'" in report.stderr
+    assert "--dask needs the package distributed: run pip install '.[dask]' in a checkout of untorn" in dask.stderr
+    assert "--report needs the package jinja2: run pip install '.[report]' in a checkout of untorn" in report.stderr
     assert report.stdout == ""
 
 

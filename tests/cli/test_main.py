@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import click
 import pytest
 
-from tests.support.commands import COMMANDS, command, leave_log, run, run_process
+import untorn
+from tests.support.commands import COMMANDS, command, leave_log, run
 from untorn.cli import main as main_module
 from untorn.cli.failures import code_of, words_of, worst
 from untorn.cli.main import cli
@@ -35,7 +35,7 @@ def test_every_command_is_there_and_has_help() -> None:
 
 
 def test_the_version_is_that_of_the_package() -> None:
-    assert run("--version").stdout == f"untorn {version('untorn')}\n"
+    assert run("--version").stdout == f"untorn {untorn.__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,3 @@ def test_the_installed_command_is_this_one() -> None:
 
     (entry,) = entry_points(group="console_scripts", name="untorn")
     assert entry.load() is main_module.main
-
-
-def test_shell_completion_is_what_the_man_page_says() -> None:
-    environment = {"_UNTORN_COMPLETE": "bash_complete", "COMP_WORDS": "untorn st", "COMP_CWORD": "1"}
-
-    assert run_process(environment=environment).stdout == b"plain,status\n"

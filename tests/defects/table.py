@@ -12,7 +12,7 @@ from untorn.explore.explorer import Budget, explore
 from untorn.explore.result import Result
 from untorn.explore.selftest.targets import TARGETS
 
-COMMAND = "python -m tests.defects.table > docs/mutants.md"
+COMMAND = "python -m tests.defects.table > docs/design/mutants.md"
 
 
 class Row(NamedTuple):

@@ -45,7 +45,7 @@ def atomic_on(folder: Path) -> AtomicLimits:
 
 
 def opened_at(path: Path, design: str, **options: Any) -> Any:
-    return untorn.open(path, "r+b", design=design, **options)  # type: ignore[arg-type]
+    return untorn.open(path, "r+b", design=design, **options)  # type: ignore[call-overload]
 
 
 def mixed(path: Path, design: str) -> None:

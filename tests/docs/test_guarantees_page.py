@@ -1,4 +1,4 @@
-"""docs/guarantees.md names tests, targets and planted defects: each of them exists, and no guarantee is left out."""
+"""docs/design/guarantees.md names tests, targets and planted defects: each exists, and no guarantee is left out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.defects.mutants import MUTANTS
 from untorn.explore.selftest.targets import TARGETS
 
 ROOT: Final = Path(__file__).parents[2]
-PAGE: Final = (ROOT / "docs" / "guarantees.md").read_text()
+PAGE: Final = (ROOT / "docs" / "design" / "guarantees.md").read_text()
 _NAME: Final = re.compile(r"`(?:(tests/[^`:]+\.py)::(\w+)|(target|defect) ([^`]+))`")
 
 
@@ -53,7 +53,7 @@ def test_every_name_on_the_page_exists() -> None:
 
 
 def test_every_name_on_the_page_of_file_systems_exists() -> None:
-    page = (ROOT / "docs" / "filesystems.md").read_text()
+    page = (ROOT / "docs" / "guides" / "filesystems.md").read_text()
 
     assert _NAME.findall(page)
     assert unknown(page) == []

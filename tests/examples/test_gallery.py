@@ -157,7 +157,7 @@ def test_a_refusal_would_be_missed_if_the_program_ran() -> None:
 def test_every_program_is_a_target_and_in_the_page() -> None:
     modules = {path.stem.replace("_", "-") for path in PROGRAMS.glob("*.py")} - {"durably", "quietly"}
     assert {target.name for target in TARGETS} == modules
-    page = (Path(__file__).parents[2] / "docs" / "gallery.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "design" / "gallery.md").read_text(encoding="utf-8")
     assert all(f"| {name} |" in page for name in modules)
 
 

@@ -1,4 +1,4 @@
-"""The table of docs/libraries.md, and what fills its columns."""
+"""The table of docs/guides/libraries.md, and what fills its columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.libraries.uses import Use
 from untorn.api.file import File
 from untorn.inode import Inode
 
-DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "libraries.md"
+DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "guides" / "libraries.md"
 
 
 class Stopped(Exception):

@@ -1,4 +1,4 @@
-"""What docs/libraries.md says of each library is what happens."""
+"""What docs/guides/libraries.md says of each library is what happens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each library of docs/libraries.md does with a file that it is handed, and where it can be stopped."""
+"""What each library of docs/guides/libraries.md does with a file that it is handed, and where it can be stopped."""
 
 from __future__ import annotations
 

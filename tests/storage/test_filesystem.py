@@ -249,7 +249,7 @@ def network(scene: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pa
 
 
 def test_a_network_file_system_is_warned_of_once_at_the_line_that_opens(network: Path) -> None:
-    with pytest.warns(UntornWarning, match=r"network file system \(nfs4\).*docs/filesystems\.md") as caught:
+    with pytest.warns(UntornWarning, match=r"network file system \(nfs4\).*docs/guides/filesystems\.md") as caught:
         untorn.open(network, "r+b").close()
 
     assert [warning.filename for warning in caught] == [__file__]

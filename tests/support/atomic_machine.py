@@ -50,7 +50,7 @@ def machine(data: bytes = b"o" * 8 * FOLIO, limits: AtomicLimits = LIMITS, **opt
 
 def opened(storage: Storage, design: str, **options: Any) -> Any:
     """The file, opened to be updated."""
-    return untorn.open(PATH, "r+b", design=design, storage=storage, **options)  # type: ignore[arg-type]
+    return untorn.open(PATH, "r+b", design=design, storage=storage, **options)  # type: ignore[call-overload]
 
 
 def bios(file: Any) -> list[untorn.Step]:

@@ -56,7 +56,7 @@ def test_a_planted_defect_of_each_kind_is_caught(name: str, generated: Generated
 
 
 def test_the_table_in_the_docs_has_every_defect_that_exploring_catches() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "workloads.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "design" / "workloads.md").read_text(encoding="utf-8")
     rows = page.partition("| defect |")[2].splitlines()[2:]
 
     assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [

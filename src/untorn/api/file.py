@@ -66,15 +66,18 @@ class File(Stream):
         Another thread's transaction is waited for. Within a ``with`` around the file, while an exception is being
         handled, the commit is left to the end of the block, for this may be a library that flushes because that
         exception ends it; if the block goes on, an UntornWarning says so. ``commit()`` always commits.
+        Raises what ``commit`` raises.
         """
         self._check_open()
         if not self._mode.writable or self._commit_mode not in ("flush", "write") or self._collected:
             return
-        if self._inode.in_block and newly_handled(self._handled_at_open) is not None:
+        inside = self._inode.in_own_transaction  # whose end decides, so that nothing is put off
+        if not inside and self._inode.in_block and newly_handled(self._handled_at_open) is not None:
             self._put_off = True
             return
         self._inode.flush()
-        self._tell_put_off()
+        if not inside:
+            self._tell_put_off()
 
     def _tell_put_off(self) -> None:
         if self._put_off:
@@ -89,13 +92,21 @@ class File(Stream):
 
         Durable, a crash from now on yields this commit or a later one; not durable, it may yield an earlier one,
         but never a mix, and never this one without those before it.
+
+        TransactionError within a transaction, or if another thread's does not end within ``timeout`` seconds; nothing
+        was done then. OSError if writing or syncing fails: the file is as of this commit or of the one before, which of
+        them the next open finds out, and this handle refuses further work with a FailedError.
         """
         self._check_writable()
         self._inode.commit(durable=durable)
         self._put_off = False
 
     def rollback(self) -> None:
-        """Takes back everything since the last commit, position and size too."""
+        """Takes back everything since the last commit, position and size too.
+
+        TransactionError within a transaction, which rolls back when its block raises, or if another thread's does not
+        end within ``timeout`` seconds.
+        """
         self._check_writable()
         self._inode.rollback()
 
@@ -137,6 +148,9 @@ class File(Stream):
         Within a ``with`` around the file or a transaction it only ends reading and writing: the end of the block
         decides. Outside of one it rolls back, with an UntornWarning, if an exception is being handled that was not
         when the file was opened; ``commit()`` before it keeps the work.
+
+        Raises what ``commit`` raises. Committed data that cannot be moved into the file (CheckpointError) are not lost:
+        the log stays beside it, and the next open takes it from there.
         """
         inode = self._inode
         if self.closed or (self._mode.writable and inode.state is State.OPEN and inode.end_io()):

@@ -5,11 +5,20 @@ from __future__ import annotations
 import operator
 import os
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, overload
 
 from untorn.api.file import File
 from untorn.api.open_inode import open_inode, open_locked
-from untorn.api.options import TIMEOUT, CommitMode, DesignName, Mode, Options, parse_mode
+from untorn.api.options import (
+    TIMEOUT,
+    BinaryMode,
+    CommitMode,
+    DesignName,
+    Mode,
+    Options,
+    TextMode,
+    parse_mode,
+)
 from untorn.api.text import TextFile
 from untorn.errors import UntornError
 from untorn.log import recovery
@@ -22,9 +31,38 @@ from untorn.storage.linux import LinuxStorage
 _READ: Final = Mode("r", text=False, readable=True, writable=False)
 _UPDATE: Final = Mode("r", text=False, readable=True, writable=True)
 
+AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+@overload
+def open(
+    path: AnyPath, mode: TextMode = "r", buffering: int = -1, encoding: str | None = None, errors: str | None = None,
+    newline: str | None = None, *, commit: CommitMode = "flush", design: DesignName = "cow",
+    folio_size: int = FOLIO_SIZE, cache_bytes: int = 1 << 26, log_bytes: int = 1 << 26, timeout: float | None = TIMEOUT,
+    storage: Storage | None = None,
+) -> TextFile: ...  # fmt: skip
+
+
+@overload
+def open(
+    path: AnyPath, mode: BinaryMode, buffering: int = -1, encoding: None = None, errors: None = None,
+    newline: None = None, *, commit: CommitMode = "flush", design: DesignName = "cow",
+    folio_size: int = FOLIO_SIZE, cache_bytes: int = 1 << 26, log_bytes: int = 1 << 26, timeout: float | None = TIMEOUT,
+    storage: Storage | None = None,
+) -> File: ...  # fmt: skip
+
+
+@overload
+def open(
+    path: AnyPath, mode: str, buffering: int = -1, encoding: str | None = None, errors: str | None = None,
+    newline: str | None = None, *, commit: CommitMode = "flush", design: DesignName = "cow",
+    folio_size: int = FOLIO_SIZE, cache_bytes: int = 1 << 26, log_bytes: int = 1 << 26, timeout: float | None = TIMEOUT,
+    storage: Storage | None = None,
+) -> Any: ...  # fmt: skip
+
 
 def open(  # noqa: PLR0913 - builtins.open alone has eight
-    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    path: AnyPath,
     mode: str = "r",
     buffering: int = -1,
     encoding: str | None = None,
@@ -106,7 +144,10 @@ class Status:
 
 
 def status(path: str | bytes | os.PathLike[Any], *, storage: Storage | None = None) -> Status:
-    """What stands beside the file, without writing anything. LockedError if a handle has it open."""
+    """What stands beside the file, without writing anything.
+
+    LockedError if a handle has it open for writing. What is wrong with its log is not raised but in ``problem``.
+    """
     storage = storage or LinuxStorage()
     home = open_locked(storage, _name(path), _READ)
     try:
@@ -132,7 +173,7 @@ def status(path: str | bytes | os.PathLike[Any], *, storage: Storage | None = No
 
 
 def check(path: str | bytes | os.PathLike[Any], *, storage: Storage | None = None) -> Status:
-    """As status, but raises what is wrong with the file's log."""
+    """As status, but raises what is wrong with the file's log: a LogError or a ForeignEditError."""
     found = status(path, storage=storage)
     if found.problem is not None:
         raise found.problem
@@ -149,7 +190,9 @@ def recover(
     """Brings the file to its last commit and takes its log away; returns the number of commits installed.
 
     ``force`` applies what can be proved even if something is wrong, ``discard`` keeps the file as it is; both
-    keep the log under another name. Without them a problem is raised and nothing is changed.
+    keep the log under another name. Without them a problem, a LogError or ForeignEditError, is raised and nothing is
+    changed. LockedError if a handle has the file open. OSError if reading, writing or syncing fails: file and log are
+    then such that it can be called again.
     """
     if force and discard:
         raise ValueError("force and discard exclude each other")

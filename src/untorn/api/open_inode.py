@@ -75,7 +75,7 @@ def _warn_of_network(home: StorageFile) -> None:
         warn(
             f"{home.shown!r} is on a network file system ({found.kind}). Whether a commit survives there, whether only "
             "one machine writes at a time and whether another program's change is noticed is up to its server and its "
-            "mount options; docs/filesystems.md of untorn says which"
+            "mount options; docs/guides/filesystems.md of untorn says which"
         )
 
 

@@ -11,6 +11,17 @@ from untorn.sizes import BLOCK, FOLIO_SIZE, is_folio_size
 CommitMode = Literal["flush", "close", "write", "explicit"]
 DesignName = Literal["cow", "folio-flag", "mapping-flag", "writethrough", "plain"]
 
+BinaryMode = Literal[
+    "rb", "br", "wb", "bw", "xb", "bx", "ab", "ba",
+    "rb+", "r+b", "+rb", "br+", "b+r", "+br", "wb+", "w+b", "+wb", "bw+", "b+w", "+bw",
+    "xb+", "x+b", "+xb", "bx+", "b+x", "+bx", "ab+", "a+b", "+ab", "ba+", "b+a", "+ba",
+]  # fmt: skip
+TextMode = Literal[
+    "r", "w", "x", "a", "rt", "tr", "wt", "tw", "xt", "tx", "at", "ta", "r+", "+r", "w+", "+w", "x+", "+x", "a+", "+a",
+    "rt+", "r+t", "+rt", "tr+", "t+r", "+tr", "wt+", "w+t", "+wt", "tw+", "t+w", "+tw",
+    "xt+", "x+t", "+xt", "tx+", "t+x", "+tx", "at+", "a+t", "+at", "ta+", "t+a", "+ta",
+]  # fmt: skip
+"""Every mode of its kind, for type checkers."""
 
 TIMEOUT: Final = 5.0
 """Seconds that one waits for another handle, or for another thread's transaction, unless told otherwise; as sqlite3."""

@@ -11,7 +11,7 @@ import operator
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from untorn.api.options import Mode
 from untorn.inode import SIZE_MAX, Inode, State
@@ -33,13 +33,22 @@ _WRITE_BENEATH: Final = frozenset({
 write through the file; subprocess, whose program would write into nothing, says so."""
 
 
-class Stream(io.BufferedIOBase):
+if TYPE_CHECKING:
+
+    class _Buffered(io.BufferedIOBase, BinaryIO):
+        """As type checkers know the buffered files of ``io``, so that ours go where an ``IO[bytes]`` is asked for."""
+
+else:
+    _Buffered = io.BufferedIOBase
+
+
+class Stream(_Buffered):
     """Bytes in an inode, as ``io`` has them, and positioned I/O with flags."""
 
     def __init__(self, inode: Inode, name: Any, mode: Mode) -> None:
         self._inode = inode
         self._mode = mode
-        self.name = name
+        self.name = name  # type: ignore[misc]  # which is set by all files of io, too
         # Bound once: a write is one call away from the inode.
         self._write = inode.write if mode.writable else _refuse_write
 
@@ -113,7 +122,7 @@ class Stream(io.BufferedIOBase):
         self._write = self._inode.write if observer is None else self._inode.write_observed
 
     def stats(self) -> dict[str, int]:
-        """Counters: commits, syncs, bytes to log and home, folios..."""
+        """Counters by name, such as commits and syncs, and sizes in bytes."""
         return self._inode.stats()
 
     # Reading
@@ -162,11 +171,15 @@ class Stream(io.BufferedIOBase):
     # Writing
 
     def write(self, buffer: Any, /) -> int:
-        """Writes all of the buffer at the position, or raises and changes nothing."""
+        """Writes all of the buffer at the position, or raises and changes nothing; returns how many bytes that are.
+
+        OSError: ENOSPC, EDQUOT or EFBIG where there is no space for it, for space is reserved here and not at the
+        commit. TransactionError if another thread has a transaction open for longer than ``timeout`` seconds.
+        """
         return self._write(buffer if type(buffer) is bytes else _view(buffer))
 
     def pwrite(self, buffer: Any, offset: int, flags: int = 0) -> int:
-        """Writes all of the buffer at ``offset``; the position stays.
+        """Writes all of the buffer at ``offset``, in bytes; the position stays. Errors as of ``write``.
 
         ``flags``: RWF_ATOMIC is what every write is with ``cow``, and what ``statx`` says in the other designs;
         RWF_DSYNC and RWF_SYNC commit durably before the return; RWF_APPEND writes at the end, wherever that is.
@@ -193,7 +206,7 @@ class Stream(io.BufferedIOBase):
         return self._inode.write_flagged(views, offset, flags & _FLAGS)
 
     def truncate(self, size: int | None = None, /) -> int:
-        """Cuts or zero-extends the file to ``size`` bytes, or to the position; returns the size."""
+        """Cuts or zero-extends the file to ``size`` bytes, or to the position; returns the size. Errors as of write."""
         self._check_writable()
         size = self._inode.position if size is None else operator.index(size)
         if size < 0:

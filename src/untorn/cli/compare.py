@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final, get_args
 import click
 
 from untorn.api.options import DesignName
-from untorn.cli.explore import MissingError, check_report, check_writable
 from untorn.cli.failures import BAD, ENVIRONMENT, FINE
+from untorn.cli.help import examples, one_of
 from untorn.cli.output import WIDTH, emit, progress, quoted, say, size_of, table, tell
+from untorn.cli.requirements import JOBS, REPORT, MissingError, check_report, check_writable
 from untorn.cli.state import JSON
 
 if TYPE_CHECKING:
@@ -22,26 +23,57 @@ if TYPE_CHECKING:
 _HEAD: Final = ("design", "crash states", "calls", "bios", "atomic", "mean bio", "syncs", "bytes", "bits", "devices")
 
 
-@click.command(short_help="Run the designs side by side: crash them, count and time what they do.")
-@click.option("--design", "designs", multiple=True, type=click.Choice(get_args(DesignName)), help="Only this design.")
-@click.option("--workload", "workloads", multiple=True, metavar="NAME", help="Only this workload.")
-@click.option("--device", "devices", multiple=True, metavar="NAME", help="Only this simulated device.")
-@click.option("--list", "listing", is_flag=True, help="Name the workloads and devices.")
-@click.option("--quick", is_flag=True, help="A few workloads and devices, in some seconds.")
-@click.option("--simulated", is_flag=True, help="No real file systems.")
-@click.option("--jobs", type=click.IntRange(0), help="Processes; 0 for none but this one.  [default: one per core]")
+def known_workloads() -> list[str]:
+    """The names of the workloads, for a shell."""
+    from untorn.debate.compare import WORKLOADS
+
+    return list(WORKLOADS)
+
+
+def known_devices() -> list[str]:
+    """The names of the simulated devices, for a shell."""
+    from untorn.debate.compare import DEVICES
+
+    return list(DEVICES)
+
+
+@click.command(
+    short_help="Run the designs side by side: crash them, count and time what they do.",
+    epilog=examples("untorn compare --quick --simulated", "untorn compare --report designs.html"),
+)
+@click.option(
+    "--design", "designs", multiple=True, type=click.Choice(get_args(DesignName)), metavar="NAME",
+    help="Take only this design: cow, folio-flag, mapping-flag, writethrough or plain. May be given more than once.",
+)  # fmt: skip
+@click.option(
+    "--workload", "workloads", multiple=True, metavar="NAME", shell_complete=one_of(known_workloads),
+    help="Take only this workload. May be given more than once.",
+)  # fmt: skip
+@click.option(
+    "--device", "devices", multiple=True, metavar="NAME", shell_complete=one_of(known_devices),
+    help="Take only this simulated device. May be given more than once.",
+)  # fmt: skip
+@click.option("--list", "listing", is_flag=True, help="Name the workloads and devices, and do nothing else.")
+@click.option("--quick", is_flag=True, help="Take a few workloads and devices, which is done in some seconds.")
+@click.option("--simulated", is_flag=True, help="Leave real file systems out.")
+@JOBS
 @JSON
-@click.option("--report", type=click.Path(dir_okay=False), metavar="FILE", help="Write a report with pictures, HTML.")
+@REPORT
 @click.pass_context
 def compare(
     ctx: click.Context, designs: tuple[str, ...], workloads: tuple[str, ...], devices: tuple[str, ...],
     listing: bool, quick: bool, simulated: bool, jobs: int | None, as_json: bool, report: str | None,
 ) -> None:  # fmt: skip
-    """Run the designs of atomic buffered writes side by side, on the same workloads.
+    """Run the designs of atomic buffered writes side by side on the same workloads: copy-on-write, a flag on the folio,
+    a flag on the mapping, writethrough, and the plain buffered write as control.
 
-    On simulated devices the power is cut in every state of a short run, and a longer run is counted. As root, also on
-    XFS and ext4 on loop devices, where durable writes are timed. Exits with 1 if a page tore that a design had taken
-    as atomic.
+    On simulated devices, with atomic units of 4, 16 and 128 KiB, with and without a boundary, and with none, the
+    explorer crashes a short run of each workload in every state. A longer run is counted: bios, their size, syncs,
+    bytes, and bits of state in the page cache. As root, durable writes are also timed on XFS and ext4 on loop devices,
+    and the file's extents counted; both are gone afterwards.
+
+    Then the questions of the debate are answered by what was found. No hardware here writes atomically: what rests on
+    simulation alone says so. Exits with 1 if a page tore that a design had taken as atomic.
     """
     from untorn.debate import compare as comparing
 

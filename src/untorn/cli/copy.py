@@ -10,6 +10,7 @@ import click
 
 from untorn.api.file import File
 from untorn.api.functions import open as untorn_open
+from untorn.cli.help import examples
 from untorn.cli.output import Progress, printable, progress, quoted, size_of
 from untorn.errors import UntornError
 
@@ -19,14 +20,16 @@ CHUNK: Final = 1 << 20
 _OPTIONS: Final[dict[str, Any]] = {"folio_size": CHUNK, "cache_bytes": 16 * CHUNK}
 
 
-@click.command(short_help="Copy a file into place, as one commit.")
+@click.command(short_help="Copy a file into place as one commit.", epilog=examples("untorn cp new.h5 run.h5"))
 @click.argument("source", type=click.Path(), metavar="SRC")
 @click.argument("target", type=click.Path(), metavar="DST")
 def cp(source: str, target: str) -> None:
-    """Copy SRC into place at DST, or into it if it is a directory, as one commit.
+    """Copy SRC into place at DST, or into DST if it is a directory, as one commit: after a crash DST is whole, the old
+    content or the new.
 
-    After a crash DST is whole, the old or the new content. An existing DST keeps its inode, owner and permissions.
-    If SRC has commits waiting in its log, they are copied too. Takes as much free space again until it is done.
+    An existing DST keeps its inode, owner and permissions; a new one gets the permissions of SRC. Commits that wait in
+    the log of SRC are copied too. The new content is written twice, to the log and to the file, and takes as much free
+    space again until the command ends.
     """
     if os.path.isdir(source):
         raise click.UsageError(f"{printable(source)} is a directory: cp copies one file")

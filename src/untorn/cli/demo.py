@@ -12,21 +12,33 @@ import click
 
 from untorn import demo as show
 from untorn.cli.failures import BAD, ENVIRONMENT, FINE
+from untorn.cli.help import examples
 from untorn.cli.output import WIDTH, emit, is_terminal, path_fields, plural, progress, quoted, say, size_of, tell
 from untorn.cli.state import JSON
 from untorn.demo import Cuts, Report
 
 
-@click.command(short_help="Watch ordinary writes tear and untorn writes hold.")
+@click.command(
+    short_help="Watch ordinary writes tear and untorn writes hold.",
+    epilog=examples("untorn demo --quick", "untorn demo run.h5"),
+)
 @click.argument("file", type=click.Path(), metavar="[FILE]", required=False)
-@click.option("--quick", is_flag=True, help="A small part of the work, in some seconds.")
-@click.option("--seed", type=click.IntRange(0, 2**32), default=1, show_default=True, help="Of the sample.")
+@click.option("--quick", is_flag=True, help="Do a small part of the work, in some seconds.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32), default=1, show_default=True, metavar="N", help="Take another sample."
+)
 @JSON
 @click.pass_context
 def demo(ctx: click.Context, file: str | None, quick: bool, seed: int, as_json: bool) -> None:
-    """Watch ordinary writes tear and untorn writes hold, on a copy of FILE or of Python's own largest library file.
+    """Watch ordinary writes tear and untorn writes hold, on a copy of FILE, or of the largest file of Python's own
+    library. The copy lies in the temporary directory and is gone afterwards; FILE is only read.
 
-    Cuts the power of a simulated machine at every operation, kills live writers, and measures. FILE is only read.
+    First pages are overwritten in place on a simulated machine, plainly and through untorn, the power is cut at every
+    operation, and each disk that may be left is counted in which the file is neither the old nor the new commit. Where
+    there are too many disks a sample is tried, and the output says so.
+
+    Then a live writer is killed by SIGKILL in mid-work, again and again, and the file is recovered and verified. That
+    is not a power failure: the kernel keeps what was written. Last the speed of both is measured.
     """
     effort = show.QUICK if quick else show.FULL
     try:

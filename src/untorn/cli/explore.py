@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor
@@ -15,8 +14,10 @@ import click
 
 from untorn.cli.explored import fields, lines, summary
 from untorn.cli.failures import BAD, ENVIRONMENT, FAULT, FINE, INTERRUPTED, UNMEASURED, USAGE, fault, words_of, worst
+from untorn.cli.help import examples, one_of
 from untorn.cli.output import aside, emit, printable, progress, quoted, say, tell
 from untorn.cli.progress import Watch
+from untorn.cli.requirements import JOBS, REPORT, MissingError, check_extra, check_report, check_writable
 from untorn.cli.state import JSON
 from untorn.errors import UntornError
 
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from untorn.explore.result import Result
     from untorn.explore.search.engine import Recording
     from untorn.explore.targets.protocol import Target
-
-
-class MissingError(Exception):
-    """The environment lacks something; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -44,53 +41,86 @@ class Effort:
     each: float
 
 
-@click.command(short_help="Try every crash of a workload, and prove what holds.")
-@click.argument("names", nargs=-1, metavar="[TARGET]...")
-@click.option("--list", "listing", is_flag=True, help="Name the built-in targets.")
+def _known_targets() -> list[str]:
+    """The names of the built-in targets, for a shell; those of the matrix are too many."""
+    from untorn.explore.targets.builtin import builtin
+
+    return [target.name for target in builtin("library")]
+
+
+@click.command(
+    short_help="Try every crash of a workload, and prove what holds or show what does not.",
+    epilog=examples("untorn explore settings.py", "untorn explore --report crash.html settings.py"),
+)
+@click.argument("names", nargs=-1, metavar="[TARGET]...", shell_complete=one_of(_known_targets, or_file=True))
+@click.option("--list", "listing", is_flag=True, help="Name the built-in targets, and do nothing else.")
 @click.option(
     "--all",
     "group",
     type=click.Choice(["library", "matrix"]),
-    help="Explore every built-in target of a group; the matrix is all of the library's on every device.",
+    help="Explore every built-in target of a group: what untorn itself does, or the same on every device.",
 )
 @click.option(
     "--profile", type=click.Choice(["strict", "linux"]), default="strict", show_default=True,
-    help="What a file system may leave: all that POSIX allows, or what ext4, XFS and btrfs do by default.",
+    help="Take a file system that may leave all that POSIX allows, or what ext4, XFS and btrfs may by default.",
 )  # fmt: skip
 @click.option(
     "--sector", type=click.Choice(["512", "4096"]), default="512", show_default=True,
-    help="Bytes that the device writes whole.",
+    help="Take a device that writes so many bytes whole.",
 )  # fmt: skip
-@click.option("--trash", is_flag=True, help="A sector that was being written may hold garbage.")
 @click.option(
-    "--depth", type=click.IntRange(0, 4), default=1, show_default=True, help="How often recovery itself is cut off."
+    "--trash", is_flag=True, help="Take a device whose sectors may hold garbage if the power fails in a write."
 )
-@click.option("--jobs", type=click.IntRange(0), help="Processes; 0 for none but this one.  [default: one per core]")
-@click.option("--dask", metavar="ADDRESS", help="Work on this dask scheduler's machines instead.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Stop the search of a target after this time.")
+@click.option(
+    "--depth", type=click.IntRange(0, 4), default=1, show_default=True, metavar="N",
+    help="Cut recovery itself off so often, one time within the other; 0 to 4.",
+)  # fmt: skip
+@JOBS
+@click.option("--dask", metavar="ADDRESS", help="Search on the machines of this dask scheduler instead.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    metavar="N",
+    help="Stop the search of a target after this time.",
+)
 @click.option(
     "--each", type=click.FloatRange(0, min_open=True), default=10, show_default=True, metavar="SECONDS",
-    help="What one run of recover or check may take; longer is a bad state.",
+    help="Take it for a bad state if one run of recover or check takes longer.",
 )  # fmt: skip
-@click.option("--recoveries", type=click.IntRange(1), help="Stop the search of a target after so many recoveries.")
-@click.option("--keep-going", is_flag=True, help="Go on after the first bad state of a target.")
-@click.option("--seed", type=click.IntRange(0, 2**32), default=0, show_default=True, help="Of all chance.")
-@JSON
-@click.option("--report", type=click.Path(dir_okay=False), metavar="FILE", help="Write a report with pictures, HTML.")
-@click.option("--save", type=click.Path(dir_okay=False), metavar="FILE", help="Keep the first bad state, to replay it.")
 @click.option(
-    "--replay", type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Show a bad state that was kept."
+    "--recoveries", type=click.IntRange(1), metavar="N", help="Stop the search of a target after so many recoveries."
 )
+@click.option("--keep-going", is_flag=True, help="Go on after the first bad state of a target; show one of each kind.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32), default=0, show_default=True, metavar="N", help="Choose all chance anew."
+)
+@JSON
+@REPORT
+@click.option(
+    "--save", type=click.Path(dir_okay=False), metavar="FILE", help="Keep the first bad state in a file, for --replay."
+)
+@click.option(
+    "--replay", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
+    help="Run the target of a bad state that was kept again, and show the state; in place of a TARGET.",
+)  # fmt: skip
 @click.pass_context
 def explore(
     ctx: click.Context, /, names: tuple[str, ...], listing: bool, group: str | None, as_json: bool, report: str | None,
     save: str | None, replay: str | None, **asked: Any,
 ) -> None:  # fmt: skip
-    """Try every crash of each TARGET: cut its workload off at every moment, in every state that the disk may then
-    have, recover, check. Ends with a proof that it held in all of them, or with the shortest way to one that is bad.
+    """Try every crash of each TARGET. Its workload is run once on a simulated disk and recorded. Then the power is cut
+    after every operation, and recovery and check run on every state that the disk may have then; one run stands for all
+    states that it cannot tell apart.
 
-    TARGET is a Python file or module that defines workload(directory) and check(directory), and if it likes
-    prepare(directory) and recover(directory); or a built-in target.
+    It ends with a certificate, which a second, separate count of all states confirmed, or with the shortest way to
+    each kind of bad state: what did not reach the disk, which line of the program had asked for it, and what came of
+    that. If --seconds or --recoveries ends it before, less thorough searches use what is left, nothing is certified,
+    and the output says how far it came.
+
+    A TARGET is a Python file, or the dotted name of a module, that defines workload(directory) and check(directory),
+    which raises an exception if what it finds is bad; and, if it likes, prepare(directory), which makes what is there
+    at the start, and recover(directory). They are plain Python that need not know of untorn; what they do below the
+    directory goes to the simulated disk. Or it is the name of a built-in target.
     """
     if listing:
         ctx.exit(_list(as_json))
@@ -310,10 +340,8 @@ def _executor(effort: Effort) -> Iterator[tuple[Executor | None, int]]:
 
 @contextmanager
 def _dask(address: str) -> Iterator[tuple[Executor, int]]:
-    try:
-        distributed: Any = importlib.import_module("distributed")  # its types do not pass mypy --strict
-    except ImportError:
-        raise MissingError("--dask needs a package: pip install 'untorn[dask]'") from None
+    check_extra("distributed", "dask", "--dask")
+    distributed: Any = importlib.import_module("distributed")  # its types do not pass mypy --strict
     try:
         client = distributed.Client(address, timeout=10, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -326,22 +354,6 @@ def _dask(address: str) -> Iterator[tuple[Executor, int]]:
 
 
 # What becomes of the results
-
-
-def check_writable(path: str | None) -> None:
-    """Says before an hour of work that its outcome would have no place."""
-    if path is None:
-        return
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise click.UsageError(f"{quoted(path)}: no directory {quoted(folder)}")
-    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
-        raise MissingError(f"{quoted(path)} cannot be written")
-
-
-def check_report() -> None:
-    if importlib.util.find_spec("jinja2") is None:
-        raise MissingError("--report needs a package: pip install 'untorn[report]'")
 
 
 def _hand_over(outcome: Outcome, *, as_json: bool, shown: bool, report: str | None, save: str | None) -> None:

@@ -8,20 +8,32 @@ import click
 
 from untorn.api.log_view import LoggedRecord, LogView, read_log
 from untorn.cli.failures import BAD, FINE
+from untorn.cli.help import examples
 from untorn.cli.output import emit, path_fields, plural, printable, quoted, say, size_of, table, tell
 from untorn.cli.state import JSON, problem_fields
 from untorn.log.format import Extent, Slot
 
 
-@click.command(short_help="Print the transactions in a file's log.")
+@click.command(
+    short_help="Print the transactions in a file's log.",
+    epilog=examples("untorn log --extents run.h5", "untorn log --json run.h5 | jq '.records[-1]'"),
+)
 @click.argument("file", type=click.Path(), metavar="FILE")
-@click.option("--extents", is_flag=True, help="Print each extent, too.")
+@click.option(
+    "--extents",
+    is_flag=True,
+    help="Print each extent, too: its place in the file, length, digest and place in the log.",
+)
 @JSON
 @click.pass_context
 def log(ctx: click.Context, file: str, extents: bool, as_json: bool) -> None:
-    """Print the transactions in FILE's log: sequence, kind, extents, sizes, digests, durable or not. Writes nothing.
+    """Print the records in the log of FILE, in order. The last line says where the log ends and why. Nothing is
+    written.
 
-    A record is said to be durable if the log itself says so: the last one may be so all the same.
+    A record has a sequence number, a kind (COMMIT, or DATA for a part of a transaction that was moved to the log before
+    its commit), the commit that it belongs to, its extents, bytes, the file's size after it, its place in the log and
+    the digest of its table of extents. It is called durable if the log itself says so: the last record may be durable
+    all the same.
     """
     view = read_log(file, extents=extents)
     if as_json:

@@ -10,11 +10,13 @@ from typing import Any, NoReturn
 
 import click
 
+from untorn import __version__
 from untorn.cli.compare import compare
 from untorn.cli.copy import cp
 from untorn.cli.demo import demo
 from untorn.cli.explore import explore
 from untorn.cli.failures import FAULT, INTERRUPTED, NO_READER, code_of, fault, words_of
+from untorn.cli.help import Sections
 from untorn.cli.log import log
 from untorn.cli.output import printable, tell
 from untorn.cli.probe import probe
@@ -23,7 +25,7 @@ from untorn.cli.trace import trace
 from untorn.errors import UntornError
 
 
-class Commands(click.Group):
+class Commands(Sections):
     """Turns every error into words and an exit code, never into a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -58,16 +60,18 @@ def _forget_output() -> None:
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 fine, 1 a bad state was found, 2 usage, 3 the environment lacks something, "
-    "4 locked, 5 nothing was measured, 130 interrupted.",
+    sections={
+        "Your files": (demo, cp, status, check, recover, log),
+        "Your file format": (explore,),
+        "The kernel's debate about atomic buffered writes": (compare, trace, probe),
+    },
+    epilog="Exit codes: 0 all is fine, 1 a bad state was found, 2 the command was used wrongly, 3 the environment "
+    "lacks something, 4 another process has the file, 5 nothing was measured, 130 interrupted. "
+    "'untorn COMMAND --help' has examples.",
 )
-@click.version_option(package_name="untorn", prog_name="untorn", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="untorn", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Buffered file writes that a crash cannot tear."""
-
-
-for command in (demo, cp, status, check, recover, log, explore, compare, trace, probe):
-    cli.add_command(command)
+    """Writes files such that a crash cannot tear them, and finds out what crashes do to files of yours."""
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:

@@ -13,6 +13,7 @@ import click
 
 from untorn.api.options import DesignName
 from untorn.cli.failures import BAD, ENVIRONMENT, FINE, worst
+from untorn.cli.help import examples
 from untorn.cli.output import emit, path_fields, plural, progress, quoted, say, size_of, table, tell
 from untorn.cli.state import JSON
 from untorn.debate import probe as asking
@@ -23,16 +24,31 @@ from untorn.debate.probe.targets import LinuxSubject, UntornSubject
 from untorn.storage.interface import AtomicLimits
 
 
-@click.command(short_help="See what atomic writes a path offers, and whether they are.")
-@click.option("--untorn", "ours", is_flag=True, help="Probe untorn's own files instead of Linux's.")
-@click.option("--design", type=click.Choice(get_args(DesignName)), help="With --untorn: files of this design only.")
+@click.command(
+    short_help="See which atomic writes a path offers, and whether they hold.",
+    epilog=examples("untorn probe .", "untorn probe --untorn --design cow ."),
+)
+@click.option("--untorn", "ours", is_flag=True, help="Probe untorn's own files instead, in every design.")
+@click.option(
+    "--design",
+    type=click.Choice(get_args(DesignName)),
+    metavar="NAME",
+    help="With --untorn: probe files of this design only.",
+)
 @JSON
 @click.argument("path", type=click.Path())
 @click.pass_context
 def probe(ctx: click.Context, path: str, ours: bool, design: str | None, as_json: bool) -> None:
-    """See what atomic writes the file system and device at PATH offer, and whether files there keep the promise.
+    """Show which writes with RWF_ATOMIC the file system and the device at PATH take, and try on scratch files whether
+    they keep the kernel's promise.
 
-    Scratch files are written in PATH, or beside it if it is a file, and removed. A block device is only looked at.
+    Shown are the sizes as statx tells them, who makes such writes whole (the device, or the file system by software),
+    the alignment of direct I/O, and what the device's queue says. Tried are the assertions of the kernel's own test
+    suites, on files with and without direct I/O; each one is passed, failed, or not supported with the reason.
+
+    The scratch files lie in a directory of their own in PATH, or beside it if it is a file, and are gone afterwards,
+    also after Ctrl-C. A block device is only looked at. What only a power failure can show is not tried. Exits with 1
+    if an assertion failed, with 3 if no atomic writes are offered.
     """
     if design is not None and not ours:
         raise click.UsageError("--design goes with --untorn")

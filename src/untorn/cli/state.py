@@ -14,6 +14,7 @@ from untorn.api.functions import recover as recover_file
 from untorn.api.functions import status as status_of
 from untorn.api.log_view import read_log
 from untorn.cli.failures import BAD, ENVIRONMENT, FINE, code_of, words_of, worst
+from untorn.cli.help import examples
 from untorn.cli.output import emit, path_fields, plural, printable, quoted, say, size_of, table, tell
 from untorn.errors import (
     CorruptLogError,
@@ -29,7 +30,7 @@ from untorn.log.recovery import LogState
 from untorn.log.writer import log_path
 
 FILES: Final = click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
-JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
 
 _NAMES: Final = {
     CorruptLogError: "log damaged",
@@ -119,12 +120,15 @@ def find(files: tuple[str, ...], look: Callable[[str], Status]) -> list[Finding]
     return findings
 
 
-@click.command(short_help="Show what stands beside a file.")
+@click.command(short_help="Show what stands beside a file.", epilog=examples("untorn status run.h5"))
 @FILES
 @JSON
 @click.pass_context
 def status(ctx: click.Context, files: tuple[str, ...], as_json: bool) -> None:
-    """Show what stands beside each FILE: nothing, or a log with commits that wait there. Writes nothing."""
+    """Show what stands beside each FILE: nothing (plain), a log with commits that wait there (hot log), one without
+    (empty log), one that is not this file's (stray log), or what is wrong. Then show what their file system is like,
+    and whether it survives a power failure. Nothing is written.
+    """
     findings = find(files, status_of)
     if as_json:
         emit("status", files=[finding.fields() for finding in findings])
@@ -155,12 +159,16 @@ def _file_systems(findings: list[Finding]) -> list[str]:
     return [f"file system of {', '.join(paths)}: {printable(sentence)}" for sentence, paths in files.items()]
 
 
-@click.command(short_help="Prove what waits in a file's log; say what is wrong.")
+@click.command(
+    short_help="Prove what waits in a file's log, or say what is wrong.", epilog=examples("untorn check data/*.h5")
+)
 @FILES
 @JSON
 @click.pass_context
 def check(ctx: click.Context, files: tuple[str, ...], as_json: bool) -> None:
-    """Prove every commit that waits in a FILE's log. Says what is wrong, where, and the ways out. Writes nothing."""
+    """Read every commit that waits in the log of each FILE and prove it by its digests. If something is wrong, say
+    what, where, what is on disk now, and the ways out. Nothing is written.
+    """
     findings = find(files, status_of)
     entries = []
     for finding in findings:
@@ -274,15 +282,19 @@ def _lines(path: str, diagnosis: Diagnosis) -> list[str]:
     return lines
 
 
-@click.command(short_help="Bring a file to its last commit.")
-@click.option("--force", is_flag=True, help="Apply the commits that can be proved, even if something is wrong.")
+@click.command(
+    short_help="Bring a file to its last commit.",
+    epilog=examples("untorn recover run.h5", "untorn recover --force run.h5"),
+)
+@click.option("--force", is_flag=True, help="Apply the commits that can be proved.")
 @click.option("--discard", is_flag=True, help="Keep the file as it is, without the commits in its log.")
 @FILES
 @click.pass_context
 def recover(ctx: click.Context, files: tuple[str, ...], force: bool, discard: bool) -> None:
     """Bring each FILE to its last commit and take its log away, as the next open for writing would.
 
-    --force and --discard are for what 'untorn check' finds wrong; both keep the log under another name.
+    Where 'untorn check' finds something wrong, nothing is changed without --force or --discard. Both keep the log under
+    another name.
     """
     if force and discard:
         raise click.UsageError("--force and --discard exclude each other")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from untorn.api.options import DesignName
+from untorn.cli.compare import known_devices, known_workloads
+from untorn.cli.help import examples, one_of
 from untorn.cli.output import emit, printable, quoted, say, tell
 from untorn.cli.state import JSON
 
@@ -17,22 +19,33 @@ if TYPE_CHECKING:
     from untorn.debate.compare.workloads import Workload
 
 
-@click.command(short_help="Show each step of a few writes on their way to disk.")
-@click.option(
-    "--design", type=click.Choice(get_args(DesignName)), default="cow", show_default=True, help="Of the file."
+@click.command(
+    short_help="Show each step of a few writes on their way to disk.",
+    epilog=examples("untorn trace hot", "untorn trace --design folio-flag --perfetto hot.json hot"),
 )
-@click.option("--device", default="nvme-16k", show_default=True, metavar="NAME", help="A simulated device.")
+@click.option(
+    "--design", type=click.Choice(get_args(DesignName)), default="cow", show_default=True, metavar="NAME",
+    help="Take a file of this design.",
+)  # fmt: skip
+@click.option(
+    "--device", default="nvme-16k", show_default=True, metavar="NAME", shell_complete=one_of(known_devices),
+    help="Take this simulated device.",
+)  # fmt: skip
 @JSON
 @click.option(
-    "--perfetto", type=click.Path(dir_okay=False), metavar="FILE", help="Write a trace that ui.perfetto.dev opens."
-)
-@click.argument("work", metavar="WORKLOAD|FILE")
+    "--perfetto", type=click.Path(dir_okay=False), metavar="FILE",
+    help="Write a trace that ui.perfetto.dev opens. A microsecond there is one step here: a simulation has no clock.",
+)  # fmt: skip
+@click.argument("work", metavar="WORKLOAD|FILE", shell_complete=one_of(known_workloads, or_file=True))
 def trace(design: str, device: str, as_json: bool, perfetto: str | None, work: str) -> None:
-    """Show each step of a workload's short form, or of the steps in FILE, on a simulated disk: the page cache's
-    folios with their flags, bios with theirs, syncs.
+    """Show each step of a few writes on their way to a simulated disk, one to a line: the calls of the program; the
+    folios of the page cache with their flags as the kernel prints them, and a letter for each block (A dirty and
+    atomic, D dirty, an underscore for clean); bios and their flags; syncs.
 
-    'untorn compare --list' names workloads and devices. A FILE has one step to a line: size BYTES, write OFFSET
-    LENGTH, atomic OFFSET LENGTH [UNIT], append LENGTH, sync.
+    What is done is the short form of a WORKLOAD of 'untorn compare', or what stands in FILE, one step to a line:
+    size BYTES of the file at first, write OFFSET LENGTH, atomic OFFSET LENGTH and perhaps the size of the pages in it
+    that must not tear, append LENGTH, sync. Sizes are multiples of 512 and may end in K or M; what follows a number
+    sign is a comment. 'untorn compare --list' names workloads and devices.
     """
     from untorn.debate.compare import DEVICES
     from untorn.debate.compare.perfetto import events

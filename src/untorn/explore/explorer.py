@@ -59,7 +59,9 @@ class Budget:
     """When to stop. The search keeps three quarters of the seconds, the other rungs share what is left."""
 
     seconds: float | None = None
+    """Of time for all of it; None for no limit."""
     recoveries: int | None = None
+    """Runs of recover and check; None for no limit."""
 
     def spent(self, seconds: float, recoveries: int, share: float = 1.0) -> bool:
         return (self.seconds is not None and seconds >= self.seconds * share) or (

@@ -76,7 +76,7 @@ class Story:
     """The shortest way to a bad state."""
 
     kind: str
-    """torn, reordered, lost metadata, lost sync."""
+    """torn, reordered, lost metadata, lost sync, cut short or listing order."""
     problem: Problem
     crash: str
     """power or process."""
@@ -99,10 +99,13 @@ class Result:
 
     target: str
     profile: str
+    """The rules by which a crash left what it left: ``strict`` or ``linux``."""
     rung: Rung
+    """How far the exploration came."""
     rungs: list[str] = field(default_factory=list)
     """What was done on each rung, in words, if the budget ended the search."""
     recoveries: int = 0
+    """Runs of recover and check."""
     states: int = 0
     """Pairs of a crash point and a value for every variable, all told."""
     nested: int = 0
@@ -113,11 +116,15 @@ class Result:
     unmeasured: str = ""
     """Why what was done says nothing about crashes; empty if it does."""
     interrupted: bool = False
+    """Whether Ctrl-C ended it."""
     bad: int = 0
     """Recoveries that ended badly."""
     stories: list[Story] = field(default_factory=list)
+    """One for each kind of bad state that was found, shrunk."""
     scope: list[str] = field(default_factory=list)
+    """What the certificate is about, in sentences."""
     seconds: float = 0.0
+    """How long all of it took."""
     operations: list[dict[str, Any]] = field(default_factory=list)
     """The trace in brief: index, name, path, offset, length, issued, completed, error, site."""
 

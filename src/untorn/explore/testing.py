@@ -21,8 +21,10 @@ def assert_survives(
     """Explores every power failure during ``workload(dir)``; CrashError if ``check(dir)`` raises after one.
 
     Also if nothing was measured: no file was changed, the check did not judge, ``python -O`` took its asserts away.
-    With ``certified`` also if the exploration was not complete within ``seconds``. ``options`` of the simulated
-    machine: ``profile``, ``sector``, ``trash``.
+    With ``certified`` also if the exploration was not complete within ``seconds``, None for no limit. ``depth``: how
+    many times ``recover`` is cut off itself, one time within the other. ``options`` of the simulated machine:
+    ``profile`` (``"strict"`` or ``"linux"``), ``sector`` (512 or 4096 bytes), ``trash`` (True if a sector in flight may
+    become garbage). UnseenAccessError if the program does what the explorer cannot see.
     """
     name = getattr(workload, "__name__", "workload")
     target = FunctionTarget(name, workload=workload, check=check, recover=recover, prepare=prepare, options=options)

@@ -120,6 +120,11 @@ class Inode(Committing):
         return bool(self._blocks)
 
     @property
+    def in_own_transaction(self) -> bool:
+        """Whether this thread has a transaction open."""
+        return self.in_transaction and self._turn_is_mine
+
+    @property
     def ended(self) -> bool:
         """Whether it was closed within a block that has ended since, so that only letting go is left to do."""
         return self.state is State.ENDED and not self._blocks and not self.rollback_points

@@ -2,7 +2,7 @@
 
 At an open only fstatfs(2) is asked, by ctypes, for ``os.statvfs`` leaves its type out. For the whole answer
 /proc/self/mountinfo tells kind, options and device of the mount that the file was opened on, and sysfs whether ext4 has
-a journal. docs/filesystems.md says what untorn needs of all this.
+a journal. docs/guides/filesystems.md says what untorn needs of all this.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class AtomicLimits(NamedTuple):
 
 
 class FileSystem(NamedTuple):
-    """What an open file's file system is like, as far as the system tells; docs/filesystems.md has what is needed."""
+    """What an open file's file system is like, as the system tells it. What is needed: docs/guides/filesystems.md."""
 
     kind: str
     """As mount(8) has it: ``ext4``, ``nfs4``, ``fuse.sshfs``; ``unknown`` if the system does not tell."""

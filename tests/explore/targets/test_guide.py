@@ -1,4 +1,4 @@
-"""What docs/explore.md says of modules, sentence by sentence, as far as no other test has it."""
+"""What docs/guides/explore.md says of modules, sentence by sentence, as far as no other test has it."""
 
 from __future__ import annotations
 

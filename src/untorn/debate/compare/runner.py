@@ -48,7 +48,7 @@ class Played:
 
 def open_file(path: str, design: str, storage: Storage | None = None, folio_size: int = FOLIO_SIZE) -> Any:
     """The file, opened to be updated."""
-    return untorn.open(path, "r+b", design=design, storage=storage, folio_size=folio_size)  # type: ignore[arg-type]
+    return untorn.open(path, "r+b", design=design, storage=storage, folio_size=folio_size)  # type: ignore[call-overload]
 
 
 def takes(limits: AtomicLimits, step: Step) -> bool:
