@@ -28,9 +28,9 @@ from untorn.explore.result import Result, Rung, Story
 from untorn.explore.search.engine import (
     NondeterminismError,
     Recording,
-    field_of,
     recorded,
     recording_of,
+    search_of,
     without_inner_crash,
 )
 from untorn.explore.search.fallbacks import is_complete, rungs
@@ -38,7 +38,7 @@ from untorn.explore.search.forked import Nursery
 from untorn.explore.search.pinned_state import Baseline, State, show, state_of
 from untorn.explore.search.tasks import Batch, Handle, Origin, Work, again, explore_some, explore_there, find, inherited
 from untorn.explore.search.workers import ForkedWorkers, forked_workers
-from untorn.explore.search_record import Prefix, Problem, Run, Search
+from untorn.explore.search_record import ChoicePath, Execution, Problem, SearchRecord
 from untorn.explore.targets.protocol import Target
 
 SLICE_SECONDS: Final = 0.3
@@ -142,14 +142,14 @@ class _Exploration:
 
     def __init__(self, work: Work, result: Result, progress: Progress, started: float, report: Report | None) -> None:
         self.work = work
-        self.outer = field_of(work.target, work.recording)
+        self.outer = search_of(work.target, work.recording)
         self.result = result
         self.progress = progress
         self.started = started
         self.report = report
-        self.done = Search(self.outer.ground.layers[0])
-        self.bad: list[tuple[Origin, Run]] = []
-        self.waiting: list[Prefix] = [()]
+        self.done = SearchRecord(self.outer.shared.layers[0])
+        self.bad: list[tuple[Origin, Execution]] = []
+        self.waiting: list[ChoicePath] = [()]
         self.forks = True
         """Whether workers inherit the search."""
         self.unended = ""
@@ -184,8 +184,8 @@ class _Exploration:
 
         So a check that judges once, or remembers what it saw, does not pass for one that judges every state.
         """
-        for origin, run in self._sample():
-            path, problem = run.leaf.path, run.leaf.problem
+        for origin, execution in self._sample():
+            path, problem = execution.outcome.choices, execution.outcome.problem
             reply = nursery.call(again, self.work.token, origin, path, seconds=self.work.each)
             if reply.failure:
                 raise NotMeasuredError(f"a run of recover and check was done again in a fresh process: {reply.failure}")
@@ -200,11 +200,11 @@ class _Exploration:
                     "something from one run to the next"
                 )
 
-    def _sample(self) -> list[tuple[Origin, Run]]:
+    def _sample(self) -> list[tuple[Origin, Execution]]:
         """Of the bad runs the first, of the others some, as far from one another as may be."""
-        good = [run for run in self.done.runs if run.leaf.problem is None]
+        good = [execution for execution in self.done.executions if execution.outcome.problem is None]
         step = max(1, -(-len(good) // _AGAIN))
-        return [*self.bad[:1], *((Origin(), run) for run in good[step - 1 :: step])]
+        return [*self.bad[:1], *((Origin(), execution) for execution in good[step - 1 :: step])]
 
     def spent(self, share: float = 1.0) -> bool:
         """Whether so much of the budget is used up."""
@@ -249,8 +249,8 @@ class _Exploration:
                 future.cancel()
 
     def take(self, batch: Batch) -> None:
-        self.done.runs += batch.runs
-        self.done.deeper.update(batch.deeper)
+        self.done.executions += batch.executions
+        self.done.nested_searches.update(batch.nested_searches)
         self.bad += batch.bad
         self.waiting += batch.waiting
         self.unended = self.unended or batch.unended
@@ -287,7 +287,7 @@ class _Exploration:
 
     def climb_down(self) -> None:
         """The rungs below the exhaustive one, while the budget lasts; each has a share of what is left of it."""
-        result, layer = self.result, self.outer.ground.layers[0]
+        result, layer = self.result, self.outer.shared.layers[0]
         result.refusal = f"the budget ended the search with {len(self.waiting)} known runs left"
         if self.unended:
             result.refusal += f"; {self.unended}"
@@ -314,14 +314,14 @@ class _Exploration:
         budget = time_limit.Limit(self.left())
         try:
             with budget:
-                leaf, _ = show(self.outer, state)
+                outcome, _ = show(self.outer, state)
         except time_limit.OutOfTime as error:
             if error.limit is not budget:
                 raise
             return False
         batch = Batch(recoveries=1)
-        if leaf.problem is not None:
-            batch.bad.append((Origin(), Run(leaf, [])))
+        if outcome.problem is not None:
+            batch.bad.append((Origin(), Execution(outcome, [])))
         batch.waiting, self.waiting = self.waiting, []
         self.take(batch)
         return True
@@ -330,15 +330,15 @@ class _Exploration:
         """Shrinks one bad state of each kind, and tells its story."""
         kinds: set[tuple[str, str, str]] = set()
         # In an order that does not depend on which of several processes was faster.
-        for origin, run in sorted(self.bad, key=lambda found: (found[0].steps, found[1].leaf.path)):
-            problem = run.leaf.problem
+        for origin, execution in sorted(self.bad, key=lambda found: (found[0].crashes, found[1].outcome.choices)):
+            problem = execution.outcome.problem
             assert problem is not None
             kind = (problem.kind, problem.stage, problem.place)
             if kind in kinds or len(kinds) >= _STORIES:
                 continue
             kinds.add(kind)
             least = self._with_fewer_steps(problem) or self
-            story = least.story(*(least.bad[0] if least is not self else (origin, run)), crash)
+            story = least.story(*(least.bad[0] if least is not self else (origin, execution)), crash)
             if all(story.words != other.words for other in self.result.stories):  # shrinking may end at the same one
                 self.result.stories.append(story)
 
@@ -360,7 +360,7 @@ class _Exploration:
             progress = Progress(target.name, Rung.EXHAUSTIVE, budget=Budget(recoveries=_STEPS_RECOVERIES))
             smaller = _Exploration(work, Result(target.name, "", Rung.EXHAUSTIVE), progress, self.started, None)
             smaller.search(None, 1)
-            bad = smaller.bad and smaller.bad[0][1].leaf.problem
+            bad = smaller.bad and smaller.bad[0][1].outcome.problem
             if not bad or (bad.kind, bad.stage) != (problem.kind, problem.stage):
                 return False
             found[tuple(kept)] = smaller
@@ -370,16 +370,16 @@ class _Exploration:
             return None
         return found.get(tuple(minimize(range(steps), bad)))
 
-    def story(self, origin: Origin, run: Run, crash: str) -> Story:
+    def story(self, origin: Origin, execution: Execution, crash: str) -> Story:
         """A bad run, shrunk and told; one that needs no crash within recovery is told without."""
-        problem = run.leaf.problem
+        problem = execution.outcome.problem
         assert problem is not None
-        simpler = without_inner_crash(self.outer, problem, _STEPS_RECOVERIES) if origin.steps else None
+        simpler = without_inner_crash(self.outer, problem, _STEPS_RECOVERIES) if origin.crashes else None
         if simpler is not None:
-            origin, run = Origin(), simpler
+            origin, execution = Origin(), simpler
         search = find(self.outer, origin)
-        shrinker = Shrinker(search, run.leaf)
-        shrunk = self._shrunk(shrinker, run)
+        shrinker = Shrinker(search, execution.outcome)
+        shrunk = self._shrunk(shrinker, execution)
         story = tell(shrinker, shrunk, crash=crash)
         story.choices = {**pack(search, origin, shrunk.state), "crash": crash}
         spec = getattr(self.work.target, "spec", None)
@@ -387,9 +387,9 @@ class _Exploration:
             story.choices["target"] = spec
         return story
 
-    def _shrunk(self, shrinker: Shrinker, run: Run) -> Shrunk:
+    def _shrunk(self, shrinker: Shrinker, execution: Execution) -> Shrunk:
         """The state that is told: as it was found, if making it smaller would take too long."""
-        problem = run.leaf.problem
+        problem = execution.outcome.problem
         assert problem is not None
         left = self.left()
         patience = time_limit.Limit(None if left is None else max(left, _STORY_SECONDS))
@@ -402,7 +402,7 @@ class _Exploration:
                     raise
             except NondeterminismError:  # in this process, where check may have seen too much
                 pass
-        return Shrunk(state_of(shrinker.search, run.leaf, Baseline.NEWEST), problem, 0)
+        return Shrunk(state_of(shrinker.search, execution.outcome, Baseline.NEWEST), problem, 0)
 
 
 def _kind(problem: Problem | None) -> tuple[str, str] | None:

@@ -16,7 +16,7 @@ from untorn.crashmodel.profiles import Profile
 from untorn.explore.counterexample import confirm, shrink
 from untorn.explore.explorer import explore
 from untorn.explore.result import Result
-from untorn.explore.search.engine import Field, deeper, every, field_of, recording_of
+from untorn.explore.search.engine import Search, all_executions, nested_searches, recording_of, search_of
 from untorn.explore.search.pinned_state import Baseline, State, is_legal, show, state_of
 from untorn.explore.targets.calls import Function
 from untorn.explore.targets.python_module import FunctionTarget
@@ -142,8 +142,8 @@ def test_a_write_that_came_in_part_is_told_by_where_the_file_ends() -> None:
 def test_a_story_that_leaves_out_what_recovery_saw_is_not_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: with the fault that told it, the story says so itself, and the state stays bad."""
 
-    def whatever_recovery_saw(search: Field, state: State) -> bool:
-        return is_legal(Field(search.target, search.ground), state)
+    def whatever_recovery_saw(search: Search, state: State) -> bool:
+        return is_legal(Search(search.target, search.shared), state)
 
     monkeypatch.setattr(shrink, "is_legal", whatever_recovery_saw)
     result = half_repaired()
@@ -155,10 +155,10 @@ def test_a_story_that_leaves_out_what_recovery_saw_is_not_confirmed(monkeypatch:
 # Random programs
 
 
-def compare(the_case: Case, search: Field, state: State) -> None:
+def compare(the_case: Case, search: Search, state: State) -> None:
     show(search, state)
     lazily, the_case.outcome = the_case.outcome, None
-    assert confirm.outcome(search, state) is None
+    assert confirm.confirmed_problem(search, state) is None
     assert the_case.outcome == lazily
 
 
@@ -169,14 +169,14 @@ def test_every_state_is_on_a_plain_disk_what_the_search_makes_of_it(
     profile: Profile, program: tuple[list[Step], list[Step]]
 ) -> None:
     the_case = case(*program, "all", profile=profile)
-    outer = field_of(the_case, recording_of(the_case.machine))
-    for number, run in enumerate(every(outer, nested=True)):
+    outer = search_of(the_case, recording_of(the_case.machine))
+    for number, run in enumerate(all_executions(outer, nested=True)):
         if number == 10:
             break
         for baseline in Baseline:
-            compare(the_case, outer, state_of(outer, run.leaf, baseline))
+            compare(the_case, outer, state_of(outer, run.outcome, baseline))
         # Of two crashes only under strict: nothing else compares what a second one leaves under linux.
-        for inner in list(deeper(outer, run))[: 3 if profile is Profile.STRICT else 0]:
-            for cut_off in every(inner):
-                compare(the_case, inner, state_of(inner, cut_off.leaf, Baseline.NEWEST))
+        for inner in list(nested_searches(outer, run))[: 3 if profile is Profile.STRICT else 0]:
+            for cut_off in all_executions(inner):
+                compare(the_case, inner, state_of(inner, cut_off.outcome, Baseline.NEWEST))
                 break

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from untorn.explore.search.engine import Field, NondeterminismError
+from untorn.explore.search.engine import NondeterminismError, Search
 from untorn.explore.search.pinned_state import Baseline, State, default, is_legal, legal_at, show, state_of
-from untorn.explore.search_record import ORDER, Key, Layer, Leaf, Problem
+from untorn.explore.search_record import ORDER, Key, Layer, Outcome, Problem
 
 _TRIES: Final = 600
 _POINTS: Final = 200
@@ -53,17 +53,17 @@ def minimize(items: Sequence[T], bad: Callable[[Sequence[T]], bool]) -> list[T]:
 class Shrinker:
     """Tries states of one search; ``tries`` counts them."""
 
-    def __init__(self, search: Field, leaf: Leaf) -> None:
-        assert leaf.problem is not None
+    def __init__(self, search: Search, outcome: Outcome) -> None:
+        assert outcome.problem is not None
         self.search = search
-        self.leaf = leaf
-        self.kind = leaf.problem.kind, leaf.problem.stage
-        self.problem = leaf.problem
+        self.outcome = outcome
+        self.kind = outcome.problem.kind, outcome.problem.stage
+        self.problem = outcome.problem
         self.tries = 0
 
     @property
     def layers(self) -> Sequence[Layer]:
-        return self.search.ground.layers
+        return self.search.shared.layers
 
     def bad(self, state: State) -> bool:
         """Whether the state is bad in the same way as the leaf."""
@@ -79,7 +79,7 @@ class Shrinker:
     def shrink(self) -> Shrunk:
         candidates = []
         for baseline in (Baseline.NEWEST, Baseline.OLDEST):
-            state = self._fewest(state_of(self.search, self.leaf, baseline))
+            state = self._fewest(state_of(self.search, self.outcome, baseline))
             if state is not None:
                 candidates.append(state)
         if not candidates:
@@ -133,13 +133,13 @@ class Shrinker:
 
     def operation(self, state: State, key: Key) -> tuple[int, int]:
         """The operation whose value is lost, or, over the oldest, the one whose value came early."""
-        level, variable = key
-        layer = self.layers[level]
-        start = layer.starts[state.classes[level]]
+        depth, variable = key
+        layer = self.layers[depth]
+        start = layer.class_starts[state.classes[depth]]
         wanted = state.deviations.get(key) if state.baseline is Baseline.OLDEST else None
-        written = layer.cells[variable].written
+        written = layer.alternatives[variable].written
         found = [since for since, value in written if since <= start and wanted in (None, value)]
-        return level, max(found, default=0)
+        return depth, max(found, default=0)
 
     def _whole(self, state: State) -> State:
         """The same with every operation that deviates in a sector deviating in all of its sectors."""
@@ -150,11 +150,11 @@ class Shrinker:
 
     def _whole_group(self, state: State, group: tuple[int, int]) -> dict[Key, int]:
         result: dict[Key, int] = {}
-        for level, layer in enumerate(self.layers):
-            at = state.classes[level]
-            for variable in layer.cells:
-                key = (level, variable)
-                if variable.kind not in ("sector", "size") or layer.cells[variable].written[-1][0] == 0:
+        for depth, layer in enumerate(self.layers):
+            at = state.classes[depth]
+            for variable in layer.alternatives:
+                key = (depth, variable)
+                if variable.kind not in ("sector", "size") or layer.alternatives[variable].written[-1][0] == 0:
                     continue
                 legal = legal_at(layer, key, at)
                 usual = default(layer, key, at, state.baseline)
@@ -175,16 +175,16 @@ class Shrinker:
         """The size that a file had before an operation, if it may have that again and if that is a loss."""
         layer, at = self.layers[key[0]], state.classes[key[0]]
         legal = legal_at(layer, key, at)
-        before = [value for since, value in layer.cells[key[1]].written if since < event and value in legal]
+        before = [value for since, value in layer.alternatives[key[1]].written if since < event and value in legal]
         return before[-1] if before and state.baseline is Baseline.NEWEST else None
 
     # Earlier
 
     def _earliest(self, state: State) -> State:
         """The same deviations at the earliest crash points, of the workload first, at which they are as bad."""
-        for level, last in enumerate(state.classes):
+        for depth, last in enumerate(state.classes):
             for at in range(0, last, max(1, last // _POINTS)):
-                earlier = replace(state, classes=(*state.classes[:level], at, *state.classes[level + 1 :]))
+                earlier = replace(state, classes=(*state.classes[:depth], at, *state.classes[depth + 1 :]))
                 if self.bad(earlier):
                     state = earlier
                     break

@@ -23,13 +23,17 @@ _WRITES_MAX: Final = 10
 def open_operations(layer: Layer, at: int) -> dict[int, dict[Key, int]]:
     """What may be lost at class ``at``: by event of the operation, its variables with the value before it."""
     result: dict[int, dict[Key, int]] = {}
-    start = layer.starts[at]
-    for variable, cell in layer.cells.items():
+    start = layer.class_starts[at]
+    for variable, alternatives in layer.alternatives.items():
         key = (0, variable)
         legal = legal_at(layer, key, at)
         if len(legal) < 2 or variable == ORDER:
             continue
-        written = [(since, value) for since, value in cell.written if since <= start and cell.masks[value] >> at & 1]
+        written = [
+            (since, value)
+            for since, value in alternatives.written
+            if since <= start and alternatives.legal_classes[value] >> at & 1
+        ]
         for (_, before), (since, value) in itertools.pairwise(written):
             if value != before:
                 result.setdefault(since, {})[key] = before
@@ -38,7 +42,7 @@ def open_operations(layer: Layer, at: int) -> dict[int, dict[Key, int]]:
 
 def whole_writes(layer: Layer) -> Iterator[State]:
     """Rung WRITES: every crash point, every subset of the operations in flight; skips points with too many."""
-    for at in range(len(layer.starts)):
+    for at in range(len(layer.class_starts)):
         operations = list(open_operations(layer, at).values())
         if len(operations) > _WRITES_MAX:
             continue
@@ -48,12 +52,12 @@ def whole_writes(layer: Layer) -> Iterator[State]:
 
 def is_complete(layer: Layer) -> bool:
     """Whether ``whole_writes`` skips nothing."""
-    return all(len(open_operations(layer, at)) <= _WRITES_MAX for at in range(len(layer.starts)))
+    return all(len(open_operations(layer, at)) <= _WRITES_MAX for at in range(len(layer.class_starts)))
 
 
 def tears(layer: Layer) -> Iterator[State]:
     """Rung TEARS: every crash point with none, one or two operations lost, or one sector of one."""
-    for at in range(len(layer.starts)):
+    for at in range(len(layer.class_starts)):
         operations = list(open_operations(layer, at).values())
         yield State((at,), Baseline.NEWEST)
         yield State((at,), Baseline.OLDEST)
@@ -68,9 +72,9 @@ def tears(layer: Layer) -> Iterator[State]:
 def samples(layer: Layer, seed: int) -> Iterator[State]:
     """Rung SAMPLED: states by chance, the same for the same seed; without end."""
     for serial in itertools.count():
-        at = xxh3_64_intdigest(f"{serial}".encode(), seed) % len(layer.starts)
+        at = xxh3_64_intdigest(f"{serial}".encode(), seed) % len(layer.class_starts)
         deviations: dict[Key, int] = {}
-        for number, variable in enumerate(layer.cells):
+        for number, variable in enumerate(layer.alternatives):
             key = (0, variable)
             legal = legal_at(layer, key, at)
             value = legal[xxh3_64_intdigest(f"{serial} {number}".encode(), seed) % len(legal)]
