@@ -1,4 +1,4 @@
-"""Shrinking and the ladder: the story is the least that is bad, and no rung claims more than it did."""
+"""Shrinking and the fallbacks: a counterexample is the least that is bad, and no coverage claims more than was done."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from untorn.crashmodel.storage import SimulatedStorage
-from untorn.explore import Budget, Rung, explore
+from untorn.explore import Budget, Coverage, explore
 from untorn.explore.counterexample.shrink import Shrinker, minimize
 from untorn.explore.search.engine import all_executions, recording_of, search_of
 from untorn.explore.search.fallbacks import is_complete, samples, tears, whole_writes
-from untorn.explore.search.pinned_state import Baseline, State, show
+from untorn.explore.search.pinned_state import Baseline, PinnedState, show
 from untorn.explore.targets.protocol import Acknowledged
 
 SECTORS = 4
@@ -90,9 +90,9 @@ def test_a_bad_state_is_told_by_its_fewest_operations_and_its_kind(
 ) -> None:
     result = explore(Scene(work, good), depth=0)
 
-    (story,) = result.stories
-    assert story.kind == kind, story.words
-    assert len(story.deviations) == deviations, story.words
+    (story,) = result.counterexamples
+    assert story.kind == kind, story.text
+    assert len(story.deviations) == deviations, story.text
 
 
 def test_every_part_of_a_shrunk_state_is_needed() -> None:
@@ -104,11 +104,11 @@ def test_every_part_of_a_shrunk_state_is_needed() -> None:
     state = Shrinker(search, outcome).shrink().state
 
     assert show(search, state)[0].problem is not None
-    groups = set(Shrinker(search, outcome).groups(state).values())
+    groups = set(Shrinker(search, outcome).operations_of(state).values())
     assert len(groups) == 1
-    assert show(search, State(state.classes, state.baseline, {}))[0].problem is None
+    assert show(search, PinnedState(state.classes, state.baseline, {}))[0].problem is None
     for at in range(state.classes[0]):
-        assert show(search, State((at,), state.baseline, {}))[0].problem is None
+        assert show(search, PinnedState((at,), state.baseline, {}))[0].problem is None
 
 
 @pytest.mark.parametrize(
@@ -160,9 +160,9 @@ def test_a_budget_that_ends_the_search_is_said_with_every_rung_and_nothing_is_ce
     result = explore(Scene(many, lambda content, told: True), depth=0, budget=Budget(recoveries=2000))
 
     assert not result.certified
-    assert result.rung in (Rung.WRITES, Rung.TEARS, Rung.SAMPLED)
-    assert result.rungs[0].startswith("exhaustive: ")
-    assert "not complete" in result.rungs[0]
+    assert result.coverage in (Coverage.WRITES, Coverage.TEARS, Coverage.SAMPLED)
+    assert result.coverages[0].startswith("exhaustive: ")
+    assert "not complete" in result.coverages[0]
     assert "not certified" in result.verdict()
 
 
@@ -197,6 +197,6 @@ def test_the_baseline_decides_what_is_not_said() -> None:
     target.good = look
 
     for baseline in (Baseline.OLDEST, Baseline.NEWEST):
-        show(search, State((last,), baseline))
+        show(search, PinnedState((last,), baseline))
 
     assert seen == [OLD, NEW]

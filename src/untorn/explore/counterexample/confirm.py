@@ -18,13 +18,13 @@ from untorn.crashmodel.trace import Trace
 from untorn.crashmodel.variables import Choose, Value, Variable, members
 from untorn.explore.lazy.layers import rules
 from untorn.explore.search.engine import NO_VERDICT, Search, problem_of
-from untorn.explore.search.pinned_state import Baseline, State
+from untorn.explore.search.pinned_state import Baseline, PinnedState
 from untorn.explore.search.recovery_crashes import LOOKS
 from untorn.explore.search_record import INHERITED, ORDER, Problem
 from untorn.explore.time_limit import one_run
 
 
-def confirmed_problem(search: Search, state: State) -> Problem | None:
+def confirmed_problem(search: Search, state: PinnedState) -> Problem | None:
     """What recovery and check say after the crashes of a state, for real."""
     shared, options = search.shared, search.shared.options
     trace, highest = shared.layers[0].trace, 0
@@ -60,7 +60,7 @@ def confirmed_problem(search: Search, state: State) -> Problem | None:
     return None
 
 
-def _event(search: Search, state: State, depth: int) -> int:
+def _event(search: Search, state: PinnedState, depth: int) -> int:
     return search.shared.layers[depth].class_starts[state.classes[depth]]
 
 
@@ -83,14 +83,14 @@ def _done(completed: int | None, event: int) -> bool:
     return completed is not None and completed <= event
 
 
-def _image(search: Search, state: State, depth: int, trace: Trace) -> Image:
+def _image(search: Search, state: PinnedState, depth: int, trace: Trace) -> Image:
     """The disk that the crash of a level leaves."""
     history = History(trace, **rules(search.shared.options))
     history.advance(_same_moment(search.shared.layers[depth].trace, _event(search, state, depth), trace))
     return history.image(_chooser(search, state, depth))
 
 
-def _chooser(search: Search, state: State, depth: int) -> Choose:
+def _chooser(search: Search, state: PinnedState, depth: int) -> Choose:
     """Chooses as the story says. What it says of several variables together is looked up for each by itself, for by
     the time of the crash the rules may not have seen yet that they belong together."""
     alternatives = search.shared.layers[depth].alternatives

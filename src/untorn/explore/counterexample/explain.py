@@ -12,8 +12,8 @@ from untorn.explore.counterexample.confirm import confirmed_problem
 from untorn.explore.counterexample.file_diff import survivals
 from untorn.explore.counterexample.name_changes import missing, namings, showing
 from untorn.explore.counterexample.shrink import Shrinker, Shrunk
-from untorn.explore.result import Deviation, Story
-from untorn.explore.search.pinned_state import Baseline, State
+from untorn.explore.result import Counterexample, Deviation
+from untorn.explore.search.pinned_state import Baseline, PinnedState
 from untorn.explore.search.recovery_crashes import LOOKS
 from untorn.explore.search_record import ORDER, Key, Layer
 from untorn.sizes import SECTOR
@@ -22,7 +22,7 @@ _FATES = {"lost": "lost", "torn": "lost", "garbage": "turned to garbage"}
 _METADATA = frozenset({"name", "names", "size", "xattr", "mtime", "mode", "gid"})
 
 
-def tell(shrinker: Shrinker, shrunk: Shrunk, *, crash: str = "power") -> Story:
+def explain(shrinker: Shrinker, shrunk: Shrunk, *, crash: str = "power") -> Counterexample:
     """The story of a shrunk state."""
     layers = shrinker.layers
     state = shrunk.state
@@ -42,7 +42,7 @@ def tell(shrinker: Shrinker, shrunk: Shrunk, *, crash: str = "power") -> Story:
         lines.append("Directories are listed backwards: no order is promised.")
     lines.append(f"Then {problem.stage} says: {problem.kind}: {problem.message}".rstrip(": "))
     lines += _doubts(shrinker, shrunk)
-    return Story(
+    return Counterexample(
         kind, problem, crash, layers[0].class_starts[state.classes[0]], after[0],
         [deviation for deviation, _ in deviations], "\n".join(lines), files=survivals(shrinker.search, state),
     )  # fmt: skip
@@ -60,7 +60,7 @@ def _doubts(shrinker: Shrinker, shrunk: Shrunk) -> list[str]:
     ]
 
 
-def _fates(state: State, deviations: Sequence[Deviation]) -> list[str]:
+def _fates(state: PinnedState, deviations: Sequence[Deviation]) -> list[str]:
     if state.baseline is Baseline.NEWEST:
         lines = [f"  {_FATES[one.fate]}: {one.what}{_at(one.site)}" for one in deviations]
         return lines or ["  all that was issued until then is on the disk"]
@@ -118,14 +118,14 @@ def describe(operation: Operation) -> str:
     return text if operation.error is None else f"{text}, which failed ({os.strerror(operation.error)})"
 
 
-def _deviations(shrinker: Shrinker, state: State) -> list[tuple[Deviation, int]]:
-    groups: dict[tuple[int, int], list[Key]] = {}
-    for key, group in shrinker.groups(state).items():
+def _deviations(shrinker: Shrinker, state: PinnedState) -> list[tuple[Deviation, int]]:
+    by_operation: dict[tuple[int, int], list[Key]] = {}
+    for key, about in shrinker.operations_of(state).items():
         if key[1] == ORDER:  # that is no operation
             continue
-        groups.setdefault(group, []).append(key)
+        by_operation.setdefault(about, []).append(key)
     result = []
-    for (depth, event), keys in sorted(groups.items()):
+    for (depth, event), keys in sorted(by_operation.items()):
         layer = shrinker.layers[depth]
         index = _index(layer, event)
         operation = layer.trace.operations[index]
@@ -217,7 +217,7 @@ def _metadata(key: Key) -> str:
             return f"the {kind}"
 
 
-def _kind(layers: Sequence[Layer], state: State, deviations: Sequence[tuple[Deviation, int]]) -> str:
+def _kind(layers: Sequence[Layer], state: PinnedState, deviations: Sequence[tuple[Deviation, int]]) -> str:
     if any(
         one.fate == "torn" or (one.sectors is not None and 0 < one.sectors[0] < one.sectors[1]) for one, _ in deviations
     ):
@@ -249,7 +249,7 @@ def _changes(operation: Operation) -> bool:
     return operation.name not in LOOKS and operation.name not in syncs and not opens_only
 
 
-def brief(operations: Sequence[Operation]) -> list[dict[str, Any]]:
+def summary(operations: Sequence[Operation]) -> list[dict[str, Any]]:
     """A trace for reports: what, where, when and from where in the program; no content."""
     result = []
     for index, one in enumerate(operations):

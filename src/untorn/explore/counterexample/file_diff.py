@@ -11,7 +11,7 @@ from untorn.explore.lazy.crash_state import CrashState
 from untorn.explore.lazy.storage import LazyStorage
 from untorn.explore.result import Fate, Survival
 from untorn.explore.search.engine import Search
-from untorn.explore.search.pinned_state import Baseline, State, Steering
+from untorn.explore.search.pinned_state import Baseline, PinnedState, Steering
 from untorn.explore.search_record import Layer, Snapshot
 
 _FILES_MAX: Final = 24
@@ -19,11 +19,11 @@ _BYTES_MAX: Final = 1 << 24
 """Of a larger file only so much is looked at."""
 
 
-def survivals(search: Search, state: State) -> list[Survival]:
+def survivals(search: Search, state: PinnedState) -> list[Survival]:
     """The files that the state, the cache, or what was durable then do not agree on; most differences first."""
     paths = _paths(search.shared.layers, state)
-    newest = _contents(search, State(state.classes, Baseline.NEWEST), paths)
-    oldest = _contents(search, State(state.classes, Baseline.OLDEST), paths)
+    newest = _contents(search, PinnedState(state.classes, Baseline.NEWEST), paths)
+    oldest = _contents(search, PinnedState(state.classes, Baseline.OLDEST), paths)
     actual = _contents(search, state, paths)
     unit = search.shared.options.sector
     found = []
@@ -35,7 +35,7 @@ def survivals(search: Search, state: State) -> list[Survival]:
     return sorted(found, key=_differences, reverse=True)[:_FILES_MAX]
 
 
-def _paths(layers: Sequence[Layer], state: State) -> list[str]:
+def _paths(layers: Sequence[Layer], state: PinnedState) -> list[str]:
     """Every path that a layer knows of before its crash, in order."""
     paths: dict[str, None] = {}
     for layer, at in zip(layers, state.classes, strict=True):
@@ -52,7 +52,7 @@ def _paths(layers: Sequence[Layer], state: State) -> list[str]:
     return list(paths)
 
 
-def _contents(search: Search, state: State, paths: Sequence[str]) -> dict[str, bytes | None]:
+def _contents(search: Search, state: PinnedState, paths: Sequence[str]) -> dict[str, bytes | None]:
     """What each path gives in a state: None if it is not there, or is no file."""
     masks = tuple(1 << at for at in state.classes)
     world = CrashState(search.shared.layers, Steering(search.shared.layers, state), Snapshot(masks, {}, ()))

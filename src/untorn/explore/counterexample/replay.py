@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from untorn.errors import UntornError
-from untorn.explore.counterexample.explain import brief, tell
+from untorn.explore.counterexample.explain import explain, summary
 from untorn.explore.counterexample.shrink import Shrinker, Shrunk
-from untorn.explore.result import Result, Rung
+from untorn.explore.result import Coverage, Result
 from untorn.explore.search.engine import NondeterminismError, Search, recorded, search_of
 from untorn.explore.search.fingerprint import fingerprint
-from untorn.explore.search.pinned_state import Baseline, State, show
+from untorn.explore.search.pinned_state import Baseline, PinnedState, show
 from untorn.explore.search.tasks import Origin, find
 from untorn.explore.search_record import Key
 from untorn.explore.targets.builtin import from_spec
@@ -20,7 +20,7 @@ from untorn.explore.targets.builtin import from_spec
 FORMAT = 1
 
 
-def pack(search: Search, origin: Origin, state: State) -> dict[str, Any]:
+def pack(search: Search, origin: Origin, state: PinnedState) -> dict[str, Any]:
     """What replays a state: where its search begins, the crash points, the values that deviate."""
     layers = search.shared.layers
     return {
@@ -39,7 +39,7 @@ def _name(key: Key) -> list[Any]:
     return [*key[1]]
 
 
-def unpack(search: Search, saved: dict[str, Any]) -> State:
+def unpack(search: Search, saved: dict[str, Any]) -> PinnedState:
     """The state again; UntornError if the search has no such crash points or values."""
     layers = search.shared.layers
     try:
@@ -55,14 +55,14 @@ def unpack(search: Search, saved: dict[str, Any]) -> State:
         }
     except (KeyError, ValueError) as error:
         raise UntornError(f"the saved crash does not fit the recording: {error}") from error
-    return State(classes, Baseline(saved["baseline"]), deviations)
+    return PinnedState(classes, Baseline(saved["baseline"]), deviations)
 
 
 def save(result: Result, path: str | Path) -> None:
     """Writes the first story's crash; ValueError if there is none."""
-    if not result.stories:
+    if not result.counterexamples:
         raise ValueError("nothing bad was found, so there is nothing to replay")
-    Path(path).write_text(json.dumps(result.stories[0].choices, indent=1) + "\n", encoding="utf-8")
+    Path(path).write_text(json.dumps(result.counterexamples[0].replay, indent=1) + "\n", encoding="utf-8")
 
 
 def show_again(search: Search, saved: dict[str, Any], result: Result) -> None:
@@ -73,9 +73,9 @@ def show_again(search: Search, saved: dict[str, Any], result: Result) -> None:
     if outcome.problem is not None:
         result.bad = 1
         shrinker = Shrinker(search, outcome)
-        story = tell(shrinker, Shrunk(state, outcome.problem, 1), crash=saved.get("crash", "power"))
-        story.choices = saved
-        result.stories.append(story)
+        counterexample = explain(shrinker, Shrunk(state, outcome.problem, 1), crash=saved.get("crash", "power"))
+        counterexample.replay = saved
+        result.counterexamples.append(counterexample)
 
 
 def run(path: str | Path) -> Result:
@@ -112,6 +112,6 @@ def _read(path: str | Path) -> dict[str, Any]:
 
 def empty_result(search: Search, name: str, profile: str) -> Result:
     """A result to show one state in."""
-    result = Result(name, profile, Rung.SAMPLED, refusal="one saved state")
-    result.operations = brief(search.shared.layers[0].trace.operations)
+    result = Result(name, profile, Coverage.SAMPLED, refusal="one saved state")
+    result.operations = summary(search.shared.layers[0].trace.operations)
     return result

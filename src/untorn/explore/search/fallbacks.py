@@ -1,6 +1,6 @@
 """What is tried when the budget cannot see a search through, best first; none of it is ever certified.
 
-The rungs take chosen states one by one: at each crash point all whole writes in every combination while they are
+They take chosen states one by one: at each crash point all whole writes in every combination while they are
 few, then prefixes with one or two operations left out or one sector torn, then seeded chance.
 """
 
@@ -12,8 +12,8 @@ from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
-from untorn.explore.result import Rung
-from untorn.explore.search.pinned_state import Baseline, State, default, legal_at
+from untorn.explore.result import Coverage
+from untorn.explore.search.pinned_state import Baseline, PinnedState, default, legal_at
 from untorn.explore.search_record import ORDER, Key, Layer
 
 _WRITES_MAX: Final = 10
@@ -40,8 +40,8 @@ def open_operations(layer: Layer, at: int) -> dict[int, dict[Key, int]]:
     return result
 
 
-def whole_writes(layer: Layer) -> Iterator[State]:
-    """Rung WRITES: every crash point, every subset of the operations in flight; skips points with too many."""
+def whole_writes(layer: Layer) -> Iterator[PinnedState]:
+    """Coverage WRITES: every crash point, every subset of the operations in flight; skips points with too many."""
     for at in range(len(layer.class_starts)):
         operations = list(open_operations(layer, at).values())
         if len(operations) > _WRITES_MAX:
@@ -55,22 +55,22 @@ def is_complete(layer: Layer) -> bool:
     return all(len(open_operations(layer, at)) <= _WRITES_MAX for at in range(len(layer.class_starts)))
 
 
-def tears(layer: Layer) -> Iterator[State]:
-    """Rung TEARS: every crash point with none, one or two operations lost, or one sector of one."""
+def tears(layer: Layer) -> Iterator[PinnedState]:
+    """Coverage TEARS: every crash point with none, one or two operations lost, or one sector of one."""
     for at in range(len(layer.class_starts)):
         operations = list(open_operations(layer, at).values())
-        yield State((at,), Baseline.NEWEST)
-        yield State((at,), Baseline.OLDEST)
+        yield PinnedState((at,), Baseline.NEWEST)
+        yield PinnedState((at,), Baseline.OLDEST)
         for count in (1, 2):
             for some in itertools.combinations(operations, count):
                 yield _without(at, some)
         for one in operations:
             for key, value in one.items():
-                yield State((at,), Baseline.NEWEST, {key: value})
+                yield PinnedState((at,), Baseline.NEWEST, {key: value})
 
 
-def samples(layer: Layer, seed: int) -> Iterator[State]:
-    """Rung SAMPLED: states by chance, the same for the same seed; without end."""
+def samples(layer: Layer, seed: int) -> Iterator[PinnedState]:
+    """Coverage SAMPLED: states by chance, the same for the same seed; without end."""
     for serial in itertools.count():
         at = xxh3_64_intdigest(f"{serial}".encode(), seed) % len(layer.class_starts)
         deviations: dict[Key, int] = {}
@@ -80,18 +80,22 @@ def samples(layer: Layer, seed: int) -> Iterator[State]:
             value = legal[xxh3_64_intdigest(f"{serial} {number}".encode(), seed) % len(legal)]
             if value != default(layer, key, at, Baseline.NEWEST):
                 deviations[key] = value
-        yield State((at,), Baseline.NEWEST, deviations)
+        yield PinnedState((at,), Baseline.NEWEST, deviations)
 
 
-def _without(at: int, operations: Iterable[dict[Key, int]]) -> State:
+def _without(at: int, operations: Iterable[dict[Key, int]]) -> PinnedState:
     """The state at class ``at`` without these operations; a variable of several has the value before the first."""
     deviations: dict[Key, int] = {}
     for operation in operations:
         for key, value in operation.items():
             deviations.setdefault(key, value)
-    return State((at,), Baseline.NEWEST, deviations)
+    return PinnedState((at,), Baseline.NEWEST, deviations)
 
 
-def rungs(layer: Layer, seed: int) -> list[tuple[Rung, Iterator[State]]]:
-    """The rungs below the exhaustive one; the last is without end."""
-    return [(Rung.WRITES, whole_writes(layer)), (Rung.TEARS, tears(layer)), (Rung.SAMPLED, samples(layer, seed))]
+def coverages(layer: Layer, seed: int) -> list[tuple[Coverage, Iterator[PinnedState]]]:
+    """The coverages below the exhaustive one; the last is without end."""
+    return [
+        (Coverage.WRITES, whole_writes(layer)),
+        (Coverage.TEARS, tears(layer)),
+        (Coverage.SAMPLED, samples(layer, seed)),
+    ]

@@ -31,7 +31,7 @@ class Baseline(StrEnum):
 
 
 @dataclass(frozen=True)
-class State:
+class PinnedState:
     """A crash state: class of the crash point by layer, baseline, and the values that deviate from it."""
 
     classes: tuple[int, ...]
@@ -62,7 +62,7 @@ def default(layer: Layer, key: Key, at: int, baseline: Baseline) -> int:
 class Steering:
     """A chooser that makes a run show exactly one state."""
 
-    def __init__(self, layers: Sequence[Layer], state: State) -> None:
+    def __init__(self, layers: Sequence[Layer], state: PinnedState) -> None:
         self.layers = layers
         self.state = state
 
@@ -83,7 +83,7 @@ class Steering:
                 return next((branch for branch, mask in enumerate(masks) if mask >> at & 1), 0)
 
 
-def show(search: Search, state: State) -> tuple[Outcome, CrashState]:
+def show(search: Search, state: PinnedState) -> tuple[Outcome, CrashState]:
     """One run of recovery and check on one state."""
     start = search.start
     masks = tuple(1 << at for at in state.classes)
@@ -92,7 +92,7 @@ def show(search: Search, state: State) -> tuple[Outcome, CrashState]:
     return search.run_pinned(Steering(search.shared.layers, state), Snapshot(masks, domains, groups))
 
 
-def is_legal(search: Search, state: State) -> bool:
+def is_legal(search: Search, state: PinnedState) -> bool:
     """Whether every deviation may be had at the state's crash points, and the search's own start agrees with it.
 
     A recovery that was cut off did what it did because of what it saw. Of what the crash before it left, a state may
@@ -114,7 +114,9 @@ def is_legal(search: Search, state: State) -> bool:
     )
 
 
-def state_of(search: Search, outcome: Outcome, baseline: Baseline, classes: tuple[int, ...] | None = None) -> State:
+def state_of(
+    search: Search, outcome: Outcome, baseline: Baseline, classes: tuple[int, ...] | None = None
+) -> PinnedState:
     """One of the states that a leaf stands for: at its first crash points, what nobody asked about by default."""
     layers = search.shared.layers
     end = outcome.end
@@ -128,11 +130,11 @@ def state_of(search: Search, outcome: Outcome, baseline: Baseline, classes: tupl
         if wanted not in legal:
             deviations[key] = legal[-1] if baseline is Baseline.NEWEST else legal[0]
     for group in end.groups:
-        state = State(classes, baseline, deviations)
+        state = PinnedState(classes, baseline, deviations)
         steering = Steering(layers, state)
         if all(steering.value(key) in matching for key, matching in group.items()):
             deviations |= _unmatch(layers, group, classes, end)
-    return State(classes, baseline, deviations)
+    return PinnedState(classes, baseline, deviations)
 
 
 def _unmatch(
