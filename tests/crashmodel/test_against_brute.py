@@ -17,7 +17,7 @@ from untorn.crashmodel.profiles import LINUX, STRICT, Profile
 from untorn.crashmodel.rules import History
 from untorn.crashmodel.storage import SimulatedStorage
 from untorn.crashmodel.trace import Operation, Trace
-from untorn.crashmodel.variables import Value, Variable, apply, decided, members, name_of, seeded, stacks
+from untorn.crashmodel.variables import Value, Variable, apply, decided, deciders, members, name_of, seeded
 from untorn.storage.interface import RWF_ATOMIC, AtomicLimits
 
 PATHS = ("/d/f", "/d/g", "/e/f", "/e/f", "/e/s", "/e/s/f")
@@ -265,8 +265,8 @@ def test_stacks_say_which_of_the_values_of_a_table_is_seen(
 
     left = history.image(chosen)
     image = trace.image.copy()
-    for base, stack in sorted(stacks(table).items(), key=lambda entry: entry[0].kind != "size"):
-        apply(image, base, decided(stack, values.__getitem__))
+    for base, found in sorted(deciders(table).items(), key=lambda entry: entry[0].kind != "size"):
+        apply(image, base, decided(found, values.__getitem__))
     for inode in image.inodes.values():
         inode.content.zero_tail()
     assert state(image) == state(left)

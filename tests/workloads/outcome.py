@@ -72,7 +72,7 @@ def good(result: Result) -> bool:
 
 
 def _headline(result: Result) -> str:
-    if not result.stories:
+    if not result.counterexamples:
         return result.verdict()
-    problem = result.stories[0].problem
+    problem = result.counterexamples[0].problem
     return f"{result.verdict()}: {problem.kind}: {problem.message}"

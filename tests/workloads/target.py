@@ -76,12 +76,12 @@ class Generated:
     def record(self) -> SimulatedStorage:
         return self.session().machine
 
-    def untouched(self) -> tuple[Untouched, Recording] | None:
+    def untouched(self) -> tuple[NeedsNoRecovery, Recording] | None:
         """The same for programs that read the file after its end and know nothing of untorn; None if it has no end."""
         session = self.session()
         if session.over:
             return None
-        target = Untouched(self.operations, self.device, self.start, self.ending, self.sites, session.states)
+        target = NeedsNoRecovery(self.operations, self.device, self.start, self.ending, self.sites, session.states)
         return target, recording_of(session.machine, session.ended)
 
     def recover(self, storage: SimulatedStorage) -> None:
@@ -110,11 +110,11 @@ class Generated:
             raise AssertionError("refused: no other program's edit stands against this recovery")
         else:
             # A new log that turned to garbage cannot be told from one of another file, which is set aside.
-            aside = edited or self._trash
-            state_is_a_commit(plain(storage, PATH, aside=aside), self.states, acknowledged)
+            quarantined = edited or self._trash
+            state_is_a_commit(plain(storage, PATH, quarantined=quarantined), self.states, acknowledged)
 
 
-class Untouched(Generated):
+class NeedsNoRecovery(Generated):
     """After a clean end any program reads the file, without untorn and after any crash (I6)."""
 
     def recover(self, storage: SimulatedStorage) -> None:

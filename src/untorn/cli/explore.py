@@ -373,7 +373,7 @@ def _hand_over(outcome: Outcome, *, as_json: bool, shown: bool, report: str | No
         with open(report, "w", encoding="utf-8", errors="backslashreplace") as file:  # names may be no UTF-8
             file.write(page(results))
         tell(f"the report is in {quoted(report)}")
-    bad = next((result for result in results if result.stories), None)
+    bad = next((result for result in results if result.counterexamples), None)
     if save is not None and bad is not None:
         from untorn.explore.counterexample import replay
 

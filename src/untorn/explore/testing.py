@@ -30,7 +30,7 @@ def assert_survives(
     target = FunctionTarget(name, workload=workload, check=check, recover=recover, prepare=prepare, options=options)
     result = explore(target, depth=depth, budget=Budget(seconds=seconds))
     if result.bad:
-        raise CrashError("\n\n".join([result.verdict(), *(story.words for story in result.stories)]))
+        raise CrashError("\n\n".join([result.verdict(), *(story.text for story in result.counterexamples)]))
     if result.unmeasured:
         raise CrashError(result.verdict())
     if certified and not result.certified:

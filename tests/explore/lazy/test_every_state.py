@@ -18,7 +18,7 @@ from untorn.crashmodel.profiles import LINUX, STRICT, Profile
 from untorn.crashmodel.rules import History
 from untorn.crashmodel.storage import SimulatedStorage
 from untorn.explore.explorer import explore
-from untorn.explore.result import Rung
+from untorn.explore.result import Coverage
 from untorn.explore.targets.protocol import Acknowledged
 from untorn.storage.interface import AtomicLimits
 
@@ -116,7 +116,7 @@ def test_the_search_sees_every_state_that_the_rules_allow_and_no_other(
     target = Watch(machine)
     result = explore(target, depth=0, keep_going=True)
     assume(not result.unmeasured)  # where nothing was changed
-    assert (result.rung, result.bad) == (Rung.EXHAUSTIVE, 0)
+    assert (result.coverage, result.bad) == (Coverage.EXHAUSTIVE, 0)
     assert target.seen == states
 
 

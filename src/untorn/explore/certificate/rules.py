@@ -22,7 +22,7 @@ from untorn.crashmodel.variables import GARBAGE, NEVER, Variable
 from untorn.explore.certificate.cached_names import Whereabouts
 from untorn.explore.certificate.initial_disk import Start, UndecidedError, newborn, only
 from untorn.explore.certificate.versions import Chains, Span, Version
-from untorn.explore.search_record import BACKWARDS, BELOW, ORDER, SORTED
+from untorn.explore.search_record import BACKWARDS, INHERITED, ORDER, SORTED
 from untorn.sizes import SECTOR
 from untorn.storage.interface import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
 
@@ -114,7 +114,7 @@ class Sweep:
         if variable.kind == "name":
             return self._where.at_start(variable)
         if self._start.nested:
-            return BELOW
+            return INHERITED
         if variable.inode in self.births:
             return newborn(variable, self.births[variable.inode], self._unit)
         start, key = self._start, variable.key
@@ -387,8 +387,8 @@ class Sweep:
             return False
         oldest = max(index for index, version in enumerate(chain) if version.witness != NEVER)
         sizes = {version.value for version in chain[oldest:]}
-        if BELOW in sizes:
-            sizes = (sizes - {BELOW}).union((0,) if self._file(number).born else self._start.sizes(number))
+        if INHERITED in sizes:
+            sizes = (sizes - {INHERITED}).union((0,) if self._file(number).born else self._start.sizes(number))
         return bool(min(sizes) < end)
 
 
