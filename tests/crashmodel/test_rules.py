@@ -34,7 +34,7 @@ from untorn.crashmodel.file import SimulatedFile
 from untorn.crashmodel.rules import History
 from untorn.crashmodel.storage import SimulatedStorage
 from untorn.crashmodel.trace import Trace
-from untorn.crashmodel.variables import newest, oldest, seeded
+from untorn.crashmodel.variables import Choose, newest, oldest, seeded
 from untorn.storage.interface import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
 
 ROWS = [
@@ -368,7 +368,10 @@ def test_a_file_that_is_being_extended_may_end_at_each_block(block: int) -> None
     file = machine.open("/f", os.O_RDWR)
     file.write([b"B" * 5000], 100)
 
-    sizes = {len(machine.power_cut(lambda variable, legal, at=at: at % len(legal)).read_file("/f")) for at in range(20)}
+    def picking(at: int) -> Choose:
+        return lambda variable, legal: at % len(legal)
+
+    sizes = {len(machine.power_cut(picking(at)).read_file("/f")) for at in range(20)}
     step = block or 512
     assert sizes == {100, 5100, *range(step, 5100, step)}
 

@@ -1,1 +1,1 @@
-"""The search over all crashes of a recording: runs of recovery, each with another answer to its first open question."""
+"""The search over all crashes of a recording."""
