@@ -1,4 +1,4 @@
-"""What a search says that it did: its layers, its questions and its executions. The certificate is given this and no more.
+"""What a search says that it did: its layers, questions and executions. The certificate is given this and no more.
 
 A **layer** is what was done until a crash: by the workload at depth 0, by a recovery that is itself cut off at depth 1,
 and so on. Crash points of a layer that no legal interval tells apart are one **class**; a set of classes is a **mask**.

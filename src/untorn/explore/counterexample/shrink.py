@@ -92,7 +92,7 @@ class Shrinker:
         return Shrunk(best, self.problem, self.tries)
 
     def _length(self, state: PinnedState) -> tuple[int, bool, int]:
-        """As it is explained, operations first. "This write was lost" says more than "nothing that was not synced is there"."""
+        """Operations first. "This write was lost" says more than "nothing that was not synced is there"."""
         backwards = (0, ORDER) in state.deviations
         return (
             max(1, len(set(self.operations_of(state).values())) - backwards),
