@@ -77,9 +77,14 @@ def test_each_numbered_invariant_is_defined_once(invariant: str) -> None:
 
 
 def test_the_sizes_of_a_file_are_compared_at_each_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    seen = []
+    seen: list[int] = []
     check = Inode._assert_sizes
-    monkeypatch.setattr(Inode, "_assert_sizes", lambda inode: (seen.append(inode.size), check(inode)))
+
+    def told(inode: Inode) -> None:
+        seen.append(inode.size)
+        check(inode)
+
+    monkeypatch.setattr(Inode, "_assert_sizes", told)
     with untorn.open(tmp_path / "f", "w+b") as file:
         file.write(b"a" * 5000)
         file.flush()

@@ -76,7 +76,7 @@ class Generated:
     def record(self) -> SimulatedStorage:
         return self.session().machine
 
-    def untouched(self) -> tuple[NeedsNoRecovery, Recording] | None:
+    def needs_no_recovery(self) -> tuple[NeedsNoRecovery, Recording] | None:
         """The same for programs that read the file after its end and know nothing of untorn; None if it has no end."""
         session = self.session()
         if session.over:
