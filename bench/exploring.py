@@ -104,7 +104,7 @@ def appends(count: int) -> Target:
 
 
 def _twenty_commits(script: Script) -> None:
-    script.open(log_bytes=28 * BLOCK)
+    script.open(checkpoint_bytes=28 * BLOCK)
     for serial in range(_COMMITS):
         script.write(serial % 3 * BLOCK, 2 * BLOCK)
         script.commit()

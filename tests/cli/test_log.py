@@ -78,7 +78,7 @@ def transactions(path: Path) -> None:
             raise ZeroDivisionError
     file.commit()  # 5 COMMIT, with 3
     file.pwrite(b"six", 0)
-    file.begin()  # 6 DATA, unfinished
+    file._begin()  # 6 DATA, unfinished
     os._exit(0)
 
 

@@ -18,8 +18,8 @@ from untorn.cli.main import cli
 from untorn.errors import (
     CheckpointError,
     CorruptLogError,
-    FailedError,
     ForeignEditError,
+    HandleFailedError,
     LockedError,
     MissingLogError,
     UntornError,
@@ -54,7 +54,7 @@ def test_wrong_use_is_exit_code_2(arguments: list[str]) -> None:
         (UntrustedLogError("m", "p"), 1),
         (ForeignEditError("m", "p"), 1),
         (CheckpointError("m", "p"), 3),
-        (FailedError("m", "p"), 3),
+        (HandleFailedError("m", "p"), 3),
         (UntornError("m"), 3),
         (FileNotFoundError(2, "m", "p"), 2),
         (IsADirectoryError(21, "m", "p"), 2),

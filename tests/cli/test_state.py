@@ -16,7 +16,7 @@ import pytest
 import untorn
 from tests.support.commands import PAGE, damage_record, leave_log, run, run_process, tree
 from tests.support.mounts import mounted
-from untorn.api.functions import check as check_file
+from untorn.api.functions import verify
 from untorn.errors import CorruptLogError
 
 
@@ -141,7 +141,7 @@ def test_json_of_status_and_check_has_the_same_fields_in_every_state(
 
     assert (status["schema"], status["command"], check["command"]) == (1, "status", "check")
     fields = {
-        "path", "path_hex", "state", "log_bytes", "commits", "size", "home_size", "log", "filesystem", "problem",
+        "path", "path_hex", "state", "log_bytes", "commits", "size", "size_on_disk", "log", "filesystem", "problem",
         "error",
     }  # fmt: skip
     (of_status,) = status["files"]
@@ -191,7 +191,7 @@ def test_json_of_a_damaged_log_says_where(tmp_path: Path) -> None:
     assert "record 2" in found["problem"]["reason"]
     assert found["diagnosis"]["where"] == f"byte {start} of {tmp_path}/file-untorn"
     with pytest.raises(CorruptLogError) as caught:
-        check_file(tmp_path / "file")
+        verify(tmp_path / "file")
     assert caught.value.offset == start
 
 
@@ -255,10 +255,10 @@ def test_recover_changes_nothing_where_something_is_wrong(tmp_path: Path) -> Non
     assert tree(tmp_path) == before
 
 
-def test_recover_with_force_applies_what_is_proved_and_keeps_the_log(tmp_path: Path) -> None:
+def test_recover_with_apply_installs_what_is_proved_and_keeps_the_log(tmp_path: Path) -> None:
     damaged(tmp_path / "file")
 
-    result = run("recover", "--force", tmp_path / "file")
+    result = run("recover", "--on-damage", "apply", tmp_path / "file")
 
     assert result.exit_code == 0
     assert "1 commit brought home; the log was set aside as" in result.stdout
@@ -269,17 +269,18 @@ def test_recover_with_force_applies_what_is_proved_and_keeps_the_log(tmp_path: P
 def test_recover_with_discard_keeps_the_file_and_the_log(tmp_path: Path) -> None:
     edited(tmp_path / "file")
 
-    result = run("recover", "--discard", tmp_path / "file")
+    result = run("recover", "--on-damage", "discard", tmp_path / "file")
 
     assert result.exit_code == 0
     assert "kept as it is; the log was set aside as" in result.stdout
     assert (tmp_path / "file").read_bytes() == b"another program's"
 
 
-def test_recover_cannot_both_force_and_discard(tmp_path: Path) -> None:
+def test_recover_knows_three_words_of_what_to_do_on_damage(tmp_path: Path) -> None:
     hot(tmp_path / "file")
 
-    assert run("recover", "--force", "--discard", tmp_path / "file").exit_code == 2
+    for arguments in (("--on-damage", "both"), ("--force",), ("--discard",)):
+        assert run("recover", *arguments, tmp_path / "file").exit_code == 2
     assert (tmp_path / "file-untorn").exists()
 
 

@@ -82,7 +82,7 @@ def test_a_row_that_is_not_caught_says_so(monkeypatch: pytest.MonkeyPatch) -> No
 
 def session(script: Script) -> None:
     """A little of everything that changes a file, short enough to die at each of its calls."""
-    script.open(log_bytes=3 * 4096)
+    script.open(checkpoint_bytes=3 * 4096)
     script.write(100, 600)
     script.commit(durable=False)
     with script.transaction():
