@@ -10,9 +10,9 @@ from time import process_time
 from bench.measure import progress
 from bench.scale import Scale
 from untorn.explore.explorer import explore
-from untorn.explore.search.engine import every, field_of, recording_of
+from untorn.explore.search.engine import all_executions, recording_of, search_of
 from untorn.explore.selftest.scripted_session import BLOCK, Script
-from untorn.explore.selftest.targets import TARGETS, Library
+from untorn.explore.selftest.targets import TARGETS, SelfTest
 from untorn.explore.targets.protocol import Target
 from untorn.explore.targets.python_module import FunctionTarget
 
@@ -38,11 +38,11 @@ class Exploring:
 def exploring(place: Path, scale: Scale) -> Exploring:
     """Needs no place: it is all in memory."""
     progress("exploring: the library's targets")
-    searches = [field_of(target, recording_of(target.record())) for target in TARGETS]
+    searches = [search_of(target, recording_of(target.record())) for target in TARGETS]
     start = process_time()
-    recoveries = sum(1 for search in searches for _ in every(search))
+    recoveries = sum(1 for search in searches for _ in all_executions(search))
     seconds = process_time() - start
-    result = explore(Library("twenty commits", _twenty_commits, 4 * BLOCK), depth=0)
+    result = explore(SelfTest("twenty commits", _twenty_commits, 4 * BLOCK), recovery_crashes=0)
     if result.bad or not result.certified:
         raise RuntimeError(f"twenty commits: {result.verdict()}")
     progress("exploring: many operations")

@@ -65,9 +65,9 @@ def _package(entry: Entry) -> str:
 
 
 def _told(result: Result) -> str:
-    if not result.stories:
+    if not result.counterexamples:
         return "not found"
-    story = result.stories[0]
+    story = result.counterexamples[0]
     count = len(story.deviations)
     return f"{story.kind}, {count} deviation{'' if count == 1 else 's'}"
 
@@ -75,8 +75,8 @@ def _told(result: Result) -> str:
 def _story(entry: Entry, result: Result) -> Iterator[str]:
     yield f"### {entry.name}\n"
     yield f"{entry.defect}\n"
-    for story in result.stories[:1]:
-        yield f"```\n{story.words}\n```\n"
+    for story in result.counterexamples[:1]:
+        yield f"```\n{story.text}\n```\n"
     if entry.safe:
         names = ", ".join(program.name for program in entry.safe)
         yield f"Clean: {names}.{f' {entry.note}' if entry.note else ''}\n"

@@ -15,7 +15,7 @@ from tests.support.commands import run
 from untorn.cli.explored import fields, lines, summary
 from untorn.cli.progress import Watch, progress_words
 from untorn.explore.explorer import Budget, Progress
-from untorn.explore.result import Result, Rung, Story
+from untorn.explore.result import Counterexample, Coverage, Result
 from untorn.explore.search_record import Problem
 from untorn.explore.selftest.scripted_session import stamp
 
@@ -104,13 +104,22 @@ def test_a_rename_after_a_sync_is_fine(safe: Path) -> None:
     assert result.stdout.startswith("safe: certified: ")
 
 
-def test_json_has_everything_that_is_known(unsafe: Path) -> None:
+RESULT_KEYS = {
+    "target", "profile", "rung", "rungs", "recoveries", "states", "nested", "certified", "refusal", "unmeasured",
+    "interrupted", "bad", "stories", "scope", "seconds", "operations", "log2_states", "verdict",
+}  # fmt: skip
+STORY_KEYS = {"kind", "problem", "crash", "event", "after", "deviations", "words", "choices", "files"}
+
+
+def test_json_has_everything_that_is_known_under_the_names_of_its_schema(unsafe: Path) -> None:
     code, (found,) = explored(unsafe)
 
     assert code == 1
-    assert {field.name for field in dataclasses.fields(Result)} <= found.keys()
+    assert found.keys() == RESULT_KEYS
+    assert len(found) == len(dataclasses.fields(Result)) + 2
     (story,) = found["stories"]
-    assert {field.name for field in dataclasses.fields(Story)} <= story.keys()
+    assert story.keys() == STORY_KEYS
+    assert len(story) == len(dataclasses.fields(Counterexample))
     assert (story["problem"]["kind"], story["problem"]["stage"]) == ("ValueError", "check")
     assert [operation["name"] for operation in found["operations"]].count("rename") == 1
     lost = [file for file in story["files"] if file["path"].endswith("/settings")]
@@ -118,7 +127,7 @@ def test_json_has_everything_that_is_known(unsafe: Path) -> None:
 
 
 def test_a_number_of_states_with_more_digits_than_python_converts_is_told() -> None:
-    result = Result("t", "strict", Rung.EXHAUSTIVE, states=3 << 20_000, certified=True)
+    result = Result("t", "strict", Coverage.EXHAUSTIVE, states=3 << 20_000, certified=True)
 
     assert json.loads(json.dumps(fields(result)))["states"] == 3 << 20_000
     assert "2^20002" in lines(result)[0]
@@ -171,7 +180,7 @@ def test_built_in_targets_are_listed_and_found_by_their_names() -> None:
 
     assert listed.exit_code == 0
     assert all(f"  {name}\n" in listed.stdout for name in names)
-    code, (found,) = explored("commits", "--recoveries", "3", "--depth", "0")
+    code, (found,) = explored("commits", "--recoveries", "3", "--recovery-crashes", "0")
     assert (code, found["target"]) == (0, "commits")
 
 
@@ -274,7 +283,7 @@ def test_a_worker_that_dies_is_told_and_is_exit_code_3(safe: Path) -> None:
 def test_a_built_in_target_is_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = tmp_path / "kept.json"
     monkeypatch.setattr("untorn.explore.selftest.targets.state_is_a_commit", refuse)
-    first = run("explore", "--jobs", "0", "--depth", "0", "--seed", "3", "--save", kept, "commits")
+    first = run("explore", "--jobs", "0", "--recovery-crashes", "0", "--seed", "3", "--save", kept, "commits")
     again = run("explore", "--replay", kept)
 
     assert (first.exit_code, again.exit_code) == (1, 1)
@@ -372,7 +381,7 @@ def test_an_interrupt_ends_with_what_is_known_by_then(many: Path, strict: bool, 
 
 
 def test_progress_tells_rate_and_what_is_left_of_the_budget() -> None:
-    found = Progress("t", Rung.EXHAUSTIVE, 1500, 40, 2, 3.0, Budget(10.0, 2000))
+    found = Progress("t", Coverage.EXHAUSTIVE, 1500, 40, 2, 3.0, Budget(10.0, 2000))
 
     assert progress_words(found) == "t: 1,500 recoveries, 500/s, 2 BAD, 40 waiting, 7 s left, 500 recoveries left"
 
@@ -381,7 +390,7 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(capsys: pytest.Captu
     times = iter([0.0, 1.0, 6.0, 6.0, 7.0, 12.0, 12.0])
     watch = Watch(lambda words, done: None, clock=lambda: next(times))
     for count in (10, 20, 30, 40):
-        watch(Progress("t", Rung.EXHAUSTIVE, count))
+        watch(Progress("t", Coverage.EXHAUSTIVE, count))
     told = capsys.readouterr().err.splitlines()
 
     assert [line.split()[2] for line in told] == ["20", "40"]
@@ -390,11 +399,13 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(capsys: pytest.Captu
 # Words
 
 
-def story(words: str) -> Story:
-    return Story("torn", Problem("E", "m\x1b", "check", "\x1b:1"), "power", 1, 0, [], words)
+def story(words: str) -> Counterexample:
+    return Counterexample("torn", Problem("E", "m\x1b", "check", "\x1b:1"), "power", 1, 0, [], words)
 
 
 def test_what_a_terminal_would_act_on_is_escaped() -> None:
-    result = Result("\x1b[2J", "strict", Rung.EXHAUSTIVE, bad=1, scope=["\x1b"], stories=[story("\x1b\n\x07")])
+    result = Result(
+        "\x1b[2J", "strict", Coverage.EXHAUSTIVE, bad=1, scope=["\x1b"], counterexamples=[story("\x1b\n\x07")]
+    )
 
     assert all(line.isprintable() for line in [*lines(result), *summary([result, result])])

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import pytest
 
+from tests.defects.catalogue import DEFECTS
 from tests.defects.finders import BY_STORY
-from tests.defects.mutants import MUTANTS
 from tests.support.crash_driver import Driver
 from tests.support.crash_ground import PATH
 from tests.support.file_history import stamp
@@ -168,8 +168,8 @@ def test_the_file_is_one_commit_after(name: str) -> None:
 
 
 @pytest.mark.parametrize(("mutant", "name"), BY_STORY.items())
-def test_the_story_shows_a_planted_defect(mutant: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    MUTANTS[mutant].plant(monkeypatch.setattr)
+def test_the_story_shows_a_planted_defect(defect: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    DEFECTS[defect].plant(monkeypatch.setattr)
 
     with pytest.raises((AssertionError, OSError)):
         judge(STORIES[name])

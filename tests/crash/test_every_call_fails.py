@@ -9,8 +9,8 @@ from typing import Any, Final
 import pytest
 
 from tests.crash.sessions import SESSIONS, Session
+from tests.defects.catalogue import DEFECTS
 from tests.defects.finders import BY_CALL
-from tests.defects.mutants import MUTANTS
 from tests.support.crash_driver import Driver
 from untorn.crashmodel.variables import newest, oldest, seeded
 from untorn.storage.fault_injection import TRANSFERS
@@ -103,12 +103,12 @@ def test_a_failing_call_gives_an_exception_or_success_and_leaves_old_or_new(name
 
 @pytest.mark.parametrize(
     ("mutant", "name", "kind"),
-    [(mutant, *place) for mutant, place in BY_CALL.items()] + [("a failed handle goes on", "spills", "EIO")],
+    [(defect, *place) for defect, place in BY_CALL.items()] + [("a failed handle goes on", "spills", "EIO")],
 )
 def test_a_failing_call_shows_a_planted_defect(
-    mutant: str, name: str, kind: str, monkeypatch: pytest.MonkeyPatch
+    defect: str, name: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    MUTANTS[mutant].plant(monkeypatch.setattr)
+    DEFECTS[defect].plant(monkeypatch.setattr)
 
     with pytest.raises((AssertionError, OSError)):
         fail_every_call(SESSIONS[name], kind)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import Phase
 
 from tests.crash.machine import EXAMPLES, HUNT, CrashMachine, run
+from tests.defects.catalogue import DEFECTS
 from tests.defects.finders import BY_MACHINE
-from tests.defects.mutants import MUTANTS
 from untorn.errors import UntornWarning
 
 SITUATIONS: Final = frozenset(
@@ -51,7 +51,7 @@ def test_after_any_crash_the_file_is_one_commit_at_or_after_the_last_durable_one
 
 @pytest.mark.parametrize("name", BY_MACHINE)
 def test_the_machine_finds_a_planted_defect(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    MUTANTS[name].plant(monkeypatch.setattr)
+    DEFECTS[name].plant(monkeypatch.setattr)
 
     with pytest.raises((AssertionError, OSError, UntornWarning)):
         run(CrashMachine, HUNT, (Phase.generate,))

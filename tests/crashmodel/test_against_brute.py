@@ -17,7 +17,7 @@ from untorn.crashmodel.profiles import LINUX, STRICT, Profile
 from untorn.crashmodel.rules import History
 from untorn.crashmodel.storage import SimulatedStorage
 from untorn.crashmodel.trace import Operation, Trace
-from untorn.crashmodel.variables import Value, Variable, apply, decided, members, name_of, seeded, stacks
+from untorn.crashmodel.variables import Value, Variable, apply, decided, deciders, members, name_of, seeded
 from untorn.storage.interface import RWF_ATOMIC, AtomicLimits
 
 PATHS = ("/d/f", "/d/g", "/e/f", "/e/f", "/e/s", "/e/s/f")
@@ -151,18 +151,18 @@ def traced(calls: Sequence[tuple[object, ...]], delays: Sequence[int]) -> Trace:
 @settings(max_examples=300, derandomize=True, deadline=None)
 @given(CALLS, DELAYS, st.booleans(), st.sampled_from(((512, 0), (512, 1024), (4096, 0))), st.booleans(), st.data())
 def test_the_rules_allow_what_brute_force_finds_and_nothing_else(
-    calls: list[tuple[object, ...]], delays: list[int], linux: bool, units: tuple[int, int], trash: bool,
+    calls: list[tuple[object, ...]], delays: list[int], linux: bool, units: tuple[int, int], powersafe: bool,
     data: st.DataObject,
 ) -> None:  # fmt: skip
     trace = traced(calls, delays)
     time = data.draw(st.integers(0, trace.now), label="crash point")
     sector, block = units
-    history = History(trace, profile=LINUX if linux else STRICT, sector=sector, block=block, trash=trash)
+    history = History(trace, profile=LINUX if linux else STRICT, sector=sector, block=block, powersafe=powersafe)
     history.advance(time)
     limit = 3000
     found = [state(image) for image in images(history, limit)]
     assume(len(found) < limit)
-    assert set(found) == Brute(trace, time, linux=linux, sector=sector, block=block, trash=trash).states()
+    assert set(found) == Brute(trace, time, linux=linux, sector=sector, block=block, powersafe=powersafe).states()
 
 
 @settings(max_examples=300, derandomize=True, deadline=None)
@@ -265,8 +265,8 @@ def test_stacks_say_which_of_the_values_of_a_table_is_seen(
 
     left = history.image(chosen)
     image = trace.image.copy()
-    for base, stack in sorted(stacks(table).items(), key=lambda entry: entry[0].kind != "size"):
-        apply(image, base, decided(stack, values.__getitem__))
+    for base, found in sorted(deciders(table).items(), key=lambda entry: entry[0].kind != "size"):
+        apply(image, base, decided(found, values.__getitem__))
     for inode in image.inodes.values():
         inode.content.zero_tail()
     assert state(image) == state(left)

@@ -1,4 +1,4 @@
-"""The table of all mutants and what catches each: ``python -m tests.defects.table`` prints it."""
+"""The table of all planted defects and what catches each: ``python -m tests.defects.table`` prints it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from tests.defects.mutants import MUTANTS, Mutant, planted
+from tests.defects.catalogue import DEFECTS, Defect, with_defect
 from untorn.errors import UntornWarning
 from untorn.explore.explorer import Budget, explore
 from untorn.explore.result import Result
@@ -16,10 +16,10 @@ COMMAND = "python -m tests.defects.table > docs/design/mutants.md"
 
 
 class Row(NamedTuple):
-    """What became of one mutant."""
+    """What became of one defect."""
 
     name: str
-    mutant: Mutant
+    defect: Defect
     recoveries: int
     """Until it was caught."""
     story: str
@@ -27,29 +27,29 @@ class Row(NamedTuple):
 
 
 def caught(name: str) -> Result:
-    """Explores a mutant's target with the defect planted, until the first bad state; its shortest story is told."""
-    mutant = MUTANTS[name]
-    target = next(target for target in TARGETS if target.name == mutant.target)
-    with planted(mutant), warnings.catch_warnings():
+    """Explores a defect's target with the defect planted, until the first bad state; its shortest story is told."""
+    defect = DEFECTS[name]
+    target = next(target for target in TARGETS if target.name == defect.target)
+    with with_defect(defect), warnings.catch_warnings():
         warnings.simplefilter("ignore", UntornWarning)
-        return explore(target, depth=0, budget=Budget(recoveries=5000))
+        return explore(target, recovery_crashes=0, budget=Budget(recoveries=5000))
 
 
-def table(names: Iterable[str] = MUTANTS) -> Iterator[Row]:
-    """Explores each mutant in turn."""
+def table(names: Iterable[str] = DEFECTS) -> Iterator[Row]:
+    """Explores each defect in turn."""
     for name in names:
-        mutant = MUTANTS[name]
-        if not mutant.target:
-            yield Row(name, mutant, 0, "")
+        defect = DEFECTS[name]
+        if not defect.target:
+            yield Row(name, defect, 0, "")
             continue
         result = caught(name)
-        yield Row(name, mutant, result.recoveries, _headline(result))
+        yield Row(name, defect, result.recoveries, _headline(result))
 
 
 def _headline(result: Result) -> str:
-    if not result.stories:
+    if not result.counterexamples:
         return "NOT CAUGHT"
-    problem = result.stories[0].problem
+    problem = result.counterexamples[0].problem
     return f"{problem.kind}: {problem.message}"
 
 
@@ -68,9 +68,9 @@ def render(rows: Iterable[Row]) -> str:
         "|---|---|---|---:|---|",
     ]
     for row in rows:
-        by = f"exploring `{row.mutant.target}`" if row.mutant.target else row.mutant.otherwise
-        count = str(row.recoveries) if row.mutant.target else ""
-        cells = (row.name, f"`{row.mutant.line}`", by, count, _short(row.story))
+        by = f"exploring `{row.defect.target}`" if row.defect.target else row.defect.caught_by_test
+        count = str(row.recoveries) if row.defect.target else ""
+        cells = (row.name, f"`{row.defect.line}`", by, count, _short(row.story))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 

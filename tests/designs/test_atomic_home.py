@@ -167,13 +167,15 @@ def recorded(log_bytes: int = BLOCK, **options: Any) -> tuple[SimulatedStorage, 
     return storage, states, file.stats()
 
 
-@pytest.mark.parametrize("options", [{}, {"xattrs": False}, {"trash": True}], ids=["plain", "no xattrs", "trash"])
+@pytest.mark.parametrize(
+    "options", [{}, {"xattrs": False}, {"powersafe": False}], ids=["plain", "no xattrs", "not powersafe"]
+)
 def test_commits_of_both_ways_survive_as_a_prefix(options: dict[str, Any]) -> None:
     for log_bytes, in_home in ((BLOCK, 5), (1 << 20, 3)):
         storage, states, stats = recorded(log_bytes, **options)
         assert stats["atomic_bios"] == in_home
         with warnings.catch_warnings():
-            if "trash" in options:  # a slot that was being written first is garbage that is put aside
+            if "powersafe" in options:  # a slot that was being written first is garbage that is put aside
                 warnings.simplefilter("ignore", untorn.UntornWarning)
             judge(storage, states)
 

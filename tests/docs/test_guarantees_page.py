@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.defects.mutants import MUTANTS
+from tests.defects.catalogue import DEFECTS
 from untorn.explore.selftest.targets import TARGETS
 
 ROOT: Final = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ def unknown(text: str) -> list[str]:
     wrong = []
     for path, test, kind, name in _NAME.findall(text):
         if kind:
-            known = name in (targets if kind == "target" else MUTANTS)
+            known = name in (targets if kind == "target" else DEFECTS)
         else:
             known = test.startswith("test_") and (ROOT / path).is_file() and test in functions_of(ROOT / path)
         if not known:

@@ -49,8 +49,8 @@ def test_a_known_defect_is_found_and_told_in_few_deviations(entry: Entry) -> Non
     _needs(entry.program.missing())
     result = explore(entry.program)
     assert result.bad
-    assert result.stories[0].kind in entry.kinds
-    assert len(result.stories[0].deviations) <= DEVIATIONS_MAX
+    assert result.counterexamples[0].kind in entry.kinds
+    assert len(result.counterexamples[0].deviations) <= DEVIATIONS_MAX
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
@@ -59,14 +59,14 @@ def test_a_known_defect_matters_on_file_systems_as_they_are(entry: Entry) -> Non
     result = explore(replace(entry.program, machine={"profile": "linux"}))
     assert result.profile == "linux"
     assert result.bad
-    assert len(result.stories[0].deviations) <= DEVIATIONS_MAX
+    assert len(result.counterexamples[0].deviations) <= DEVIATIONS_MAX
 
 
 @pytest.mark.parametrize("program", SAFE.values(), ids=lambda program: program.name)
 def test_a_safe_program_is_certified(program: Program) -> None:
     _needs(program.missing())
     result = explore(program)
-    assert not result.bad, result.stories[0].words
+    assert not result.bad, result.counterexamples[0].text
     assert result.certified, result.refusal
 
 
@@ -93,7 +93,7 @@ def test_a_sync_before_the_mark_does_not_make_zodb_open() -> None:
     target = FunctionTarget("synced", workload=synced.workload, check=refused.check, prepare=refused.prepare)
     result = explore(target)
     assert result.bad
-    assert result.stories[0].problem.kind == "CorruptedTransactionError"
+    assert result.counterexamples[0].problem.kind == "CorruptedTransactionError"
 
 
 def _bad_if_killed(target: Target) -> bool:

@@ -92,7 +92,7 @@ def swapped(missing: str = "", check: Callable[[Path], None] = check_swap, **opt
     target = FunctionTarget(
         "swap", workload=swap(missing), check=check, recover=swap_back, prepare=prepare, options=options
     )
-    return explore(target, depth=1)
+    return explore(target, recovery_crashes=1)
 
 
 def test_a_directory_that_is_synced_before_and_after_its_rename_is_certified() -> None:
@@ -111,7 +111,7 @@ LOST = {
 def test_without_any_one_of_the_syncs_it_is_bad_and_the_story_says_what_is_lost(missing: str) -> None:
     result = swapped(missing)
     assert result.bad
-    words = result.stories[0].words
+    words = result.counterexamples[0].text
     assert LOST[missing] in words
     assert "could not be confirmed" not in words
 
@@ -119,8 +119,8 @@ def test_without_any_one_of_the_syncs_it_is_bad_and_the_story_says_what_is_lost(
 def test_a_rename_that_was_not_synced_may_bring_a_directory_back_that_has_been_emptied() -> None:
     result = swapped("parent", check_content)
     assert result.bad
-    assert "unlink of /untorn-explored/data.old/" in result.stories[0].words
-    assert LOST["parent"] in result.stories[0].words
+    assert "unlink of /untorn-explored/data.old/" in result.counterexamples[0].text
+    assert LOST["parent"] in result.counterexamples[0].text
 
 
 def test_under_the_rules_of_linux_it_needs_its_syncs_too() -> None:
@@ -133,7 +133,7 @@ def test_a_saved_crash_of_a_directory_is_shown_again(tmp_path: Path) -> None:
     module.write_text(SWAP, encoding="utf-8")
     result = explore(ModuleTarget(os.fspath(module)))
     replay.save(result, tmp_path / "crash.json")
-    assert replay.run(tmp_path / "crash.json").stories[0].words == result.stories[0].words
+    assert replay.run(tmp_path / "crash.json").counterexamples[0].text == result.counterexamples[0].text
 
 
 SWAP = """
@@ -165,7 +165,7 @@ def test_what_one_crash_undoes_of_several_renames_is_told_of_each() -> None:
         assert not (dir / "data").exists() or not acknowledged(), "not moved at all"
 
     result = explore(FunctionTarget("twice", workload=workload, check=check, prepare=prepare))
-    words = result.stories[0].words
+    words = result.counterexamples[0].text
     assert "lost: rename of /untorn-explored/data to /untorn-explored/old (" in words
     assert "and rename of /untorn-explored/old to /untorn-explored/older (" in words
 
@@ -278,7 +278,7 @@ def test_what_is_spliced_into_a_file_is_a_write() -> None:
     assert spliced(synced=True).certified
     result = spliced(synced=False)
     assert result.bad
-    assert "lost: write of" in result.stories[0].words
+    assert "lost: write of" in result.counterexamples[0].text
 
 
 def test_what_a_full_disk_does_not_take_stays_in_the_pipe() -> None:

@@ -40,7 +40,7 @@ def test_a_file_that_is_synced_and_then_linked_is_whole_or_not_there() -> None:
 def test_without_the_sync_its_name_may_come_before_its_content() -> None:
     result = saved(synced=False)
     assert result.bad
-    assert "lost: write of 1000 bytes" in result.stories[0].words
+    assert "lost: write of 1000 bytes" in result.counterexamples[0].text
 
 
 @pytest.mark.parametrize(

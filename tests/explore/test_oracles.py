@@ -53,7 +53,7 @@ def test_a_plain_file_has_nothing_beside_it_and_no_mark() -> None:
     assert plain(machine, "/f") == b"content"
 
     machine.write_file("/f-untorn.aside-1", b"")
-    assert plain(machine, "/f", aside=True) == b"content"
+    assert plain(machine, "/f", quarantined=True) == b"content"
     with pytest.raises(AssertionError, match=r"beside the file there is f-untorn\.aside-1"):
         plain(machine, "/f")
     machine.unlink("/f-untorn.aside-1")

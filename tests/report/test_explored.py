@@ -11,7 +11,7 @@ import pytest
 
 from untorn.crashmodel.storage import SimulatedStorage
 from untorn.explore.explorer import explore
-from untorn.explore.result import Deviation, Fate, Result, Rung, Story, Survival
+from untorn.explore.result import Counterexample, Coverage, Deviation, Fate, Result, Survival
 from untorn.explore.search_record import Problem
 from untorn.explore.targets.protocol import Acknowledged
 from untorn.report.explored import SHOWN_MAX, page
@@ -30,8 +30,8 @@ def operations(count: int, path: str = "/d/f", site: str = "app.py:3 in save") -
     ]  # fmt: skip
 
 
-def story(text: str, after: int) -> Story:
-    return Story(
+def story(text: str, after: int) -> Counterexample:
+    return Counterexample(
         "torn", Problem("ValueError", text, "check", f"app.py:9 in check {text}"), "power", 2 * after + 1, after,
         [Deviation(after, f"the write {text}", "torn", f"app.py:3 in {text}", (1, 8))],
         f"The power fails.\n  lost: {text}\nThen check says no", {"target": {"module": text}, "events": [1]},
@@ -41,21 +41,22 @@ def story(text: str, after: int) -> Story:
 
 def bad(text: str = "half a page", count: int = 40) -> Result:
     return Result(
-        f"target {text}", "strict", Rung.TEARS, rungs=[f"rung {text}"], recoveries=9, bad=2, scope=[f"scope {text}"],
-        refusal=f"why {text}", operations=operations(count, f"/d/{text}", f"app.py:3 in {text}"),
-        stories=[story(text, 12), story(f"other {text}", 30)],
+        f"target {text}", "strict", Coverage.TEARS, coverages=[f"coverage {text}"], recoveries=9, bad=2,
+        scope=[f"scope {text}"], refusal=f"why {text}",
+        operations=operations(count, f"/d/{text}", f"app.py:3 in {text}"),
+        counterexamples=[story(text, 12), story(f"other {text}", 30)],
     )  # fmt: skip
 
 
 def certified(name: str = "fine") -> Result:
     return Result(
-        name, "strict", Rung.EXHAUSTIVE, recoveries=46, states=2**38, certified=True, scope=["this trace"],
+        name, "strict", Coverage.EXHAUSTIVE, recoveries=46, states=2**38, certified=True, scope=["this trace"],
         operations=operations(12), seconds=0.2,
     )  # fmt: skip
 
 
 def uncertain(name: str = "maybe") -> Result:
-    return Result(name, "linux", Rung.SAMPLED, recoveries=5, refusal="the budget ended the search")
+    return Result(name, "linux", Coverage.SAMPLED, recoveries=5, refusal="the budget ended the search")
 
 
 def parsed(text: str) -> ElementTree.Element:
@@ -149,12 +150,12 @@ def test_every_story_is_told_with_its_crash_files_and_call_sites() -> None:
     shown = texts(root)
 
     stories = list(root.iter("article"))
-    assert len(stories) == len(result.stories)
-    for found, one in zip(stories, result.stories, strict=True):
+    assert len(stories) == len(result.counterexamples)
+    for found, one in zip(stories, result.counterexamples, strict=True):
         inside = texts(found)
         assert one.problem.message in inside
         assert one.problem.place in inside
-        assert all(line.strip() in inside for line in one.words.splitlines())
+        assert all(line.strip() in inside for line in one.text.splitlines())
         assert all(deviation.site in inside for deviation in one.deviations)
         assert all(file.path in inside for file in one.files)
         assert "sectors 3 to 6: old: newer content is lost" in inside
@@ -230,7 +231,7 @@ class Torn:
 
 def test_a_search_tells_which_sectors_survived_and_the_report_shows_them() -> None:
     result = explore(Torn())
-    (told,) = result.stories
+    (told,) = result.counterexamples
     (file,) = told.files
 
     assert (file.path, file.unit, file.size, file.newest, file.oldest) == ("/f", 512, 1536, 1536, 1536)

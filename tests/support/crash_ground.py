@@ -15,9 +15,9 @@ from tests.support.file_history import Content, History
 from untorn.api import file as file_module
 from untorn.crashmodel.storage import SimulatedStorage
 from untorn.crashmodel.variables import Choose
-from untorn.log.space import NO_SPACE
 from untorn.sizes import BLOCK
 from untorn.storage.fault_injection import Fault, FaultyStorage, ProcessDeath
+from untorn.storage.interface import NO_SPACE
 
 PATH: Final = "/file"
 

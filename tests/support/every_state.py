@@ -22,8 +22,8 @@ from untorn.explore.certificate.initial_disk import ImageStart
 from untorn.explore.certificate.rules import Sweep
 from untorn.explore.certificate.versions import Span
 from untorn.explore.lazy.layers import rules
-from untorn.explore.search.engine import Field, deeper, every, field_of, recording_of
-from untorn.explore.search_record import Search
+from untorn.explore.search.engine import Search, all_executions, nested_searches, recording_of, search_of
+from untorn.explore.search_record import SearchRecord
 from untorn.storage.interface import FileStat
 
 See = Callable[[Hashable], None]
@@ -123,10 +123,10 @@ def _frozen(image: Image) -> Hashable:
     return tuple(inodes), tuple(sorted(image.names.items()))
 
 
-def disks(trace: Trace, *, profile: str, sector: int, trash: bool, block: int = 0) -> Iterator[tuple[int, Image]]:
+def disks(trace: Trace, *, profile: str, sector: int, powersafe: bool, block: int = 0) -> Iterator[tuple[int, Image]]:
     """Every crash point of a trace with every disk that it may leave; the same disk may come more than once."""
     start = ImageStart(trace.image, sector)
-    sweep = Sweep(trace.operations, start, trace.now, profile=profile, sector=sector, block=block, trash=trash)
+    sweep = Sweep(trace.operations, start, trace.now, profile=profile, sector=sector, block=block, powersafe=powersafe)
     spans = sweep.spans()
     births = {number: _newborn(number, found, trace) for number, found in sweep.births.items()}
     told = {o.completed for o in trace.operations if o.name == "acknowledge"}
@@ -211,25 +211,25 @@ def _contents(base: Content, own: dict[Variable, list[Any]], sector: int) -> set
 # Lazily
 
 
-def lazily(case: Case, *, depth: int = 0) -> tuple[set[Hashable], Search]:
+def lazily(case: Case, *, depth: int = 0) -> tuple[set[Hashable], SearchRecord]:
     """What comes out of every run of the lazy search, and the search."""
     result: set[Hashable] = set()
 
-    def explore(search: Field, left: int) -> Search:
-        done = Search(search.ground.layers[-1])
-        for run in every(search, nested=left > 0):
-            if run.leaf.problem is not None:
-                raise AssertionError(run.leaf.problem)
+    def explore(search: Search, left: int) -> SearchRecord:
+        done = SearchRecord(search.shared.layers[-1])
+        for execution in all_executions(search, nested=left > 0):
+            if execution.outcome.problem is not None:
+                raise AssertionError(execution.outcome.problem)
             result.add(case.outcome)
-            done.runs.append(run)
-            for cut, inner in zip(run.cuts, deeper(search, run), strict=True):
-                done.deeper[cut.path] = explore(inner, left - 1)
+            done.executions.append(execution)
+            for crash, inner in zip(execution.recovery_crashes, nested_searches(search, execution), strict=True):
+                done.nested_searches[crash.choices] = explore(inner, left - 1)
         return done
 
-    return result, explore(field_of(case, recording_of(case.machine)), depth)
+    return result, explore(search_of(case, recording_of(case.machine)), depth)
 
 
-def certified(case: Case, search: Search, *, depth: int = 0) -> Certificate:
+def certified(case: Case, search: SearchRecord, *, depth: int = 0) -> Certificate:
     return check(search, case.machine.trace, rules=rules(case.machine.disk.options), depth=depth)
 
 

@@ -50,8 +50,8 @@ def _tell(generated: Generated) -> int:
     """Explores one sequence to its end; what fails by itself is raised as it is."""
     result = explore_all(generated)
     print(f"{generated.name}: {result.verdict()}")
-    for story in result.stories:
-        print(story.words)
+    for story in result.counterexamples:
+        print(story.text)
     return FINE if result.certified else BAD
 
 

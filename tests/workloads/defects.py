@@ -6,13 +6,13 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from tests.defects.mutants import MUTANTS, Mutant, planted
+from tests.defects.catalogue import DEFECTS, Defect, with_defect
 from tests.workloads.outcome import explored
 from tests.workloads.sequences import Seen, every, tenth
 from tests.workloads.target import DEVICES, Generated
 from untorn.errors import UntornWarning
 
-_DEVICES: Final = tuple(device for device in DEVICES if not device.startswith("trash"))
+_DEVICES: Final = tuple(device for device in DEVICES if not device.startswith("garbage"))
 
 _NOT_GENERATED: Final = {
     "closes": "a recovery without a session after it",
@@ -49,11 +49,11 @@ def whole() -> Iterator[Generated]:
     return every(_DEVICES)
 
 
-def catch(mutant: Mutant, sequences: Iterable[Generated]) -> Catch:
+def catch(defect: Defect, sequences: Iterable[Generated]) -> Catch:
     """Explores ``sequences`` with the defect planted, but no crashes in recovery, until one of them is bad."""
     tried = 0
     seen = Seen()
-    with planted(mutant), warnings.catch_warnings():
+    with with_defect(defect), warnings.catch_warnings():
         warnings.simplefilter("ignore", UntornWarning)
         for generated in sequences:
             try:
@@ -71,13 +71,13 @@ def table(*, longest: bool = False) -> Iterator[str]:
     """The table as Markdown, of the defects that exploring catches; with ``longest`` all sequences are tried, too."""
     yield "| defect | caught by the tenth | explored until then |"
     yield "|---|---|---:|"
-    for name, mutant in MUTANTS.items():
-        if not mutant.target:
+    for name, defect in DEFECTS.items():
+        if not defect.target:
             continue
-        found = catch(mutant, chosen())
-        needs = _NOT_GENERATED.get(mutant.target) or (_GARBAGE if ", garbage" in mutant.target else "")
+        found = catch(defect, chosen())
+        needs = _NOT_GENERATED.get(defect.target) or (_GARBAGE if ", garbage" in defect.target else "")
         if not found.name and longest and not needs:
-            found = catch(mutant, whole())
+            found = catch(defect, whole())
             yield f"| {name} | no; by `{found.name}` of all | {found.tried} |"
         elif found.name:
             yield f"| {name} | `{found.name}` | {found.tried} |"

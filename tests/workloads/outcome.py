@@ -55,11 +55,11 @@ def explored(generated: Generated, *, depth: int = 1) -> Outcome:
 
 def explore_all(generated: Generated, *, depth: int = 1) -> Result:
     """Of the exploration; if all is well, of that in which nothing recovers after the end, if that is bad."""
-    result = explore(generated, depth=depth, recording=generated.recording(), budget=Budget(_SECONDS_MAX))
+    result = explore(generated, recovery_crashes=depth, recording=generated.recording(), budget=Budget(_SECONDS_MAX))
     untouched = generated.untouched() if good(result) else None
     if untouched is not None:
         target, recording = untouched
-        plain = explore(target, depth=0, recording=recording)
+        plain = explore(target, recovery_crashes=0, recording=recording)
         result.recoveries += plain.recoveries
         if not good(plain):
             return plain
@@ -72,7 +72,7 @@ def good(result: Result) -> bool:
 
 
 def _headline(result: Result) -> str:
-    if not result.stories:
+    if not result.counterexamples:
         return result.verdict()
-    problem = result.stories[0].problem
+    problem = result.counterexamples[0].problem
     return f"{result.verdict()}: {problem.kind}: {problem.message}"

@@ -22,8 +22,8 @@ DEVICES: Final[dict[str, dict[str, Any]]] = {
     "4096": {"sector": 4096},
     "no-attributes": {"xattrs": False, "block": BLOCK},
     "atomic": {"atomic": AtomicLimits(BLOCK, 4 * BLOCK, 0, 1)},
-    "trash-512": {"trash": True, "block": BLOCK},
-    "trash-4096": {"trash": True, "sector": 4096},
+    "garbage-512": {"powersafe": False, "block": BLOCK},
+    "garbage-4096": {"powersafe": False, "sector": 4096},
 }
 """Options of the simulated machine, by name."""
 
@@ -55,7 +55,7 @@ class Generated:
 
     @property
     def _trash(self) -> bool:
-        return bool(DEVICES[self.device].get("trash"))
+        return not DEVICES[self.device].get("powersafe", True)
 
     def session(self, *, watched: bool = False) -> Session:
         """Does it all once; whatever it raises is a defect that needs no crash."""
@@ -76,12 +76,12 @@ class Generated:
     def record(self) -> SimulatedStorage:
         return self.session().machine
 
-    def untouched(self) -> tuple[Untouched, Recording] | None:
+    def untouched(self) -> tuple[NeedsNoRecovery, Recording] | None:
         """The same for programs that read the file after its end and know nothing of untorn; None if it has no end."""
         session = self.session()
         if session.over:
             return None
-        target = Untouched(self.operations, self.device, self.start, self.ending, self.sites, session.states)
+        target = NeedsNoRecovery(self.operations, self.device, self.start, self.ending, self.sites, session.states)
         return target, recording_of(session.machine, session.ended)
 
     def recover(self, storage: SimulatedStorage) -> None:
@@ -110,11 +110,11 @@ class Generated:
             raise AssertionError("refused: no other program's edit stands against this recovery")
         else:
             # A new log that turned to garbage cannot be told from one of another file, which is set aside.
-            aside = edited or self._trash
-            state_is_a_commit(plain(storage, PATH, aside=aside), self.states, acknowledged)
+            quarantined = edited or self._trash
+            state_is_a_commit(plain(storage, PATH, quarantined=quarantined), self.states, acknowledged)
 
 
-class Untouched(Generated):
+class NeedsNoRecovery(Generated):
     """After a clean end any program reads the file, without untorn and after any crash (I6)."""
 
     def recover(self, storage: SimulatedStorage) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.defects.mutants import MUTANTS, planted
+from tests.defects.catalogue import DEFECTS, with_defect
 from tests.workloads import results as results_module
 from tests.workloads.campaign import BAD, FINE, INTERRUPTED, Campaign
 from tests.workloads.outcome import explored
@@ -142,7 +142,7 @@ def test_what_is_not_plain_after_a_clean_end_is_bad() -> None:
     generated = Generated(("write",), "512", "content")
     assert not explored(generated).bad
 
-    with planted(MUTANTS["the unlink is not synced"]):
+    with with_defect(DEFECTS["the unlink is not synced"]):
         outcome = explored(generated)
 
     assert outcome.bad

@@ -7,7 +7,7 @@ from itertools import pairwise, product
 
 import pytest
 
-from tests.defects.mutants import Mutant, planted
+from tests.defects.catalogue import Defect, with_defect
 from tests.defects.plants import Patch, Plant
 from tests.workloads.sequences import LENGTH_MAX, Seen, count, every, tenth
 from tests.workloads.session import ENDINGS, LEAVE, OPERATIONS
@@ -26,7 +26,7 @@ def holds(generated: Generated) -> None:
     session = generated.session(watched=True)
     if not session.over:
         edited = "edit" in generated.operations
-        assert plain(session.machine, PATH, aside=edited) == session.states[-1]
+        assert plain(session.machine, PATH, quarantined=edited) == session.states[-1]
 
 
 @pytest.mark.parametrize("start", STARTS)
@@ -61,7 +61,7 @@ def killed_commits_are_dropped(patch: Patch) -> None:
 def test_a_defect_that_needs_no_crash_shows(plant: Plant, operations: tuple[str, ...]) -> None:
     generated = Generated(operations, "512", "content")
     holds(generated)
-    with planted(Mutant(plant, "")), pytest.raises(AssertionError):
+    with with_defect(Defect(plant, "")), pytest.raises(AssertionError):
         holds(generated)
 
 
@@ -99,7 +99,7 @@ def test_what_does_nothing_to_storage_is_not_explored_again(first: tuple[str, ..
     ("first", "second"),
     [
         (Generated(("write",), "512", "content"), Generated(("write",), "4096", "content")),
-        (Generated(("write",), "512", "content"), Generated(("write",), "trash-512", "content")),
+        (Generated(("write",), "512", "content"), Generated(("write",), "garbage-512", "content")),
         (Generated(("write",), "512", "content"), Generated(("write",), "512", "missing")),
         (Generated(("write",), "512", "content"), Generated(("overlap",), "512", "content")),
         (Generated(("write",), "512", "content"), Generated(("write",), "512", "content", LEAVE)),

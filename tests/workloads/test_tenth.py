@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.defects.mutants import MUTANTS, planted
+from tests.defects.catalogue import DEFECTS, with_defect
 from tests.workloads.outcome import explored
 from tests.workloads.sequences import Seen, tenth
 from tests.workloads.target import DEVICES, Generated
@@ -51,7 +51,7 @@ def test_no_crash_of_the_tenth_breaks_a_guarantee(device: str, part: int) -> Non
 )
 def test_a_planted_defect_of_each_kind_is_caught(name: str, generated: Generated) -> None:
     assert not explored(generated).bad
-    with planted(MUTANTS[name]):
+    with with_defect(DEFECTS[name]):
         assert explored(generated).bad
 
 
@@ -60,5 +60,5 @@ def test_the_table_in_the_docs_has_every_defect_that_exploring_catches() -> None
     rows = page.partition("| defect |")[2].splitlines()[2:]
 
     assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [
-        name for name, mutant in MUTANTS.items() if mutant.target
+        name for name, defect in DEFECTS.items() if defect.target
     ]

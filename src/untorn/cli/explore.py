@@ -302,8 +302,8 @@ def _explored(
             with progress() as tick:
                 return run(
                     target, recovery_crashes=effort.recovery_crashes, budget=effort.budget, executor=executor,
-                    workers=workers, jobs=effort.jobs, keep_going=effort.keep_going, report=Watch(tick), recording=recording,
-                    seed=effort.seed,
+                    workers=workers, jobs=effort.jobs, keep_going=effort.keep_going, report=Watch(tick),
+                    recording=recording, seed=effort.seed,
                 )  # fmt: skip
     except BrokenExecutor as error:
         outcome.fail(target.name, ENVIRONMENT, _missing(error))
@@ -382,7 +382,7 @@ def _hand_over(outcome: Outcome, *, as_json: bool, shown: bool, report: str | No
         with open(report, "w", encoding="utf-8", errors="backslashreplace") as file:  # names may be no UTF-8
             file.write(page(results))
         tell(f"the report is in {quoted(report)}")
-    bad = next((result for result in results if result.stories), None)
+    bad = next((result for result in results if result.counterexamples), None)
     if save is not None and bad is not None:
         from untorn.explore.counterexample import replay
 

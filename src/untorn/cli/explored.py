@@ -6,12 +6,12 @@ import dataclasses
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from untorn.cli.output import WIDTH, plural, printable, table
 
 if TYPE_CHECKING:
-    from untorn.explore.result import Result, Story
+    from untorn.explore.result import Counterexample, Result
 
 
 def lines(result: Result) -> list[str]:
@@ -22,9 +22,9 @@ def lines(result: Result) -> list[str]:
     found += _field("work", work(result))
     if result.interrupted:
         found += _field("note", "interrupted: what was not yet tried is not known to be fine")
-    for at, story in enumerate(result.stories, 1):
-        found += ["", *_story(story, f"bad state {at} of {len(result.stories)}, {story.kind}")]
-    if result.stories:
+    for at, story in enumerate(result.counterexamples, 1):
+        found += ["", *_story(story, f"bad state {at} of {len(result.counterexamples)}, {story.kind}")]
+    if result.counterexamples:
         found.append("")
     return found
 
@@ -45,11 +45,11 @@ def _field(name: str, text: str) -> list[str]:
     )
 
 
-def _story(story: Story, title: str) -> list[str]:
+def _story(story: Counterexample, title: str) -> list[str]:
     """A story is not wrapped: its lines name files and lines that somebody will copy."""
     problem = story.problem
     found = [f"  {printable(title)}"]
-    found += [f"    {printable(line)}" for line in story.words.splitlines()]
+    found += [f"    {printable(line)}" for line in story.text.splitlines()]
     if problem.place:
         found.append(f"    raised at {printable(problem.place)}")
     return found
@@ -77,12 +77,18 @@ def summary(results: Sequence[Result]) -> list[str]:
 def short(result: Result) -> str:
     """The verdict in a few words."""
     if result.bad:
-        return "BAD: " + ", ".join(dict.fromkeys(story.kind for story in result.stories))
+        return "BAD: " + ", ".join(dict.fromkeys(story.kind for story in result.counterexamples))
     if result.unmeasured:
         return "not measured"
     if result.certified:
         return "certified"
-    return f"nothing bad found, not certified ({result.rung.value})"
+    return f"nothing bad found, not certified ({result.coverage.value})"
+
+
+_KEYS: Final = {
+    "coverage": "rung", "coverages": "rungs", "counterexamples": "stories", "text": "words", "replay": "choices"
+}  # fmt: skip
+"""By field: its name in the JSON of schema 1, where that is another."""
 
 
 def fields(result: Result) -> dict[str, Any]:
@@ -90,9 +96,11 @@ def fields(result: Result) -> dict[str, Any]:
     # The number of states may have more digits than Python converts by default.
     sys.set_int_max_str_digits(0)
     found = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
-    found["stories"] = [_story_fields(story) for story in result.stories]
+    found["counterexamples"] = [_story_fields(story) for story in result.counterexamples]
+    found = {_KEYS.get(name, name): value for name, value in found.items()}
     return {**found, "log2_states": result.log2_states, "verdict": result.verdict()}
 
 
-def _story_fields(story: Story) -> dict[str, Any]:
-    return {**dataclasses.asdict(story), "problem": story.problem._asdict()}
+def _story_fields(story: Counterexample) -> dict[str, Any]:
+    found = {_KEYS.get(name, name): value for name, value in dataclasses.asdict(story).items()}
+    return {**found, "problem": story.problem._asdict()}

@@ -30,7 +30,16 @@ from untorn.crashmodel.variables import (
     order,
     put,
 )  # fmt: skip
-from untorn.crashmodel.write_groups import Joint, Level, Run, alone, ordered_table, positions, runs, together
+from untorn.crashmodel.write_groups import (
+    Joint,
+    Level,
+    LevelSlice,
+    alone,
+    level_slices,
+    ordered_table,
+    positions,
+    together,
+)
 from untorn.sizes import SECTOR
 
 _OF_NAMES: Final = frozenset({"name", "names", "metadata"})
@@ -61,10 +70,10 @@ class Ledger:
     and overrides it. So a question costs what is open, not what ever was written.
     """
 
-    def __init__(self, image: Image, *, sector: int, trash: bool) -> None:
+    def __init__(self, image: Image, *, sector: int, powersafe: bool) -> None:
         self.now = 0
         self.sector = sector
-        self._garbage = GARBAGE * (sector // SECTOR) if trash else None
+        self._garbage = None if powersafe else GARBAGE * (sector // SECTOR)
         self._inodes = {number: inode.copy() for number, inode in image.inodes.items()}
         self._root = image.root
         self._names: dict[Name, int | None] = dict(image.names)
@@ -200,7 +209,7 @@ class Ledger:
             names.update(connection)
             live = [self._chains[variable][self._low(variable) :] for variable in connection]
             result[_joint(connection)] = [legal.value for legal in combinations(connection, live, self._ties)]
-        ordered: list[Run] = []
+        ordered: list[LevelSlice] = []
         for group in self._open.values():
             for variable, low in group.items():
                 if variable in names:
@@ -208,12 +217,12 @@ class Ledger:
                 if variable not in self._levels:
                     result[variable] = [version.value for version in self._chains[variable][low:]]
                     continue
-                for run in self._open_runs(variable, low):
-                    joint = run.level.joint
-                    if run.level.ordered:
-                        ordered.append(run)
+                for part in self._open_slices(variable, low):
+                    joint = part.level.joint
+                    if part.level.ordered:
+                        ordered.append(part)
                     elif joint is None:
-                        result[run.level.variable] = self._current(alone(run, low))
+                        result[part.level.variable] = self._current(alone(part, low))
                     elif joint.variable not in result:
                         result[joint.variable] = self._current(together(*self._shared(joint)))
         if ordered:
@@ -221,12 +230,12 @@ class Ledger:
             result[_metadata(ordered)] = [row for row, _ in itertools.groupby(rows)]
         return {variable: [value for value, _ in itertools.groupby(values)] for variable, values in result.items()}
 
-    def _open_runs(self, variable: Variable, low: int) -> Iterator[Run]:
+    def _open_slices(self, variable: Variable, low: int) -> Iterator[LevelSlice]:
         """The levels of an open variable that a crash may still show, the lowest first."""
-        return (run for run in self._runs(variable) if run.last >= low)
+        return (part for part in self._slices(variable) if part.last >= low)
 
-    def _runs(self, variable: Variable) -> Iterator[Run]:
-        return runs(self._levels.get(variable) or [Level(variable, 0)], self._chains[variable])
+    def _slices(self, variable: Variable) -> Iterator[LevelSlice]:
+        return level_slices(self._levels.get(variable) or [Level(variable, 0)], self._chains[variable])
 
     def _shared(self, joint: Joint) -> tuple[Joint, list[list[Version]], int]:
         """The sectors' chains, and the first atomic write that may still be seen in one of them."""
@@ -248,15 +257,15 @@ class Ledger:
             names.update(connection)
             chains = [self._chains[variable] for variable in connection]
             result[_joint(connection)] = list(combinations(connection, chains, self._ties))
-        ordered: list[Run] = []
+        ordered: list[LevelSlice] = []
         for variable in self._chains:
             if variable in names:
                 continue
-            for run in self._runs(variable):
-                if run.level.ordered:
-                    ordered.append(run)
-                elif run.level.joint is None:
-                    result[run.level.variable] = list(alone(run))
+            for part in self._slices(variable):
+                if part.level.ordered:
+                    ordered.append(part)
+                elif part.level.joint is None:
+                    result[part.level.variable] = list(alone(part))
         for joint in self._joints:
             result[joint.variable] = list(together(joint, self._shared(joint)[1]))
         if ordered:
@@ -290,9 +299,9 @@ class Ledger:
                 if variable not in self._levels:
                     put(inode, variable, pick(variable))
                     continue
-                for run in reversed(list(self._open_runs(variable, self._low(variable)))):
-                    value = self._said(run, pick, metadata)
-                    if value is not None or not run.level.variable.level:
+                for part in reversed(list(self._open_slices(variable, self._low(variable)))):
+                    value = self._said(part, pick, metadata)
+                    if value is not None or not part.level.variable.level:
                         put(inode, variable, value)
                         break
             inode.content.zero_tail()
@@ -320,10 +329,10 @@ class Ledger:
         }
 
     def _said(
-        self, run: Run, pick: Callable[[Variable], Value], metadata: dict[Variable, tuple[Variable, int]]
+        self, part: LevelSlice, pick: Callable[[Variable], Value], metadata: dict[Variable, tuple[Variable, int]]
     ) -> Value:
         """What a level says of its variable."""
-        level = run.level
+        level = part.level
         if level.ordered:
             decider, place = metadata[level.variable]
         elif level.joint is None:
@@ -353,9 +362,9 @@ def _joint(names: Sequence[Variable]) -> Variable:
     return Variable("names", 0, tuple(names))
 
 
-def _sorted(ordered: Iterable[Run]) -> list[Run]:
-    return sorted(ordered, key=lambda run: (run.level.variable.inode, *order(run.level.variable), run.first))
+def _sorted(ordered: Iterable[LevelSlice]) -> list[LevelSlice]:
+    return sorted(ordered, key=lambda part: (part.level.variable.inode, *order(part.level.variable), part.first))
 
 
-def _metadata(ordered: Iterable[Run]) -> Variable:
-    return Variable("metadata", 0, tuple(run.level.variable for run in _sorted(ordered)))
+def _metadata(ordered: Iterable[LevelSlice]) -> Variable:
+    return Variable("metadata", 0, tuple(part.level.variable for part in _sorted(ordered)))

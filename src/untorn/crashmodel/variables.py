@@ -16,12 +16,12 @@ NEVER: Final = 1 << 62
 """An event that does not come."""
 
 GARBAGE: Final = bytes(range(256)) * (SECTOR // 256)
-"""What a torn sector may hold under ``trash``, as often as the sector is long."""
+"""What a torn sector may hold without ``powersafe``, as often as the sector is long."""
 
 Value = bytes | int | tuple[Any, ...] | None
 """Of a sector or attribute, of a size, time, owner or inode of a name, of several together, of nothing.
 
-None of a sector or a size says that the level below decides (see ``stacks``); at level 0 there is no such value.
+None of a sector or a size says that the level below decides (see ``deciders``); at level 0 there is no such value.
 """
 
 LAYERED: Final = frozenset({"sector", "size"})
@@ -153,7 +153,7 @@ def members(variable: Variable) -> tuple[Variable, ...]:
     return tuple(Variable(variable.kind[:-1], variable.inode, one, variable.level) for one in key)
 
 
-def stacks(variables: Iterable[Variable]) -> dict[Variable, list[tuple[Variable, int | None]]]:
+def deciders(variables: Iterable[Variable]) -> dict[Variable, list[tuple[Variable, int | None]]]:
     """Who decides a variable: by the variable at level 0 the deciding ones, uppermost first, each with the place in
     its tuples (None where its value is no tuple).
 
@@ -172,9 +172,9 @@ def stacks(variables: Iterable[Variable]) -> dict[Variable, list[tuple[Variable,
     }
 
 
-def decided(stack: Iterable[tuple[Variable, int | None]], pick: Callable[[Variable], Value]) -> Value:
-    """The value that a stack decides; ``pick`` is asked for a variable's value only where those above say nothing."""
-    for variable, place in stack:
+def decided(deciders: Iterable[tuple[Variable, int | None]], pick: Callable[[Variable], Value]) -> Value:
+    """The value that deciders give; ``pick`` is asked for a variable's value only where those above say nothing."""
+    for variable, place in deciders:
         value = pick(variable)
         if place is not None:
             assert isinstance(value, tuple)

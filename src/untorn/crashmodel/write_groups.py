@@ -38,8 +38,8 @@ class Level:
     """Whether the metadata order decides it."""
 
 
-class Run:
-    """A level with its chain: versions from ordinal ``first`` to ``last``."""
+class LevelSlice:
+    """One level's part of the chain of versions: from ordinal ``first`` to ``last``."""
 
     __slots__ = ("chain", "first", "last", "level")
 
@@ -50,30 +50,30 @@ class Run:
         self.last = last
 
 
-def runs(levels: Sequence[Level], chain: Sequence[Version]) -> Iterator[Run]:
+def level_slices(levels: Sequence[Level], chain: Sequence[Version]) -> Iterator[LevelSlice]:
     """The levels of a variable with the versions that lie in them, the lowest first."""
     for level, upper in zip(levels, [*levels[1:], None], strict=True):
-        yield Run(level, chain, len(chain) - 1 if upper is None else upper.first - 1)
+        yield LevelSlice(level, chain, len(chain) - 1 if upper is None else upper.first - 1)
 
 
-def alone(run: Run, start: int = 0) -> Iterator[Legal]:
+def alone(part: LevelSlice, start: int = 0) -> Iterator[Legal]:
     """The values of a level that is decided by itself, without versions below ordinal ``start``.
 
     It says nothing before its first version must be there, and nothing that counts when a later one must be.
     """
-    chain = run.chain
-    if run.first and run.first > start:
-        yield Legal(None, 0, chain[run.first - 1].until)
-    for version in chain[max(run.first, start) : run.last + 1]:
+    chain = part.chain
+    if part.first and part.first > start:
+        yield Legal(None, 0, chain[part.first - 1].until)
+    for version in chain[max(part.first, start) : part.last + 1]:
         if version.issued < version.until:
             yield Legal(version.value, version.issued, version.until)
-    if run.last + 1 < len(chain) and chain[run.last].until < NEVER:
-        yield Legal(_unseen(run), chain[run.last].until, NEVER)
+    if part.last + 1 < len(chain) and chain[part.last].until < NEVER:
+        yield Legal(_unseen(part), chain[part.last].until, NEVER)
 
 
-def _unseen(run: Run) -> Value:
+def _unseen(part: LevelSlice) -> Value:
     """What a level says that lies hidden: nothing, but the lowest one always says something."""
-    return None if run.first else run.chain[run.last].value
+    return None if part.first else part.chain[part.last].value
 
 
 def together(joint: Joint, chains: Sequence[Sequence[Version]], start: int = 0) -> Iterator[Legal]:
@@ -102,22 +102,22 @@ def _shown(untils: Sequence[int], lasts: Sequence[int], hidden: int) -> int:
     return min([hidden, *(until for until, last in zip(untils, lasts, strict=True) if until < last)])
 
 
-def positions(members: Sequence[Run], time: int) -> list[tuple[Value, ...]]:
+def positions(members: Sequence[LevelSlice], time: int) -> list[tuple[Value, ...]]:
     """What the levels that the metadata order decides say at ``time``, for each place where that order may end.
 
     The first one is what must be there by itself, the last one is what the cache has.
     """
     row: list[Value] = []
     steps: dict[int, list[tuple[int, Value]]] = {}
-    for place, run in enumerate(members):
-        chain = run.chain
+    for place, part in enumerate(members):
+        chain = part.chain
         floor = bisect_right(chain, time, key=_until)
-        if floor > run.last:
-            row.append(_unseen(run))
+        if floor > part.last:
+            row.append(_unseen(part))
         else:
-            row.append(chain[floor].value if run.first <= floor else None)
-        if floor <= run.last:
-            for version in chain[max(run.first, floor + 1) : run.last + 1]:
+            row.append(chain[floor].value if part.first <= floor else None)
+        if floor <= part.last:
+            for version in chain[max(part.first, floor + 1) : part.last + 1]:
                 if version.issued <= time:
                     steps.setdefault(version.issued, []).append((place, version.value))
     result = [tuple(row)]
@@ -132,12 +132,12 @@ def _until(version: Version) -> int:
     return version.until
 
 
-def ordered_table(members: Sequence[Run]) -> list[Legal]:
+def ordered_table(members: Sequence[LevelSlice]) -> list[Legal]:
     """What :func:`positions` says at every time, as intervals, by when the cache came to them; before these what it
     never had, as when the fsync of one file made some names durable and left others behind."""
     times = {0}
-    for run in members:
-        times.update(bound for version in run.chain for bound in (version.issued, version.until) if bound < NEVER)
+    for part in members:
+        times.update(bound for version in part.chain for bound in (version.issued, version.until) if bound < NEVER)
     result: list[tuple[bool, Legal]] = []
     active: dict[tuple[Any, ...], tuple[int, bool]] = {}
     before: tuple[Any, ...] | None = None

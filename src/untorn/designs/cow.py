@@ -25,13 +25,20 @@ from untorn.errors import CheckpointError, ForeignEditError
 from untorn.log import messages
 from untorn.log.checkpoint import cut_home, install, read_extents
 from untorn.log.extent_map import ExtentMap
-from untorn.log.format import EXTENT_BYTES, RECORDS_OFFSET, SIZE_MAX, Extent, RecordKind
+from untorn.log.format import (
+    EXTENT_BYTES,
+    EXTENTS_MAX,
+    PAYLOAD_MAX,
+    RECORDS_OFFSET,
+    SIZE_MAX,
+    Extent,
+    RecordKind,
+)
 from untorn.log.recovery import FoundLog
-from untorn.log.space import NO_SPACE
 from untorn.log.writer import Log
 from untorn.pagecache.folio import RANGES_MAX, Folio
 from untorn.sizes import BLOCK, SECTOR, round_up
-from untorn.storage.interface import AtomicLimits, Buffer, FileStat, Storage, StorageFile
+from untorn.storage.interface import NO_SPACE, AtomicLimits, Buffer, FileStat, Storage, StorageFile
 from untorn.trace_event import TraceCallback, TraceEvent
 
 EXTENTS_IN_LOG: Final = 1 << 16
@@ -59,6 +66,8 @@ class CopyOnWrite(Design):
         self._home = home
         self._info = home.stat()
         self._folio_size = folio_size
+        # One less than a record has room for: it may get an edge.
+        self.dirty_max = min(PAYLOAD_MAX // folio_size, EXTENTS_MAX // RANGES_MAX) - 1
         self._folio_cost = folio_size + RANGES_MAX * EXTENT_BYTES
         self._checkpoint_bytes = checkpoint_bytes
         self._home_synced = False
@@ -69,7 +78,6 @@ class CopyOnWrite(Design):
         self._growth = Growth(folio_size)
         self._salt = 0
         """Of the generation whose records the map points at; the log may have restarted since."""
-        self._changes = 0
         self._home_bytes = 0
         self._checkpoints = 0
         self._home_syncs = 0
@@ -177,7 +185,7 @@ class CopyOnWrite(Design):
     ) -> list[Extent] | None:  # fmt: skip
         """None if the commit is in home already."""
         log = self._log
-        self._changes += 1
+        self.changes += 1
         alone = self._atomic.limits.unit_max and durable and log.sequence == 0 and size_min == size == self._info.size
         if alone and self._commit_in_home(folios):
             return None
@@ -295,16 +303,16 @@ class CopyOnWrite(Design):
         self._home_synced = True
 
     def savepoint(self) -> Savepoint:
-        return Savepoint((self._extent_map.savepoint(), self._log.parent, self.allocated_end), self._changes)
+        return Savepoint((self._extent_map.savepoint(), self._log.parent, self.allocated_end), self.changes)
 
     def rollback(self, savepoint: Savepoint) -> None:
         mark, self._log.parent, self.allocated_end = savepoint.state
         self._extent_map.rollback(mark)
-        if self._growth or savepoint.changes != self._changes:
+        if self._growth or savepoint.changes != self.changes:
             self._growth.restore(self._extent_map, self.blocks)
 
     def truncate(self, size: int) -> None:
-        self._changes += 1
+        self.changes += 1
         self._growth.truncate(size, self._extent_map, self.blocks)
         self._extent_map.truncate(size)
         self.allocated_end = min(self.allocated_end, size)

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from untorn.log.extent_map import ExtentMap
-from untorn.log.space import NO_SPACE, STEP_MAX
+from untorn.log.space import STEP_MAX
 from untorn.log.writer import Log
 from untorn.pagecache.folio import Folio
 from untorn.sizes import BLOCK, round_up
-from untorn.storage.interface import StorageFile
+from untorn.storage.interface import NO_SPACE, StorageFile
 
 
 class Piece(NamedTuple):

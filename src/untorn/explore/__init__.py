@@ -9,19 +9,19 @@ on a simulated disk), or anything else with ``record``, ``recover`` and ``check`
 
 from untorn.explore.explorer import Budget, Progress, explore
 from untorn.explore.interpose import UnseenAccessError, ack, acknowledged
-from untorn.explore.result import Result, Rung, Story
+from untorn.explore.result import Counterexample, Coverage, Result
 from untorn.explore.targets.python_module import FunctionTarget, ModuleTarget
 from untorn.explore.testing import CrashError, assert_survives
 
 __all__ = [
     "Budget",
+    "Counterexample",
+    "Coverage",
     "CrashError",
     "FunctionTarget",
     "ModuleTarget",
     "Progress",
     "Result",
-    "Rung",
-    "Story",
     "UnseenAccessError",
     "ack",
     "acknowledged",

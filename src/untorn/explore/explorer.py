@@ -1,7 +1,7 @@
 """Explores one target: record, search, cut recovery off too, certify; shrink what is bad.
 
-Within its budget a search is exhaustive and ends with a certificate. If the budget ends first, the next rungs of the
-ladder use what is left of it, and the result says which one was reached.
+Within its budget a search is exhaustive and ends with a certificate. If the budget ends first, the
+fallbacks use what is left of it, and the result says which coverage was reached.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from typing import Any, Final
 from untorn.explore import time_limit
 from untorn.explore.certificate.checker import alters, check
 from untorn.explore.certificate.counting import RefusedError
-from untorn.explore.counterexample.explain import brief, tell
+from untorn.explore.counterexample.explain import explain, summary
 from untorn.explore.counterexample.replay import pack
 from untorn.explore.counterexample.shrink import Shrinker, Shrunk, minimize
 from untorn.explore.interpose import bypass_watch, many_runs
 from untorn.explore.interpose.errors import NotMeasuredError
 from untorn.explore.lazy.layers import rules
-from untorn.explore.result import Result, Rung, Story
+from untorn.explore.result import Counterexample, Coverage, Result
 from untorn.explore.search.engine import (
     NondeterminismError,
     Recording,
-    field_of,
     recorded,
     recording_of,
+    search_of,
     without_inner_crash,
 )
-from untorn.explore.search.fallbacks import is_complete, rungs
+from untorn.explore.search.fallbacks import coverages, is_complete
 from untorn.explore.search.forked import Nursery
-from untorn.explore.search.pinned_state import Baseline, State, show, state_of
+from untorn.explore.search.pinned_state import Baseline, PinnedState, show, state_of
 from untorn.explore.search.tasks import Batch, Handle, Origin, Work, again, explore_some, explore_there, find, inherited
 from untorn.explore.search.workers import ForkedWorkers, forked_workers
-from untorn.explore.search_record import Prefix, Problem, Run, Search
+from untorn.explore.search_record import ChoicePath, Execution, Problem, SearchRecord
 from untorn.explore.targets.protocol import Target
 
 SLICE_SECONDS: Final = 0.3
@@ -56,7 +56,7 @@ _STORY_SECONDS: Final = 5.0
 
 @dataclass(frozen=True)
 class Budget:
-    """When to stop. The search keeps three quarters of the seconds, the other rungs share what is left."""
+    """When to stop. The search keeps three quarters of the seconds, the fallbacks share what is left."""
 
     seconds: float | None = None
     """Of time for all of it; None for no limit."""
@@ -74,7 +74,7 @@ class Progress:
     """What is known while the search runs."""
 
     target: str
-    rung: Rung
+    coverage: Coverage
     recoveries: int = 0
     waiting: int = 0
     """Runs that are known to be left; each may lead to more."""
@@ -95,7 +95,8 @@ def explore(
 
     ``seed``: of the samples that are taken when the budget ends the search.
     ``recovery_crashes``: how many crashes of recovery follow the first crash, one within the other.
-    ``keep_going``: go on after the first bad state. ``jobs``: processes that search, forked when the workload has been recorded; with 0 all runs here.
+    ``keep_going``: go on after the first bad state. ``jobs``: processes that search, forked when the workload has been
+    recorded; with 0 all runs here.
     ``executor``: any of concurrent.futures instead, with so many ``workers``.
     KeyboardInterrupt ends the search and gives what was found by then. UnseenAccessError if the target does what the
     explorer cannot see.
@@ -105,12 +106,12 @@ def explore(
         recording = recording or recorded(target)
     except NotMeasuredError as error:
         return unmeasured(target, error)
-    result = Result(target.name, recording.options.profile, Rung.EXHAUSTIVE)
-    result.operations = brief(recording.trace.operations)
+    result = Result(target.name, recording.options.profile, Coverage.EXHAUSTIVE)
+    result.operations = summary(recording.trace.operations)
     if not any(alters(operation) and operation.error is None for operation in recording.trace.operations):
         result.unmeasured = "the workload changed nothing in the explored directory, so no crash could change anything"
         return result
-    progress = Progress(target.name, Rung.EXHAUSTIVE, budget=budget or Budget())
+    progress = Progress(target.name, Coverage.EXHAUSTIVE, budget=budget or Budget())
     token = secrets.token_hex(8)
     work = Work(token, target, recording, recovery_crashes, keep_going, seed, bypass_watch.root(), time_limit.each())
     exploration = _Exploration(work, result, progress, started, report)
@@ -127,7 +128,9 @@ def explore(
 
 def unmeasured(target: Target, error: NotMeasuredError) -> Result:
     """The result of a target whose workload was not recorded."""
-    return Result(target.name, getattr(target, "options", {}).get("profile", ""), Rung.SAMPLED, unmeasured=str(error))
+    return Result(
+        target.name, getattr(target, "options", {}).get("profile", ""), Coverage.SAMPLED, unmeasured=str(error)
+    )
 
 
 @contextmanager
@@ -144,14 +147,14 @@ class _Exploration:
 
     def __init__(self, work: Work, result: Result, progress: Progress, started: float, report: Report | None) -> None:
         self.work = work
-        self.outer = field_of(work.target, work.recording)
+        self.outer = search_of(work.target, work.recording)
         self.result = result
         self.progress = progress
         self.started = started
         self.report = report
-        self.done = Search(self.outer.ground.layers[0])
-        self.bad: list[tuple[Origin, Run]] = []
-        self.waiting: list[Prefix] = [()]
+        self.done = SearchRecord(self.outer.shared.layers[0])
+        self.bad: list[tuple[Origin, Execution]] = []
+        self.waiting: list[ChoicePath] = [()]
         self.forks = True
         """Whether workers inherit the search."""
         self.unended = ""
@@ -166,7 +169,7 @@ class _Exploration:
             if complete:
                 self.certify()
             elif not self.bad or self.work.keep_going:
-                self.climb_down()
+                self.run_fallbacks()
         except KeyboardInterrupt:
             result.interrupted = True
             result.refusal = "interrupted"
@@ -177,7 +180,7 @@ class _Exploration:
         if result.unmeasured:
             result.certified = False
         try:
-            self.tell(crash)
+            self.explain(crash)
         except KeyboardInterrupt:  # what is bad stays bad without its story
             result.interrupted = True
 
@@ -186,8 +189,8 @@ class _Exploration:
 
         So a check that judges once, or remembers what it saw, does not pass for one that judges every state.
         """
-        for origin, run in self._sample():
-            path, problem = run.leaf.path, run.leaf.problem
+        for origin, execution in self._sample():
+            path, problem = execution.outcome.choices, execution.outcome.problem
             reply = nursery.call(again, self.work.token, origin, path, seconds=self.work.each)
             if reply.failure:
                 raise NotMeasuredError(f"a run of recover and check was done again in a fresh process: {reply.failure}")
@@ -202,11 +205,11 @@ class _Exploration:
                     "something from one run to the next"
                 )
 
-    def _sample(self) -> list[tuple[Origin, Run]]:
+    def _sample(self) -> list[tuple[Origin, Execution]]:
         """Of the bad runs the first, of the others some, as far from one another as may be."""
-        good = [run for run in self.done.runs if run.leaf.problem is None]
+        good = [execution for execution in self.done.executions if execution.outcome.problem is None]
         step = max(1, -(-len(good) // _AGAIN))
-        return [*self.bad[:1], *((Origin(), run) for run in good[step - 1 :: step])]
+        return [*self.bad[:1], *((Origin(), execution) for execution in good[step - 1 :: step])]
 
     def spent(self, share: float = 1.0) -> bool:
         """Whether so much of the budget is used up."""
@@ -251,8 +254,8 @@ class _Exploration:
                 future.cancel()
 
     def take(self, batch: Batch) -> None:
-        self.done.runs += batch.runs
-        self.done.deeper.update(batch.deeper)
+        self.done.executions += batch.executions
+        self.done.nested_searches.update(batch.nested_searches)
         self.bad += batch.bad
         self.waiting += batch.waiting
         self.unended = self.unended or batch.unended
@@ -287,15 +290,15 @@ class _Exploration:
         result.states = found.states + sum(found.nested_states)
         result.scope = list(found.scope)
 
-    def climb_down(self) -> None:
-        """The rungs below the exhaustive one, while the budget lasts; each has a share of what is left of it."""
-        result, layer = self.result, self.outer.ground.layers[0]
+    def run_fallbacks(self) -> None:
+        """The coverages below the exhaustive one, while the budget lasts; each has a share of what is left of it."""
+        result, layer = self.result, self.outer.shared.layers[0]
         result.refusal = f"the budget ended the search with {len(self.waiting)} known runs left"
         if self.unended:
             result.refusal += f"; {self.unended}"
-        result.rungs.append(f"{Rung.EXHAUSTIVE.value}: {result.recoveries} recoveries, not complete")
-        best: Rung | None = None
-        for (rung, states), share in zip(rungs(layer, self.work.seed), (0.85, 0.95, 1.0), strict=True):
+        result.coverages.append(f"{Coverage.EXHAUSTIVE.value}: {result.recoveries} recoveries, not complete")
+        best: Coverage | None = None
+        for (coverage, states), share in zip(coverages(layer, self.work.seed), (0.85, 0.95, 1.0), strict=True):
             before, complete = result.recoveries, True
             for state in states:
                 if self.spent(share) or (self.bad and not self.work.keep_going):
@@ -304,45 +307,48 @@ class _Exploration:
                 if not self._try(state):
                     complete = False
                     break
-            complete = complete and (rung is not Rung.WRITES or is_complete(layer))
+            complete = complete and (coverage is not Coverage.WRITES or is_complete(layer))
             count = result.recoveries - before
-            result.rungs.append(f"{rung.value}: {count} recoveries, {'complete' if complete else 'not complete'}")
+            result.coverages.append(
+                f"{coverage.value}: {count} recoveries, {'complete' if complete else 'not complete'}"
+            )
             if complete and best is None:
-                best = rung
-        result.rung = best or Rung.SAMPLED
+                best = coverage
+        result.coverage = best or Coverage.SAMPLED
 
-    def _try(self, state: State) -> bool:
+    def _try(self, state: PinnedState) -> bool:
         """False if the budget ended it."""
         budget = time_limit.Limit(self.left())
         try:
             with budget:
-                leaf, _ = show(self.outer, state)
+                outcome, _ = show(self.outer, state)
         except time_limit.OutOfTime as error:
             if error.limit is not budget:
                 raise
             return False
         batch = Batch(recoveries=1)
-        if leaf.problem is not None:
-            batch.bad.append((Origin(), Run(leaf, [])))
+        if outcome.problem is not None:
+            batch.bad.append((Origin(), Execution(outcome, [])))
         batch.waiting, self.waiting = self.waiting, []
         self.take(batch)
         return True
 
-    def tell(self, crash: str) -> None:
-        """Shrinks one bad state of each kind, and tells its story."""
+    def explain(self, crash: str) -> None:
+        """Shrinks one bad state of each kind, and explains it as a counterexample."""
         kinds: set[tuple[str, str, str]] = set()
         # In an order that does not depend on which of several processes was faster.
-        for origin, run in sorted(self.bad, key=lambda found: (found[0].steps, found[1].leaf.path)):
-            problem = run.leaf.problem
+        for origin, execution in sorted(self.bad, key=lambda found: (found[0].crashes, found[1].outcome.choices)):
+            problem = execution.outcome.problem
             assert problem is not None
             kind = (problem.kind, problem.stage, problem.place)
             if kind in kinds or len(kinds) >= _STORIES:
                 continue
             kinds.add(kind)
             least = self._with_fewer_steps(problem) or self
-            story = least.story(*(least.bad[0] if least is not self else (origin, run)), crash)
-            if all(story.words != other.words for other in self.result.stories):  # shrinking may end at the same one
-                self.result.stories.append(story)
+            counterexample = least.counterexample(*(least.bad[0] if least is not self else (origin, execution)), crash)
+            # Shrinking may end at the same one.
+            if all(counterexample.text != other.text for other in self.result.counterexamples):
+                self.result.counterexamples.append(counterexample)
 
     def _with_fewer_steps(self, problem: Problem) -> _Exploration | None:
         """The same found bad with the fewest steps of the workload, if it has steps that can be left out."""
@@ -350,48 +356,48 @@ class _Exploration:
         steps = getattr(target, "steps", 0)
         found: dict[tuple[int, ...], _Exploration] = {}
 
-        def bad(kept: Sequence[int]) -> bool:
-            limited = target.limited(kept)
+        def bad(enabled: Sequence[int]) -> bool:
+            shorter = target.with_steps(enabled)
             try:
-                recording = recording_of(limited.record())
+                recording = recording_of(shorter.record())
             except KeyboardInterrupt:
                 raise
             except BaseException:  # a step needs one that was left out
                 return False
-            work = self.work._replace(target=limited, recording=recording, keep_going=False)
-            progress = Progress(target.name, Rung.EXHAUSTIVE, budget=Budget(recoveries=_STEPS_RECOVERIES))
-            smaller = _Exploration(work, Result(target.name, "", Rung.EXHAUSTIVE), progress, self.started, None)
+            work = self.work._replace(target=shorter, recording=recording, keep_going=False)
+            progress = Progress(target.name, Coverage.EXHAUSTIVE, budget=Budget(recoveries=_STEPS_RECOVERIES))
+            smaller = _Exploration(work, Result(target.name, "", Coverage.EXHAUSTIVE), progress, self.started, None)
             smaller.search(None, 1)
-            bad = smaller.bad and smaller.bad[0][1].leaf.problem
+            bad = smaller.bad and smaller.bad[0][1].outcome.problem
             if not bad or (bad.kind, bad.stage) != (problem.kind, problem.stage):
                 return False
-            found[tuple(kept)] = smaller
+            found[tuple(enabled)] = smaller
             return True
 
         if not steps:
             return None
         return found.get(tuple(minimize(range(steps), bad)))
 
-    def story(self, origin: Origin, run: Run, crash: str) -> Story:
+    def counterexample(self, origin: Origin, execution: Execution, crash: str) -> Counterexample:
         """A bad run, shrunk and told; one that needs no crash within recovery is told without."""
-        problem = run.leaf.problem
+        problem = execution.outcome.problem
         assert problem is not None
-        simpler = without_inner_crash(self.outer, problem, _STEPS_RECOVERIES) if origin.steps else None
+        simpler = without_inner_crash(self.outer, problem, _STEPS_RECOVERIES) if origin.crashes else None
         if simpler is not None:
-            origin, run = Origin(), simpler
+            origin, execution = Origin(), simpler
         search = find(self.outer, origin)
-        shrinker = Shrinker(search, run.leaf)
-        shrunk = self._shrunk(shrinker, run)
-        story = tell(shrinker, shrunk, crash=crash)
-        story.choices = {**pack(search, origin, shrunk.state), "crash": crash}
+        shrinker = Shrinker(search, execution.outcome)
+        shrunk = self._shrunk(shrinker, execution)
+        counterexample = explain(shrinker, shrunk, crash=crash)
+        counterexample.replay = {**pack(search, origin, shrunk.state), "crash": crash}
         spec = getattr(self.work.target, "spec", None)
         if spec is not None:
-            story.choices["target"] = spec
-        return story
+            counterexample.replay["target"] = spec
+        return counterexample
 
-    def _shrunk(self, shrinker: Shrinker, run: Run) -> Shrunk:
+    def _shrunk(self, shrinker: Shrinker, execution: Execution) -> Shrunk:
         """The state that is told: as it was found, if making it smaller would take too long."""
-        problem = run.leaf.problem
+        problem = execution.outcome.problem
         assert problem is not None
         left = self.left()
         patience = time_limit.Limit(None if left is None else max(left, _STORY_SECONDS))
@@ -404,7 +410,7 @@ class _Exploration:
                     raise
             except NondeterminismError:  # in this process, where check may have seen too much
                 pass
-        return Shrunk(state_of(shrinker.search, run.leaf, Baseline.NEWEST), problem, 0)
+        return Shrunk(state_of(shrinker.search, execution.outcome, Baseline.NEWEST), problem, 0)
 
 
 def _kind(problem: Problem | None) -> tuple[str, str] | None:

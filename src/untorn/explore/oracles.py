@@ -65,16 +65,16 @@ def _differing(one: bytes, other: bytes) -> int:
     return sum(a != b for a, b in zip(one, other, strict=False)) + abs(len(one) - len(other))
 
 
-def plain(storage: SimulatedStorage, path: str, *, aside: bool = False) -> Content:
+def plain(storage: SimulatedStorage, path: str, *, quarantined: bool = False) -> Content:
     """The file as any program reads it, with nothing beside it and no mark on it (I6); None if there is no file.
 
-    With ``aside``, what was set aside under another name may stand beside it.
+    With ``quarantined``, what was set aside under another name may stand beside it.
     """
     folder, _, name = path.rpartition("/")
     beside = [one for one in storage.names(folder or "/") if one.startswith(name)]
     if name not in beside:
         return None
-    others = [one for one in beside if one != name and not (aside and ".aside-" in one)]
+    others = [one for one in beside if one != name and not (quarantined and ".aside-" in one)]
     if others:
         raise AssertionError(f"not plain: beside the file there is {', '.join(others)}")
     if storage.attributes(path):

@@ -10,7 +10,7 @@ from typing import Any
 from untorn.explore.search_record import Problem
 
 
-class Rung(StrEnum):
+class Coverage(StrEnum):
     """How far the states of a trace were explored, best first."""
 
     EXHAUSTIVE = "exhaustive"
@@ -72,7 +72,7 @@ class Survival:
 
 
 @dataclass
-class Story:
+class Counterexample:
     """The shortest way to a bad state."""
 
     kind: str
@@ -85,9 +85,9 @@ class Story:
     after: int
     """Index of the last operation issued before the crash."""
     deviations: list[Deviation]
-    words: str
-    """The story told, ready to print."""
-    choices: dict[str, Any] = field(default_factory=dict)
+    text: str
+    """It told in words, ready to print."""
+    replay: dict[str, Any] = field(default_factory=dict)
     """What replays it."""
     files: list[Survival] = field(default_factory=list)
     """Those that the crash left otherwise than the program had them, or than they were durable."""
@@ -100,10 +100,10 @@ class Result:
     target: str
     profile: str
     """The rules by which a crash left what it left: ``strict`` or ``linux``."""
-    rung: Rung
+    coverage: Coverage
     """How far the exploration came."""
-    rungs: list[str] = field(default_factory=list)
-    """What was done on each rung, in words, if the budget ended the search."""
+    coverages: list[str] = field(default_factory=list)
+    """What was done for each coverage, in words, if the budget ended the search."""
     recoveries: int = 0
     """Runs of recover and check."""
     states: int = 0
@@ -119,7 +119,7 @@ class Result:
     """Whether Ctrl-C ended it."""
     bad: int = 0
     """Recoveries that ended badly."""
-    stories: list[Story] = field(default_factory=list)
+    counterexamples: list[Counterexample] = field(default_factory=list)
     """One for each kind of bad state that was found, shrunk."""
     scope: list[str] = field(default_factory=list)
     """What the certificate is about, in sentences."""
@@ -143,4 +143,4 @@ class Result:
             count = f"{self.states:,} states ({about})" if self.states < 10**15 else f"{about} states"
             return f"certified: {count} in {self.recoveries:,} recoveries"
         why = f"; not certified: {self.refusal}" if self.refusal else ""
-        return f"no bad state in {self.recoveries:,} recoveries ({self.rung.value}){why}"
+        return f"no bad state in {self.recoveries:,} recoveries ({self.coverage.value}){why}"

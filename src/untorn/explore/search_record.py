@@ -3,7 +3,7 @@
 A **layer** is one run that was cut off: the workload is layer 0, a recovery that is itself cut off is layer 1, and
 so on. Crash points of a layer that no legal set tells apart are one **class**; a set of classes is a bit mask.
 A variable that a recovery did not write, or whose new value did not survive, still has what it had in the layer
-below: its value there is ``BELOW``.
+below: its value there is ``INHERITED``.
 
 Only data: search and certificate share these types, and no code that fills or judges them.
 """
@@ -19,15 +19,15 @@ from untorn.crashmodel.variables import Variable
 from untorn.explore.masks import Rows, rows_of
 
 
-class _Below:
+class _Inherited:
     def __repr__(self) -> str:
-        return "BELOW"
+        return "INHERITED"
 
     def __reduce__(self) -> str:
-        return "BELOW"
+        return "INHERITED"
 
 
-BELOW: Final = _Below()
+INHERITED: Final = _Inherited()
 """The value of a variable that the layer below decides."""
 
 
@@ -39,11 +39,11 @@ SORTED: Final = "sorted"
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class Alternatives:
     """One variable of one layer: its distinct values, oldest first, and the classes at which each is legal."""
 
     values: tuple[Any, ...]
-    masks: tuple[int, ...]
+    legal_classes: tuple[int, ...]
     written: tuple[tuple[int, int], ...]
     """(event, index of the value), in the order in which the cache had them."""
     ends: tuple[int, ...]
@@ -52,7 +52,7 @@ class Cell:
     """The masks, so that those which meet a few classes are found without asking all."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rows", rows_of(self.masks))
+        object.__setattr__(self, "rows", rows_of(self.legal_classes))
 
 
 @dataclass
@@ -60,11 +60,11 @@ class Layer:
     """One run that is cut off, between events ``first`` and ``last`` of its trace."""
 
     trace: Trace
-    starts: list[int]
+    class_starts: list[int]
     """The first event of each class, ascending."""
-    cells: dict[Variable, Cell]
-    stacks: dict[Variable, list[tuple[Variable, int | None]]]
-    """By variable: the cells that decide it, uppermost first, each with the place in its tuples if it has such."""
+    alternatives: dict[Variable, Alternatives]
+    deciders: dict[Variable, list[tuple[Variable, int | None]]]
+    """By variable: those that decide it, uppermost first, each with the place in its tuples if it has such."""
     acknowledged: list[int] = field(default_factory=list)
     """By class: how many of ``acknowledgements`` had been told to the world."""
     acknowledgements: list[Any] = field(default_factory=list)
@@ -74,34 +74,34 @@ class Layer:
     @property
     def all(self) -> int:
         """The mask of all classes."""
-        return (1 << len(self.starts)) - 1
+        return (1 << len(self.class_starts)) - 1
 
 
 Key = tuple[int, Variable]
 """A variable of a layer."""
 
 
-class Ask(NamedTuple):
+class AskValue(NamedTuple):
     """A question about one variable: ``parts`` are the indices of its values, one branch for each part."""
 
     key: Key
     parts: tuple[tuple[int, ...], ...]
 
 
-class Verify(NamedTuple):
+class AskDigest(NamedTuple):
     """Whether sectors all match a digest: branch 0 if every one is in ``matching``, branch 1 if not."""
 
     members: tuple[tuple[Key, tuple[int, ...]], ...]
 
 
-class When(NamedTuple):
+class AskCrashPoint(NamedTuple):
     """A question about the crash point of a layer itself: one branch for each mask."""
 
-    layer: int
+    depth: int
     parts: tuple[int, ...]
 
 
-Question = Ask | Verify | When
+Question = AskValue | AskDigest | AskCrashPoint
 
 
 class Snapshot(NamedTuple):
@@ -112,7 +112,7 @@ class Snapshot(NamedTuple):
     groups: tuple[dict[Key, frozenset[int]], ...]
 
 
-Prefix = tuple[int, ...]
+ChoicePath = tuple[int, ...]
 """The first choices of a run: for each question that it meets, which branch it takes."""
 
 
@@ -128,56 +128,56 @@ class Problem(NamedTuple):
     """Where it was raised: file, line and function."""
 
 
-class Leaf(NamedTuple):
+class Outcome(NamedTuple):
     """A run that is done: its choices, the crash points and values that it stands for."""
 
-    path: Prefix
+    choices: ChoicePath
     end: Snapshot
     problem: Problem | None
 
 
-class Cut(NamedTuple):
+class RecoveryCrash(NamedTuple):
     """A recovery that is cut off within one segment."""
 
-    path: tuple[int, ...]
+    choices: ChoicePath
     """The choices behind which it is cut off; no other segment of a search has the same."""
     layer: Layer
     start: Snapshot
 
 
 @dataclass
-class Run:
+class Execution:
     """What one run found out."""
 
-    leaf: Leaf
+    outcome: Outcome
     questions: list[tuple[Question, int]]
     """Those behind the prefix, each with its number of branches."""
-    cuts: list[Cut] = field(default_factory=list)
+    recovery_crashes: list[RecoveryCrash] = field(default_factory=list)
     """Where recovery can be cut off itself, as far as no other run has the same."""
     operations: list[Operation] = field(default_factory=list)
     """What recovery did, if it may be cut off itself."""
-    marks: tuple[int, ...] = ()
+    choice_events: tuple[int, ...] = ()
     """By choice of recovery: the last event before it; then the last event of recovery."""
 
     @property
-    def prefix(self) -> Prefix:
+    def prefix(self) -> ChoicePath:
         """The choices that it was given."""
-        return self.leaf.path[: len(self.leaf.path) - len(self.questions)]
+        return self.outcome.choices[: len(self.outcome.choices) - len(self.questions)]
 
-    def siblings(self) -> Iterator[Prefix]:
+    def siblings(self) -> Iterator[ChoicePath]:
         """The prefixes of the runs that this one leaves to be done, deepest first."""
         known = len(self.prefix)
         for at in range(len(self.questions) - 1, -1, -1):
             for branch in range(self.questions[at][1] - 1, 0, -1):
-                yield (*self.leaf.path[: known + at], branch)
+                yield (*self.outcome.choices[: known + at], branch)
 
 
 @dataclass
-class Search:
+class SearchRecord:
     """What was done from one state: give it to ``check`` when it is complete."""
 
     layer: Layer
     """The topmost one."""
-    runs: list[Run] = field(default_factory=list)
-    deeper: dict[Prefix, Search] = field(default_factory=dict)
-    """By ``Cut.path``."""
+    executions: list[Execution] = field(default_factory=list)
+    nested_searches: dict[ChoicePath, SearchRecord] = field(default_factory=dict)
+    """By ``RecoveryCrash.choices``."""

@@ -24,13 +24,14 @@ def assert_survives(
     With ``certified`` also if the exploration was not complete within ``seconds``, None for no limit.
     ``recovery_crashes``: how many crashes of ``recover`` follow the first crash, one within the other. ``options`` of
     the simulated machine: ``profile`` (``"strict"`` or ``"linux"``), ``sector`` (512 or 4096 bytes), ``powersafe``
-    (False if a sector that is being written when the power fails may hold garbage afterwards). UnseenAccessError if the program does what the explorer cannot see.
+    (False if a sector that is being written when the power fails may hold garbage afterwards). UnseenAccessError if
+    the program does what the explorer cannot see.
     """
     name = getattr(workload, "__name__", "workload")
     target = FunctionTarget(name, workload=workload, check=check, recover=recover, prepare=prepare, options=options)
     result = explore(target, recovery_crashes=recovery_crashes, budget=Budget(seconds=seconds))
     if result.bad:
-        raise CrashError("\n\n".join([result.verdict(), *(story.words for story in result.stories)]))
+        raise CrashError("\n\n".join([result.verdict(), *(story.text for story in result.counterexamples)]))
     if result.unmeasured:
         raise CrashError(result.verdict())
     if certified and not result.certified:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from threading import get_ident
-from typing import Final
+from typing import Final, NamedTuple
 
 from untorn.designs.base import Design
 from untorn.inode.handle_state import HandleState, State, reentrant
-from untorn.log.format import EXTENTS_MAX, PAYLOAD_MAX
 from untorn.pagecache.address_space import WRITTEN, AddressSpace, Data
-from untorn.pagecache.folio import RANGES_MAX, Folio
+from untorn.pagecache.folio import Folio
 from untorn.storage.interface import StorageFile
 
 _RESERVED_FIRST: Final = 8
@@ -39,6 +39,20 @@ APPEND: Final = -1
 _OPEN: Final = State.OPEN
 
 
+class Write(NamedTuple):
+    """What a write call asks for."""
+
+    data: Data
+    offset: int | None
+    """In bytes; None for the position, APPEND for the end."""
+    flags: int = 0
+    """RWF flags."""
+    lengths: Sequence[int] = ()
+    """Of its buffers."""
+    store: bool = False
+    """Whether it is a store through a mapping, and no call."""
+
+
 class CachedFile(HandleState, ABC):
     """Reads and writes through the page cache, whole and isolated; space is reserved before it changes."""
 
@@ -56,9 +70,7 @@ class CachedFile(HandleState, ABC):
         self._shift = self.pages.shift
         self._folio_size = folio_size
         self._whole = ((0, folio_size),)
-        # One less than a record has room for: the design may add a block.
-        limits = dirty_bytes // folio_size, PAYLOAD_MAX // folio_size - 1, EXTENTS_MAX // RANGES_MAX - 1
-        self._dirty_max = max(min(limits), _DIRTY_MIN)
+        self._dirty_max = max(min(dirty_bytes // folio_size, design.dirty_max), _DIRTY_MIN)
         self._reserved_folios = 0
         """Folios that may be dirty before space has to be reserved again."""
         self._reserved_usual = _RESERVED_FIRST
@@ -79,7 +91,7 @@ class CachedFile(HandleState, ABC):
         """Moves dirty data to storage because there is too much of it."""
 
     @abstractmethod
-    def _write_huge(self, data: Data, offset: int | None) -> int:
+    def _write_huge(self, call: Write) -> int:
         """A write of more than may be dirty at once."""
 
     def seek(self, offset: int, whence: int) -> int:
@@ -155,66 +167,66 @@ class CachedFile(HandleState, ABC):
 
     # Writing
 
-    def write(self, data: Data, offset: int | None = None) -> int:  # noqa: C901 - no further call on its way
+    def write(self, data: Data, offset: int | None = None) -> int:
         """Writes all of ``data`` at ``offset``, or at the position, which moves; or raises and changes nothing.
 
         At its end if ``offset`` is APPEND, or if the file was opened to append and there is none. OSError:
         ENOSPC, EDQUOT, EFBIG for want of space, EIO if the rest of a partly written folio cannot be read.
         """
+        # The fast path: one folio, space for it, nobody's turn. It makes no call that it can do without.
         lock = self._lock
         if lock._is_owned():  # type: ignore[attr-defined]
             raise reentrant()
+        with lock:
+            if self.state is not _OPEN:
+                raise self._state_error()
+            if (self._owner is None or self._owner == get_ident()) and len(self.pages.dirty) < self._reserved_folios:
+                start = self._start(offset) if offset is None or offset < 0 else offset
+                stop = start + len(data)
+                first = start >> self._shift
+                known = stop <= self.design.allocated_end or self._growth_is_reserved(start, stop)
+                if known and data and first == (stop - 1) >> self._shift:
+                    if stop - start == self._folio_size and type(data) is bytes:
+                        folio = Folio(data, WRITTEN, self._whole)
+                    else:
+                        folio = self.pages.replacement(first, data, start, stop, self.size)
+                    return self._apply({first: folio}, start, stop, offset)
+        return self._write_to_cache(Write(data, offset))
+
+    def _write_to_cache(self, call: Write) -> int:
+        """The write loop: waits for its turn, gets space, and puts the new folios in, all of them or none."""
+        data, offset = call.data, call.offset
         reclaimed = False
         while True:
             try:
-                with lock:
-                    if self.state is not _OPEN:
-                        raise self._state_error()
-                    if self._owner is not None and self._owner != get_ident():
+                with self._state_lock():
+                    self._check()
+                    if self._foreign_turn():
                         break
-                    start = self._start(offset) if offset is None or offset < 0 else offset
+                    start = self._start(offset)
                     stop = start + len(data)
-                    first, last = start >> self._shift, (stop - 1) >> self._shift
-                    known = stop <= self.design.allocated_end or (
-                        start in self._reserved_growth and stop <= self._reserved_growth.stop
-                    )
-                    room = known and len(self.pages.dirty) < self._reserved_folios
-                    if first == last and data and (room or self._reserve(first, last, stop)):
-                        if stop - start == self._folio_size and type(data) is bytes:
-                            folio = Folio(data, WRITTEN, self._whole)
-                        else:
-                            folio = self.pages.replacement(first, data, start, stop, self.size)
-                        dirty, size, position = self.pages.dirty, self.size, self.position
-                        before = dirty.get(first)
-                        try:
-                            self._changed = True
-                            dirty[first] = folio
-                            if stop > size:
-                                self.size = stop
-                            if offset is None:
-                                self.position = stop
-                            return stop - start
-                        except BaseException:
-                            self._undo_write({first: before}, size, position)
-                            raise
                     if start == stop:
                         return 0
-                    if self._reserve(first, last, stop):
-                        return self._apply(self._build(start, data), start, stop, offset)
+                    self._refuse(call, start, stop)
+                    first, last = start >> self._shift, (stop - 1) >> self._shift
+                    if not self._must_write_back_first(call) and self._reserve(first, last, stop):
+                        written = self._apply(self._build(call, start, data), start, stop, offset)
+                        self._applied(call, range(first, last + 1))
+                        return written
                 if last - first >= self._dirty_max:
-                    return self._write_huge(data, offset)
+                    return self._write_huge(call)
                 self._write_back_some()
             except OSError as error:
                 if reclaimed or not self._reclaim(error):
                     raise
                 reclaimed = True
-        return self._write_in_turn(data, offset)
+        return self._write_in_turn(call)
 
-    def _write_in_turn(self, data: Data, offset: int | None) -> int:
+    def _write_in_turn(self, call: Write) -> int:
         """A write that found another thread's transaction open: it comes after that."""
         try:
             self._await_turn()
-            return self.write(data, offset)
+            return self._write_to_cache(call)
         finally:
             self._end_turn()
 
@@ -223,9 +235,21 @@ class CachedFile(HandleState, ABC):
             return self.size if self._append else self.position
         return self.size if offset == APPEND else offset
 
-    def _build(self, start: int, data: Data) -> dict[int, Folio]:
-        """New dirty folios for ``data`` at ``start``, built aside."""
+    # What a kind of inode adds to the loop
+
+    def _refuse(self, call: Write, start: int, stop: int) -> None:
+        """Raises if a write of ``[start, stop)`` cannot be."""
+
+    def _must_write_back_first(self, call: Write) -> bool:
+        """Whether the write has to wait until what is dirty or in writeback is on disk."""
+        return False
+
+    def _build(self, call: Write, start: int, data: Data) -> dict[int, Folio]:
+        """New dirty folios for ``data`` at ``start``, all that ``call`` writes or a piece of it, built aside."""
         return self.pages.build(start, data, self.size)
+
+    def _applied(self, call: Write, folios: range) -> None:
+        """The write is in the cache."""
 
     def _apply(self, built: dict[int, Folio], start: int, stop: int, offset: int | None) -> int:
         """Puts in the folios of a write of ``[start, stop)``; undone if anything comes between."""
@@ -305,6 +329,10 @@ class CachedFile(HandleState, ABC):
                 raise
         self.design.reserve(wanted + more, RECORDS + records)
         return wanted
+
+    def _growth_is_reserved(self, start: int, stop: int) -> bool:
+        """Whether home may grow by these bytes."""
+        return start in self._reserved_growth and stop <= self._reserved_growth.stop
 
     def _folios(self, span: range) -> range:
         """The folios of these bytes."""

@@ -9,12 +9,11 @@ from typing import Any, Final, NamedTuple
 
 from untorn.designs.base import Design, Savepoint
 from untorn.errors import CheckpointError, TransactionError
-from untorn.inode.cached import APPEND, NOTHING, RECORDS, SIZE_MAX, CachedFile
+from untorn.inode.cached import APPEND, NOTHING, RECORDS, SIZE_MAX, CachedFile, Write
 from untorn.inode.handle_state import State, in_turn
-from untorn.log.space import NO_SPACE
 from untorn.pagecache.address_space import Data
 from untorn.pagecache.folio import Folio
-from untorn.storage.interface import RWF_APPEND, RWF_DSYNC, RWF_SYNC, StorageFile
+from untorn.storage.interface import NO_SPACE, RWF_APPEND, RWF_DSYNC, RWF_SYNC, StorageFile
 from untorn.trace_event import TraceCallback, TraceEvent
 
 _logger: Final = logging.getLogger("untorn")
@@ -117,13 +116,14 @@ class Committing(CachedFile):
                 self._spill()
 
     @in_turn
-    def _write_huge(self, data: Data, offset: int | None) -> int:
+    def _write_huge(self, call: Write) -> int:
         """A write of more than may be dirty: piece by piece to storage, and then into the cache as a whole.
 
         Readers go on meanwhile and see the file as it was; other writers wait for their turn.
         """
         self._check()
         self._claim_turn()
+        data, offset = call.data, call.offset
         point = None
         try:
             start = self._start(offset)
@@ -132,7 +132,7 @@ class Committing(CachedFile):
             with self._lock:
                 self._reserve_huge(start, stop, step)
             point = self._savepoint()
-            landings = self._spill_pieces(memoryview(data), start, step)
+            landings = self._spill_pieces(call, start, step)
             return self._land_pieces(landings, start, stop, offset)
         except BaseException:
             with self._lock:
@@ -144,8 +144,9 @@ class Committing(CachedFile):
             self._end_turn()
             raise
 
-    def _spill_pieces(self, data: memoryview, start: int, step: int) -> list[Any]:
+    def _spill_pieces(self, call: Write, start: int, step: int) -> list[Any]:
         """Writes a huge write to storage in pieces of ``step`` bytes; it is not seen before it lands."""
+        data = memoryview(call.data)
         stop = start + len(data)
         size = max(self.size, stop)
         landings = []
@@ -154,7 +155,7 @@ class Committing(CachedFile):
             # Whole folios but at the ends: no two pieces share one.
             end = min((at + step) >> self._shift << self._shift, stop)
             self._to_come = _pieces((end - 1) >> self._shift, (stop - 1) >> self._shift, end, stop, step)
-            landings.append(self._spill_piece(data[at - start : end - start], at, size, begins=at == start))
+            landings.append(self._spill_piece(call, data[at - start : end - start], at, size, begins=at == start))
             at = end
         return landings
 
@@ -168,13 +169,13 @@ class Committing(CachedFile):
         growth = range(first << self._shift, stop) if stop > self.design.allocated_end else NOTHING
         self._reserve_space(growth, len(self.pages.dirty), len(self.pages.dirty))
 
-    def _spill_piece(self, piece: memoryview, start: int, size: int, *, begins: bool) -> Any:
+    def _spill_piece(self, call: Write, piece: memoryview, start: int, size: int, *, begins: bool) -> Any:
         """Writes a piece of it as a record of its own."""
         stop = start + len(piece)
         with self._lock:
             admitted = self._reserve(start >> self._shift, (stop - 1) >> self._shift, stop)
             assert admitted, "nothing else is dirty"
-            folios = self._build(start, piece)
+            folios = self._build(call, start, piece)
             self._reserved_folios = 0
         try:
             self._report("writeback", folios, folios)

@@ -20,10 +20,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from untorn.designs.base import Design, Savepoint
+from untorn.designs.base import Design
 from untorn.designs.bio import BIO_MAX, Bio, Piece, merged, request_flags, slice_of, whole_blocks
 from untorn.pagecache.address_space import AddressSpace
 from untorn.pagecache.folio import Folio, Ranges
@@ -56,7 +56,6 @@ class InPlace(Design):
         self._named = False
         """Whether the file's name, and what others left unsynced in it, is known to be durable."""
         self._unsynced = False
-        self._changes = 0
         self._counts = dict.fromkeys(("bios", "atomic_bios", "bytes_to_home", "syncs"), 0)
         self.committed_size = self.allocated_end = self._size
 
@@ -92,10 +91,6 @@ class InPlace(Design):
 
     # Reading
 
-    @property
-    def at_home(self) -> bool:
-        return True
-
     def read_folio(self, index: int) -> bytes:
         start = index * self._folio_size
         if self._direct is not None:
@@ -104,36 +99,11 @@ class InPlace(Design):
                 return data
         return self._home.read(self._folio_size, start)
 
-    # Space: found at writeback, as for any file that is not preallocated
-
-    def reserve(self, folios: int, records: int) -> None:
-        pass
-
-    def covers(self, folios: int, records: int) -> bool:
-        return True
-
-    def check_limit(self, folios: int) -> None:
-        pass
-
-    def retain_reservation(self, folios: int, records: int) -> None:
-        pass
-
-    def reclaimable(self) -> bool:
-        return False
-
     def reserve_growth(self, first: int, last: int, end: int) -> None:
         self._home.check_size(end)
 
-    def release_growth(self, indices: Iterable[int]) -> None:
-        pass
-
-    def assert_space(
-        self, dirty: Mapping[int, Folio], asked: range, least: tuple[int, int], most: tuple[int, int]
-    ) -> None:
-        pass
-
     def truncate(self, size: int) -> None:
-        self._changes += 1
+        self.changes += 1
         self._home.truncate(size)
         self._size = size
         self.allocated_end = min(self.allocated_end, size)
@@ -145,7 +115,7 @@ class InPlace(Design):
         self, folios: Mapping[int, Folio], size: int, size_min: int, *, commit: bool, durable: bool,
         begins: bool = True,
     ) -> Mapping[int, Folio]:  # fmt: skip
-        self._changes += 1
+        self.changes += 1
         for bio in merged(self._pieces(folios, size), self.bio_max):
             self.submit(bio)
         if self._size != size:
@@ -223,29 +193,6 @@ class InPlace(Design):
         self._counts["syncs"] += 1
         if self.trace is not None:
             self.trace(TraceEvent(event, target="home"))
-
-    # What there is no log for
-
-    def savepoint(self) -> Savepoint:
-        return Savepoint(None, self._changes)
-
-    def rollback(self, savepoint: Savepoint) -> None:
-        pass
-
-    def checkpoint_due(self) -> bool:
-        return False
-
-    def checkpoint(self, cached: Callable[[int], Folio | None]) -> None:
-        pass
-
-    def finish_checkpoint(self) -> None:
-        pass
-
-    def grow_for(self, dirty: Mapping[int, Folio]) -> None:
-        pass
-
-    def remove(self) -> None:
-        pass
 
     def release(self) -> None:
         if self._direct is not None:

@@ -6,15 +6,18 @@ import errno
 import io
 import os
 from collections.abc import Sequence
+from typing import Final
 
 from untorn.designs.atomic_write_rules import refusal
-from untorn.inode.cached import APPEND
+from untorn.inode.cached import APPEND, Write
 from untorn.inode.committing import joined
 from untorn.inode.inode import Inode
 from untorn.kernel_designs.in_place import InPlace
 from untorn.pagecache.address_space import WRITTEN, Data
 from untorn.pagecache.folio import Folio
 from untorn.storage.interface import RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
+
+_SIGBUS: Final = "a store beyond the file's end is a SIGBUS"
 
 
 class InPlaceInode(Inode):
@@ -32,47 +35,16 @@ class InPlaceInode(Inode):
         lengths = [len(buffer) for buffer in buffers]
         # Copied before the cache is touched: if that fails nothing is dirty.
         data = joined(buffers)
-        written = self._write(data, APPEND if flags & RWF_APPEND else offset, lengths, atomic=bool(flags & RWF_ATOMIC))
+        written = self._write(Write(data, APPEND if flags & RWF_APPEND else offset, flags, lengths))
         if written and flags & (RWF_DSYNC | RWF_SYNC):
-            self.commit(durable=True)
+            self._make_durable()
         return written
 
-    def _write(self, data: Data, offset: int | None, lengths: Sequence[int], *, atomic: bool) -> int:
-        while True:
-            with self._state_lock():
-                self._check()
-                if not data:
-                    return 0
-                start = self._start(offset) if offset is None or offset < 0 else offset
-                stop = start + len(data)
-                self._check_atomic(start, lengths, atomic=atomic)
-                first, last = start >> self._shift, (stop - 1) >> self._shift
-                must_write_back_first = self._must_write_back_first(atomic=atomic)
-                if not must_write_back_first and self._reserve(first, last, stop):
-                    written = self._apply(self._build(start, data, atomic=atomic), start, stop, offset)
-                    self._report("write", range(first, last + 1), self.pages.dirty, locked=True)
-                    return written
-                if last - first >= self._dirty_max:
-                    self.design.reserve_growth(first, last, stop)
-                    break
-            self._write_back_some()
-        return self._write_huge(data, offset)
+    def _write(self, call: Write) -> int:
+        return self._write_to_cache(call)
 
-    def _check_atomic(self, start: int, lengths: Sequence[int], *, atomic: bool) -> None:
-        if atomic and (code := refusal(self.design.limits(), start, lengths)):
-            raise OSError(code, os.strerror(code), self.home.path)
-
-    def _must_write_back_first(self, *, atomic: bool) -> bool:
-        """Whether such a write has to wait until what is dirty or in writeback is on disk."""
-        return bool(self.pages.dirty or self.pages.writeback) and self.design.must_write_back_first(atomic=atomic)
-
-    def _build(self, start: int, data: Data, *, atomic: bool = False) -> dict[int, Folio]:
-        pages = self.pages
-        if pages.dirty and self.design.must_write_back_first(atomic=atomic):
-            self._spill()  # only a huge write comes here with such: it has the commit mutex
-        built = super()._build(start, data)
-        self.design.track(pages, built, start, start + len(data), atomic=atomic)
-        return built
+    def _make_durable(self) -> None:
+        self.commit(durable=True)
 
     def store(self, data: Data, offset: int) -> None:
         """What a store through a shared mapping would do; simulated, for untorn offers no mappings.
@@ -80,42 +52,54 @@ class InPlaceInode(Inode):
         The fault makes the whole folio dirty, and atomic no longer (page_mkwrite). SIGBUS beyond the file's end is
         ValueError here.
         """
-        while True:
-            with self._state_lock():
-                self._check()
-                start, stop = offset, offset + len(data)
-                if not 0 <= start < stop <= self.size:
-                    raise ValueError("a store beyond the file's end is a SIGBUS")
-                first, last = start >> self._shift, (stop - 1) >> self._shift
-                if not self._must_write_back_first(atomic=False) and self._reserve(first, last, stop):
-                    built = super()._build(start, data)
-                    self.design.track(self.pages, built, start, stop, atomic=False)
-                    for index, folio in built.items():
-                        base = index << self._shift
-                        built[index] = Folio(folio.data, WRITTEN, ((0, min(self._folio_size, self.size - base)),))
-                    self._apply(built, start, stop, start)
-                    self._report("mkwrite", built, self.pages.dirty, locked=True)
-                    return
-            self._write_back_some()
+        if not data or offset < 0:
+            raise ValueError(_SIGBUS)
+        self._write_to_cache(Write(data, offset, store=True))
 
-    def _write_huge(self, data: Data, offset: int | None) -> int:
+    def _refuse(self, call: Write, start: int, stop: int) -> None:
+        if call.store and stop > self.size:
+            raise ValueError(_SIGBUS)
+        if call.flags & RWF_ATOMIC and (code := refusal(self.design.limits(), start, call.lengths)):
+            raise OSError(code, os.strerror(code), self.home.path)
+
+    def _must_write_back_first(self, call: Write) -> bool:
+        atomic = bool(call.flags & RWF_ATOMIC)
+        return bool(self.pages.dirty or self.pages.writeback) and self.design.must_write_back_first(atomic=atomic)
+
+    def _build(self, call: Write, start: int, data: Data) -> dict[int, Folio]:
+        pages, atomic = self.pages, bool(call.flags & RWF_ATOMIC)
+        if pages.dirty and self.design.must_write_back_first(atomic=atomic):
+            self._spill()  # only a huge write comes here with such: it has the commit mutex
+        built = super()._build(call, start, data)
+        self.design.track(pages, built, start, start + len(data), atomic=atomic)
+        if call.store:
+            for index, folio in built.items():
+                base = index << self._shift
+                built[index] = Folio(folio.data, WRITTEN, ((0, min(self._folio_size, self.size - base)),))
+        return built
+
+    def _applied(self, call: Write, folios: range) -> None:
+        self._report("mkwrite" if call.store else "write", folios, self.pages.dirty, locked=True)
+
+    def _write_huge(self, call: Write) -> int:
         """Piece by piece, and readers wait, for home itself is changed; what was written back stays, come what may."""
         step = self._dirty_max // 2 << self._shift
-        view = memoryview(data)
+        view = memoryview(call.data)
         with self._commit_mutex(), self._lock:
             self._check()
-            start = self._start(offset)
+            start = self._start(call.offset)
+            self.design.reserve_growth(start >> self._shift, (start + len(view) - 1) >> self._shift, start + len(view))
             for at in range(0, len(view), step):
                 piece = view[at : at + step]
                 stop = start + at + len(piece)
                 if not self._reserve((start + at) >> self._shift, (stop - 1) >> self._shift, stop):
                     self._spill()
                     self._reserve((start + at) >> self._shift, (stop - 1) >> self._shift, stop)
-                self._apply(self._build(start + at, piece), start + at, stop, offset)
+                self._apply(self._build(call, start + at, piece), start + at, stop, call.offset)
             return len(view)
 
     def truncate(self, size: int) -> int:
-        while self._must_write_back_first(atomic=False):
+        while self._must_write_back_first(Write(b"", None)):
             self._write_back_some()
         return super().truncate(size)
 

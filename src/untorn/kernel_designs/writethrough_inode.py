@@ -4,42 +4,37 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
 
 from untorn.designs.bio import Bio, slice_of, whole_blocks
-from untorn.inode.cached import APPEND, SIZE_MAX
-from untorn.inode.committing import joined
+from untorn.inode.cached import SIZE_MAX, Write
 from untorn.kernel_designs.in_place_inode import InPlaceInode
-from untorn.pagecache.address_space import WRITTEN, Data
+from untorn.pagecache.address_space import WRITTEN
 from untorn.pagecache.folio import PG_UPTODATE, PG_WRITEBACK, Folio, without_range
 from untorn.sizes import BLOCK
-from untorn.storage.interface import RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, Buffer
+from untorn.storage.interface import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, Buffer
 
 
 class ThroughInode(InPlaceInode):
     """As InPlaceInode, with one bio per write call. Only stores through a mapping leave dirty folios behind."""
 
-    def write_flagged(self, buffers: Sequence[Data], offset: int | None, flags: int) -> int:
+    def _write(self, call: Write) -> int:
         """OSError of the checks and ENOSPC: nothing changed. Of the I/O itself: the handle is out of work."""
-        lengths = [len(buffer) for buffer in buffers]
-        data = joined(buffers)
-        durable = flags & (RWF_DSYNC | RWF_SYNC)
+        durable = call.flags & (RWF_DSYNC | RWF_SYNC)
         with self._commit_mutex():  # and so nothing else is in writeback
             with self._lock:
                 self._check()
-                if not data:
+                start = self._start(call.offset)
+                stop = start + len(call.data)
+                if start == stop:
                     return 0
-                start = self._start(APPEND if flags & RWF_APPEND else offset)
-                stop = start + len(data)
-                self._check_atomic(start, lengths, atomic=bool(flags & RWF_ATOMIC))
+                self._refuse(call, start, stop)
                 if stop > SIZE_MAX:
                     raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), self.home.path)
-                first, last = start >> self._shift, (stop - 1) >> self._shift
                 if stop > self.design.allocated_end:
-                    self.design.reserve_growth(first, last, stop)
-                built = self._build(start, data)
+                    self.design.reserve_growth(start >> self._shift, (stop - 1) >> self._shift, stop)
+                built = self._build(call, start, call.data)
             try:
-                bio = self._start_io(built, start, stop, offset, atomic=bool(flags & RWF_ATOMIC))
+                bio = self._start_io(built, start, stop, call)
                 self.design.submit(bio, durable)
                 if durable:
                     self.design.sync_name()
@@ -49,7 +44,7 @@ class ThroughInode(InPlaceInode):
                 raise
         return stop - start
 
-    def _start_io(self, built: dict[int, Folio], start: int, stop: int, offset: int | None, *, atomic: bool) -> Bio:
+    def _start_io(self, built: dict[int, Folio], start: int, stop: int, call: Write) -> Bio:
         """Puts the new folios in, in writeback; those of which other blocks are dirty stay dirty too."""
         pages = self.pages
         buffers: list[Buffer] = []
@@ -68,10 +63,13 @@ class ThroughInode(InPlaceInode):
                     pages.writeback[index] = Folio(folio.data, PG_UPTODATE | PG_WRITEBACK, ((begin, finish),))
                     pages.dirty.pop(index, None)
             self.size = size
-            if offset is None:
+            if call.offset is None:
                 self.position = stop
             self._report("write", built, {**pages.writeback, **pages.dirty}, locked=True)
-        return Bio(start - start % BLOCK, sum(map(len, buffers)), buffers, atomic)
+        return Bio(start - start % BLOCK, sum(map(len, buffers)), buffers, bool(call.flags & RWF_ATOMIC))
+
+    def _make_durable(self) -> None:
+        """What asked for it is durable when its write returns."""
 
     def _end_io(self, built: dict[int, Folio]) -> None:
         pages = self.pages

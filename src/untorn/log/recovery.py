@@ -46,11 +46,10 @@ from untorn.log.checkpoint import install, read_extents
 from untorn.log.format import Extent, Identity, Slot, SlotKind
 from untorn.log.misplaced import find_log
 from untorn.log.scan import Replay, damaged_slot, is_blank, read_slots, replay_log
-from untorn.log.space import NO_SPACE
 from untorn.log.trust import open_trusted, untrusted
 from untorn.log.unproved import put_back, settle
 from untorn.log.writer import MARK, NO_ATTRIBUTES, SUFFIX, Log, log_path
-from untorn.storage.interface import Buffer, FileStat, Storage, StorageFile
+from untorn.storage.interface import NO_SPACE, Buffer, FileStat, Storage, StorageFile
 
 _NAME_MAX: Final = 255
 """Most bytes in a name, as limits.h of Linux has it."""

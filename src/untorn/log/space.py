@@ -31,7 +31,6 @@ which home gets piece by piece, each before the log gives one up.
 
 from __future__ import annotations
 
-import errno
 import threading
 from abc import ABC, abstractmethod
 from contextlib import suppress
@@ -39,10 +38,7 @@ from typing import Final
 
 from untorn.log.format import RECORDS_OFFSET
 from untorn.sizes import BLOCK, round_up
-from untorn.storage.interface import StorageFile
-
-NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors that say that there is no room, and that nothing else is wrong."""
+from untorn.storage.interface import NO_SPACE, StorageFile
 
 SLACK_MIN: Final = 1 << 20
 STEP_MAX: Final = 1 << 23

@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 from untorn.log.format import RECORDS_OFFSET, Slot, decode_record
 from untorn.log.scan import Replay
-from untorn.log.space import NO_SPACE
 from untorn.sizes import SECTOR
-from untorn.storage.interface import IOV_MAX, READ_CHUNK, StorageFile
+from untorn.storage.interface import IOV_MAX, NO_SPACE, READ_CHUNK, StorageFile
 
 
 class Copy(NamedTuple):

@@ -37,9 +37,9 @@ from untorn.log.format import (
     payload_start,
     slot_offset,
 )
-from untorn.log.space import NO_SPACE, LogSpace
+from untorn.log.space import LogSpace
 from untorn.sizes import BLOCK, SECTOR
-from untorn.storage.interface import NO_SYNC, Buffer, Directory, FileStat, Storage, StorageFile
+from untorn.storage.interface import NO_SPACE, NO_SYNC, Buffer, Directory, FileStat, Storage, StorageFile
 
 MARK: Final = "user.untorn"
 """Extended attribute of a file whose log is hot; holds the log's file_id."""

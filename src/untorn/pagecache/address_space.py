@@ -87,7 +87,8 @@ class AddressSpace:
         while at < stop:
             index = at >> self.shift
             end = min(stop, (index + 1) << self.shift)
-            built[index] = self.replacement(index, view[at - start : end - start], at, end, size)
+            piece = data if end - at == len(view) else view[at - start : end - start]  # one whole folio is not copied
+            built[index] = self.replacement(index, piece, at, end, size)
             at = end
         return built
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from untorn.explore.result import Deviation, Fate, Result, Story, Survival
+from untorn.explore.result import Counterexample, Deviation, Fate, Result, Survival
 from untorn.report import sector_strip as strips
 from untorn.report import timeline as timelines
 from untorn.report.page import render
@@ -59,7 +59,7 @@ class StoryPicture:
     """One way to a bad state."""
 
     number: int
-    story: Story
+    story: Counterexample
     lines: list[tuple[int, str]]
     """(indent, text)"""
     deviations: list[tuple[str, Deviation]]
@@ -106,14 +106,14 @@ def page(results: Sequence[Result]) -> str:
 def _target(result: Result, anchor: str) -> TargetPicture:
     state = "bad" if result.bad else "certified" if result.certified else "open"
     prefix = _prefix(result.operations)
-    stories = [_story(story, number, result, prefix) for number, story in enumerate(result.stories, 1)]
+    stories = [_story(story, number, result, prefix) for number, story in enumerate(result.counterexamples, 1)]
     rows = [row for row in result.operations if _changes(row)]
-    shown = _around(rows, [story.after for story in result.stories], SHOWN_MAX)
+    shown = _around(rows, [story.after for story in result.counterexamples], SHOWN_MAX)
     cuts = [
         Cut(story.event, f"crash {number}", f"story {number}: {story.kind}")
-        for number, story in enumerate(result.stories, 1)
+        for number, story in enumerate(result.counterexamples, 1)
     ]
-    tags = _tags([one for story in result.stories for one in story.deviations])
+    tags = _tags([one for story in result.counterexamples for one in story.deviations])
     return TargetPicture(
         anchor, result, state, _headline(result, state), _plain(result, state), _tiles(result), _bars(result),
         timelines.lay_out([_event(row, prefix, tags) for row in shown], cuts), _shown(len(shown), len(rows), result),
@@ -126,7 +126,7 @@ def _target(result: Result, anchor: str) -> TargetPicture:
 
 def _headline(result: Result, state: str) -> str:
     if state == "bad":
-        kinds = ", ".join(dict.fromkeys(story.kind for story in result.stories))
+        kinds = ", ".join(dict.fromkeys(story.kind for story in result.counterexamples))
         return f"Bad state found: {kinds}" if kinds else "Bad state found"
     if state == "certified":
         return "Certified: it held in every crash"
@@ -146,7 +146,7 @@ def _plain(result: Result, state: str) -> str:
             f"{_states(result)} states. {ran} stood for all of them, and a second, separate count of them agrees."
         )
     why = f" Why it is not certified: {result.refusal}." if result.refusal else ""
-    return f"No crash that was tried led to a bad state, in {ran} ({result.rung.value}).{why}"
+    return f"No crash that was tried led to a bad state, in {ran} ({result.coverage.value}).{why}"
 
 
 def _states(result: Result) -> str:
@@ -188,16 +188,16 @@ def _shown(shown: int, total: int, result: Result) -> str:
 # Pictures
 
 
-def _story(story: Story, number: int, result: Result, prefix: str) -> StoryPicture:
+def _story(story: Counterexample, number: int, result: Result, prefix: str) -> StoryPicture:
     rows = [row for row in result.operations if _changes(row)]
     about = [one.operation for one in story.deviations] if _is_flat(story) else []
     shown = _around([row for row in rows if row["index"] <= story.after + 6], [*about, story.after], _EXCERPT)
     tags = _tags(story.deviations) if _is_flat(story) else {}
     line = timelines.lay_out(
         [_event(row, prefix, tags, last=story.event) for row in shown],
-        [Cut(story.event, "crash", story.words.partition("\n")[0])],
+        [Cut(story.event, "crash", story.text.partition("\n")[0])],
     )
-    texts = [(len(text) - len(text.lstrip()), text.strip()) for text in story.words.splitlines()]
+    texts = [(len(text) - len(text.lstrip()), text.strip()) for text in story.text.splitlines()]
     lossy = [one for one in story.files if any(fate not in (Fate.SAME, Fate.NEW) for fate, _ in one.sectors)]
     gone = [one for one in story.files if one.size is None and (one.newest is not None or one.oldest is not None)]
     files = [*lossy, *gone] or story.files
@@ -205,13 +205,13 @@ def _story(story: Story, number: int, result: Result, prefix: str) -> StoryPictu
         number, story, texts, [(_DEVIATED.get(one.fate, one.fate), one) for one in story.deviations], line,
         _shown_around(shown, rows), [_file(one) for one in files], len(story.files) - len(files),
         {fate: words for fate, words in _FATES.items() if any(fate in dict(one.sectors) for one in files)},
-        json.dumps(story.choices, indent=1) if story.choices.get("target") else "",
+        json.dumps(story.replay, indent=1) if story.replay.get("target") else "",
     )  # fmt: skip
 
 
-def _is_flat(story: Story) -> bool:
+def _is_flat(story: Counterexample) -> bool:
     """Whether only the workload was cut off, so that deviations are operations of its trace."""
-    return len(story.choices.get("events", [0])) == 1
+    return len(story.replay.get("events", [0])) == 1
 
 
 def _shown_around(shown: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> str:

@@ -32,6 +32,9 @@ RWF_SYNC: Final = 0x04
 RWF_APPEND: Final = 0x10
 RWF_ATOMIC: Final = 0x40
 
+NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors that say that there is no room, and that nothing else is wrong."""
+
 NO_SYNC: Final = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors that say that a file system cannot sync a directory, not that it failed to."""
 

@@ -21,7 +21,7 @@ from untorn.explore.certificate.counting import RefusedError
 from untorn.explore.certificate.initial_disk import ImageStart
 from untorn.explore.certificate.rules import Sweep
 from untorn.explore.lazy.layers import rules
-from untorn.explore.search_record import ORDER, Ask, Prefix, Run, Search, Verify, When
+from untorn.explore.search_record import ORDER, AskCrashPoint, AskDigest, AskValue, ChoicePath, Execution, SearchRecord
 from untorn.storage.interface import Piece
 
 SECTOR = 512
@@ -64,7 +64,7 @@ class Made:
     def __init__(self, depth: int = 0) -> None:
         self.depth = depth
         self.case = Case(workload(), recovery, lambda storage: None)
-        self.search: Search
+        self.search: SearchRecord
         _, self.search = lazily(self.case, depth=depth)
         self.trace = self.case.machine.trace
 
@@ -72,12 +72,12 @@ class Made:
         options = {"rules": rules(self.case.machine.disk.options), "depth": self.depth, **changed}
         return check(self.search, self.trace, **options)
 
-    def run_with(self, kind: type) -> tuple[Run, int]:
+    def run_with(self, kind: type) -> tuple[Execution, int]:
         """A run that met a question of a kind, and which one it was."""
-        for run in self.search.runs:
-            for at, (question, _) in enumerate(run.questions):
+        for execution in self.search.executions:
+            for at, (question, _) in enumerate(execution.questions):
                 if isinstance(question, kind):
-                    return run, at
+                    return execution, at
         raise AssertionError(f"no {kind.__name__} in this search")
 
 
@@ -101,7 +101,7 @@ def test_states_are_counted_once_for_each_crash_point_and_value() -> None:
     assert len(found) == 4
     # Before the write there is one state, while it is not durable there are four, then one again.
     assert certificate.states == 1 + 4 + 1
-    assert certificate.recoveries == len(search.runs)
+    assert certificate.recoveries == len(search.executions)
 
 
 def test_what_it_counts_is_what_there_is_one_by_one() -> None:
@@ -123,7 +123,7 @@ def test_what_it_counts_is_what_there_is_one_by_one() -> None:
 
 def test_mismatched_groups_count_all_but_the_matching_ways() -> None:
     made = Made()
-    assert any(run.leaf.end.groups for run in made.search.runs)
+    assert any(execution.outcome.end.groups for execution in made.search.executions)
     spans = Sweep(made.trace.operations, ImageStart(made.trace.image), made.trace.now).spans()
     del spans[ORDER]  # no state of the disk
     classes = {
@@ -156,30 +156,30 @@ def test_a_part_of_the_crash_points_is_named_in_the_scope() -> None:
 
 
 def test_a_run_that_is_missing_is_seen() -> None:
-    for gone in range(len(Made().search.runs)):
+    for gone in range(len(Made().search.executions)):
         made = Made()
-        del made.search.runs[gone]
+        del made.search.executions[gone]
         refused(made, "no run took the choices|no question leads to|was not explored")
 
 
 def test_a_run_that_is_there_twice_is_seen() -> None:
     made = Made()
-    made.search.runs.append(made.search.runs[-1])
+    made.search.executions.append(made.search.executions[-1])
     refused(made, "twice")
 
 
 def test_a_run_from_elsewhere_is_seen() -> None:
     made = Made()
-    last = made.search.runs[-1]
-    made.search.runs.append(Run(last.leaf._replace(path=(*last.leaf.path, 7)), []))
+    last = made.search.executions[-1]
+    made.search.executions.append(Execution(last.outcome._replace(choices=(*last.outcome.choices, 7)), []))
     refused(made, "no question leads to|first branch")
 
 
-def _asked(made: Made, change: Callable[[Ask], Ask], branches: int = 0) -> None:
-    run, at = made.run_with(Ask)
-    question, count = run.questions[at]
-    assert isinstance(question, Ask)
-    run.questions[at] = change(question), count + branches
+def _asked(made: Made, change: Callable[[AskValue], AskValue], branches: int = 0) -> None:
+    execution, at = made.run_with(AskValue)
+    question, count = execution.questions[at]
+    assert isinstance(question, AskValue)
+    execution.questions[at] = change(question), count + branches
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def _asked(made: Made, change: Callable[[Ask], Ask], branches: int = 0) -> None:
     ],
     ids=["one part missing", "an empty part", "a part twice", "a value in two parts", "no such value", "all in one"],
 )
-def test_branches_that_are_not_the_legal_values_each_once_are_seen(change: Callable[[Ask], Ask]) -> None:
+def test_branches_that_are_not_the_legal_values_each_once_are_seen(change: Callable[[AskValue], AskValue]) -> None:
     made = Made()
     _asked(made, change)
     refused(made, "not the legal values|too many or too few|not the legal|no such")
@@ -216,37 +216,37 @@ def test_a_branch_too_many_is_seen() -> None:
 @pytest.mark.parametrize("part", [0, 1])
 def test_crash_points_that_are_missing_or_shared_are_seen(part: int) -> None:
     made = Made()
-    run, at = made.run_with(When)
-    question, count = run.questions[at]
-    assert isinstance(question, When)
+    execution, at = made.run_with(AskCrashPoint)
+    question, count = execution.questions[at]
+    assert isinstance(question, AskCrashPoint)
     parts = list(question.parts)
     parts[part] = parts[part] & (parts[part] - 1) if part else parts[0] | parts[1]
-    run.questions[at] = question._replace(parts=tuple(parts)), count
+    execution.questions[at] = question._replace(parts=tuple(parts)), count
     refused(made, "crash point")
 
 
 def test_a_verified_group_with_other_matches_is_seen() -> None:
     made = Made()
-    run, at = made.run_with(Verify)
-    question, count = run.questions[at]
-    assert isinstance(question, Verify)
+    execution, at = made.run_with(AskDigest)
+    question, count = execution.questions[at]
+    assert isinstance(question, AskDigest)
     (key, _), *rest = question.members
-    run.questions[at] = Verify(((key, (0,)), *rest)), count
+    execution.questions[at] = AskDigest(((key, (0,)), *rest)), count
     refused(made, "not all that are left")
 
 
 def test_overlapping_verified_groups_are_refused() -> None:
     made = Made()
-    run, at = made.run_with(Verify)
-    question, _ = run.questions[at]
-    path = run.leaf.path
-    at += len(path) - len(run.questions)
-    other = next(r for r in made.search.runs if r.leaf.path[: at + 1] == (*path[:at], 1))
-    known = len(other.leaf.path) - len(other.questions)
+    execution, at = made.run_with(AskDigest)
+    question, _ = execution.questions[at]
+    path = execution.outcome.choices
+    at += len(path) - len(execution.questions)
+    other = next(r for r in made.search.executions if r.outcome.choices[: at + 1] == (*path[:at], 1))
+    known = len(other.outcome.choices) - len(other.questions)
     assert known == at + 1
     other.questions.insert(0, (question, 2))
-    leaf = other.leaf._replace(path=(*other.leaf.path[:known], 0, *other.leaf.path[known:]))
-    made.search.runs[made.search.runs.index(other)] = Run(leaf, other.questions)
+    outcome = other.outcome._replace(choices=(*other.outcome.choices[:known], 0, *other.outcome.choices[known:]))
+    made.search.executions[made.search.executions.index(other)] = Execution(outcome, other.questions)
     refused(made, "overlapping verified groups")
 
 
@@ -254,24 +254,26 @@ def test_overlapping_verified_groups_are_refused() -> None:
 
 
 def _leaf(made: Made, at: int, **changed: Any) -> None:
-    run = made.search.runs[at]
-    made.search.runs[at] = replace(run, leaf=run.leaf._replace(end=run.leaf.end._replace(**changed)))
+    execution = made.search.executions[at]
+    made.search.executions[at] = replace(
+        execution, outcome=execution.outcome._replace(end=execution.outcome.end._replace(**changed))
+    )
 
 
 def test_a_changed_mask_is_seen() -> None:
-    for at in range(len(Made().search.runs)):
+    for at in range(len(Made().search.executions)):
         made = Made()
-        (mask,) = made.search.runs[at].leaf.end.masks
+        (mask,) = made.search.executions[at].outcome.end.masks
         _leaf(made, at, masks=(mask & mask - 1 or mask << 1,))
         refused(made, "the crash points")
 
 
 def test_a_changed_domain_is_seen() -> None:
     made = Made()
-    for at, run in enumerate(made.search.runs):
-        for key, domain in run.leaf.end.domains.items():
+    for at, execution in enumerate(made.search.executions):
+        for key, domain in execution.outcome.end.domains.items():
             if len(domain) > 1:
-                _leaf(made, at, domains={**run.leaf.end.domains, key: domain[:1]})
+                _leaf(made, at, domains={**execution.outcome.end.domains, key: domain[:1]})
                 refused(made, "the values of")
                 return
     raise AssertionError("no leaf leaves a choice in what it asked")
@@ -279,7 +281,7 @@ def test_a_changed_domain_is_seen() -> None:
 
 def test_a_forgotten_group_is_seen() -> None:
     made = Made()
-    at = next(at for at, run in enumerate(made.search.runs) if run.leaf.end.groups)
+    at = next(at for at, execution in enumerate(made.search.executions) if execution.outcome.end.groups)
     _leaf(made, at, groups=())
     refused(made, "the verified groups")
 
@@ -288,16 +290,16 @@ def test_a_forgotten_group_is_seen() -> None:
 
 
 def test_classes_that_were_put_together_are_seen() -> None:
-    for gone in range(1, len(Made().search.layer.starts)):
+    for gone in range(1, len(Made().search.layer.class_starts)):
         made = Made()
-        del made.search.layer.starts[gone]
+        del made.search.layer.class_starts[gone]
         del made.search.layer.acknowledged[gone]
         refused(made, "one class of the search|at other crash points")
 
 
 def test_classes_out_of_order_are_seen() -> None:
     made = Made()
-    made.search.layer.starts.reverse()
+    made.search.layer.class_starts.reverse()
     refused(made, "not in order")
 
 
@@ -312,24 +314,24 @@ def test_other_acknowledgements_are_seen() -> None:
 
 def test_a_variable_or_a_value_that_the_search_lacks_is_seen() -> None:
     made = Made()
-    for variable, cell in list(made.search.layer.cells.items()):
-        del made.search.layer.cells[variable]
+    for variable, alternatives in list(made.search.layer.alternatives.items()):
+        del made.search.layer.alternatives[variable]
         refused(made, "does not know")
-        made.search.layer.cells[variable] = replace(cell, values=("?", *cell.values[1:]))
+        made.search.layer.alternatives[variable] = replace(alternatives, values=("?", *alternatives.values[1:]))
         refused(made, "does not know a legal value")
-        made.search.layer.cells[variable] = cell
+        made.search.layer.alternatives[variable] = alternatives
     made.check()
 
 
 def test_a_value_that_is_legal_elsewhere_is_seen() -> None:
     made = Made()
-    for variable, cell in list(made.search.layer.cells.items()):
-        for at, mask in enumerate(cell.masks):
-            masks = (*cell.masks[:at], mask ^ 1, *cell.masks[at + 1 :])
-            made.search.layer.cells[variable] = replace(cell, masks=masks)
+    for variable, alternatives in list(made.search.layer.alternatives.items()):
+        for at, mask in enumerate(alternatives.legal_classes):
+            masks = (*alternatives.legal_classes[:at], mask ^ 1, *alternatives.legal_classes[at + 1 :])
+            made.search.layer.alternatives[variable] = replace(alternatives, legal_classes=masks)
             refused(made, "at other crash points")
-        made.search.layer.cells[variable] = cell
-    made.search.layer.cells[Variable("xattr", 1, "user.b")] = next(iter(made.search.layer.cells.values()))
+        made.search.layer.alternatives[variable] = alternatives
+    made.search.layer.alternatives[Variable("xattr", 1, "user.b")] = next(iter(made.search.layer.alternatives.values()))
     refused(made, "which no operation changed")
 
 
@@ -383,7 +385,7 @@ def test_another_disk_at_the_start_is_seen() -> None:
     refused(made, "does not know a legal value")
 
 
-@pytest.mark.parametrize("changed", [{"trash": True}, {"sector": 4096}, {"profile": "linux"}], ids=str)
+@pytest.mark.parametrize("changed", [{"powersafe": False}, {"sector": 4096}, {"profile": "linux"}], ids=str)
 def test_a_search_under_other_rules_is_refused(changed: dict[str, Any]) -> None:
     made = Made()
     refused(made, "", rules={**rules(made.case.machine.disk.options), **changed})
@@ -402,9 +404,9 @@ def test_crashes_in_recovery_are_counted_by_depth() -> None:
 
 
 def test_a_recovery_that_was_not_cut_off_everywhere_is_seen() -> None:
-    for path in list(Made(1).search.deeper):
+    for path in list(Made(1).search.nested_searches):
         made = Made(1)
-        del made.search.deeper[path]
+        del made.search.nested_searches[path]
         refused(made, "was not explored")
 
 
@@ -415,70 +417,70 @@ def test_a_recovery_that_was_not_cut_off_at_all_is_seen() -> None:
 
 def test_a_cut_that_begins_too_late_is_seen() -> None:
     made = Made(1)
-    search = max(made.search.deeper.values(), key=lambda found: len(found.layer.starts))
-    del search.layer.starts[0]
+    search = max(made.search.nested_searches.values(), key=lambda found: len(found.layer.class_starts))
+    del search.layer.class_starts[0]
     refused(made, "not explored from|does not stand for|not the legal")
 
 
 def test_a_run_missing_below_is_seen() -> None:
-    for path, search in Made(1).search.deeper.items():
-        for gone in range(len(search.runs)):
+    for path, search in Made(1).search.nested_searches.items():
+        for gone in range(len(search.executions)):
             made = Made(1)
-            del made.search.deeper[path].runs[gone]
+            del made.search.nested_searches[path].executions[gone]
             refused(made, "no run took the choices|no question leads to")
 
 
 def test_a_search_from_another_state_is_seen() -> None:
     """The search of one cut given out for that of another, where they differ."""
-    paths = list(Made(1).search.deeper)
+    paths = list(Made(1).search.nested_searches)
     seen = 0
     for one in paths:
         for other in paths:
             made = Made(1)
-            if one != other and not _same(made.search.deeper[one], made.search.deeper[other]):
-                made.search.deeper[one] = made.search.deeper[other]
+            if one != other and not _same(made.search.nested_searches[one], made.search.nested_searches[other]):
+                made.search.nested_searches[one] = made.search.nested_searches[other]
                 refused(made, "")
                 seen += 1
     assert seen
 
 
-def _same(one: Search, other: Search) -> bool:
-    ends = [[run.leaf.end for run in search.runs] for search in (one, other)]
-    return one.layer.cells == other.layer.cells and ends[0] == ends[1]
+def _same(one: SearchRecord, other: SearchRecord) -> bool:
+    ends = [[execution.outcome.end for execution in search.executions] for search in (one, other)]
+    return one.layer.alternatives == other.layer.alternatives and ends[0] == ends[1]
 
 
 def test_one_search_may_stand_for_several_cuts_that_are_the_same() -> None:
     made = Made(1)
     before = made.check()
-    for one in made.search.deeper:
-        for other in made.search.deeper:
-            if _same(made.search.deeper[one], made.search.deeper[other]):
-                made.search.deeper[other] = made.search.deeper[one]
+    for one in made.search.nested_searches:
+        for other in made.search.nested_searches:
+            if _same(made.search.nested_searches[one], made.search.nested_searches[other]):
+                made.search.nested_searches[other] = made.search.nested_searches[one]
     assert made.check() == before
 
 
-def _busiest(made: Made) -> Run:
+def _busiest(made: Made) -> Execution:
     """The run whose recovery leaves most to crashes in it; where both names stand, renaming does nothing."""
-    paths = {run.leaf.path: run for run in made.search.runs}
+    paths = {execution.outcome.choices: execution for execution in made.search.executions}
     return paths[max(paths, key=lambda path: len(_below(made, path)))]
 
 
-def _below(made: Made, path: Prefix) -> list[int]:
-    return made.search.deeper[path].layer.starts if path in made.search.deeper else []
+def _below(made: Made, path: ChoicePath) -> list[int]:
+    return made.search.nested_searches[path].layer.class_starts if path in made.search.nested_searches else []
 
 
 @pytest.mark.parametrize("name", ["setxattr", "fsync", "rename", "sync_directory"])
 def test_a_recovery_that_did_something_else_is_seen(name: str) -> None:
     made = Made(1)
-    run = _busiest(made)
-    at = [operation.name for operation in run.operations].index(name)
-    nothing: Operation = replace(run.operations[at], name="stat")
-    run.operations[at] = nothing
+    execution = _busiest(made)
+    at = [operation.name for operation in execution.operations].index(name)
+    nothing: Operation = replace(execution.operations[at], name="stat")
+    execution.operations[at] = nothing
     refused(made, "")
 
 
 def test_marks_that_were_moved_are_seen() -> None:
     made = Made(1)
-    run = max(made.search.runs, key=lambda run: len(run.marks))
-    run.marks = (*run.marks[:-1], run.marks[-1] - 4)
+    execution = max(made.search.executions, key=lambda execution: len(execution.choice_events))
+    execution.choice_events = (*execution.choice_events[:-1], execution.choice_events[-1] - 4)
     refused(made, "")

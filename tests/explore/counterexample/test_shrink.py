@@ -1,4 +1,4 @@
-"""Shrinking and the ladder: the story is the least that is bad, and no rung claims more than it did."""
+"""Shrinking and the fallbacks: a counterexample is the least that is bad, and no coverage claims more than was done."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from untorn.crashmodel.storage import SimulatedStorage
-from untorn.explore import Budget, Rung, explore
+from untorn.explore import Budget, Coverage, explore
 from untorn.explore.counterexample.shrink import Shrinker, minimize
-from untorn.explore.search.engine import every, field_of, recording_of
+from untorn.explore.search.engine import all_executions, recording_of, search_of
 from untorn.explore.search.fallbacks import is_complete, samples, tears, whole_writes
-from untorn.explore.search.pinned_state import Baseline, State, show
+from untorn.explore.search.pinned_state import Baseline, PinnedState, show
 from untorn.explore.targets.protocol import Acknowledged
 
 SECTORS = 4
@@ -88,27 +88,27 @@ def _kept(content: bytes, told: list[Any]) -> bool:
 def test_a_bad_state_is_told_by_its_fewest_operations_and_its_kind(
     work: Callable[[SimulatedStorage], None], good: Callable[[bytes, list[Any]], bool], kind: str, deviations: int
 ) -> None:
-    result = explore(Scene(work, good), depth=0)
+    result = explore(Scene(work, good), recovery_crashes=0)
 
-    (story,) = result.stories
-    assert story.kind == kind, story.words
-    assert len(story.deviations) == deviations, story.words
+    (story,) = result.counterexamples
+    assert story.kind == kind, story.text
+    assert len(story.deviations) == deviations, story.text
 
 
 def test_every_part_of_a_shrunk_state_is_needed() -> None:
     """1-minimal: without any one deviation the state is good, and so it is at every earlier crash point."""
     target = Scene(_two_files, _in_order)
-    search = field_of(target, recording_of(target.record()))
-    leaf = next(run.leaf for run in every(search) if run.leaf.problem)
+    search = search_of(target, recording_of(target.record()))
+    outcome = next(run.outcome for run in all_executions(search) if run.outcome.problem)
 
-    state = Shrinker(search, leaf).shrink().state
+    state = Shrinker(search, outcome).shrink().state
 
     assert show(search, state)[0].problem is not None
-    groups = set(Shrinker(search, leaf).groups(state).values())
+    groups = set(Shrinker(search, outcome).operations_of(state).values())
     assert len(groups) == 1
-    assert show(search, State(state.classes, state.baseline, {}))[0].problem is None
+    assert show(search, PinnedState(state.classes, state.baseline, {}))[0].problem is None
     for at in range(state.classes[0]):
-        assert show(search, State((at,), state.baseline, {}))[0].problem is None
+        assert show(search, PinnedState((at,), state.baseline, {}))[0].problem is None
 
 
 @pytest.mark.parametrize(
@@ -133,19 +133,19 @@ def test_what_is_left_after_minimizing_is_bad_and_without_any_one_item_is_not(
 @pytest.mark.parametrize("states", [whole_writes, tears, lambda layer: samples(layer, 1)])
 def test_every_state_of_a_rung_is_legal_and_some_rung_finds_what_the_search_finds(states: Any) -> None:
     target = Scene(_two_files, _in_order)
-    search = field_of(target, recording_of(target.record()))
+    search = search_of(target, recording_of(target.record()))
     found = 0
-    for _, state in zip(range(200), states(search.ground.layers[0]), strict=False):
-        leaf, world = show(search, state)
-        found += leaf.problem is not None
+    for _, state in zip(range(200), states(search.shared.layers[0]), strict=False):
+        outcome, world = show(search, state)
+        found += outcome.problem is not None
         assert all(world.masks), "a state that cannot be"
     assert found
 
 
 def test_whole_writes_never_tear_one() -> None:
     target = Scene(_one_write, _old_or_new)
-    search = field_of(target, recording_of(target.record()))
-    layer = search.ground.layers[0]
+    search = search_of(target, recording_of(target.record()))
+    layer = search.shared.layers[0]
 
     assert is_complete(layer)
     assert not [state for state in whole_writes(layer) if show(search, state)[0].problem]
@@ -157,12 +157,12 @@ def test_a_budget_that_ends_the_search_is_said_with_every_rung_and_nothing_is_ce
         for index in range(9):
             _write(machine, "/f", bytes([65 + index]) * 512 * SECTORS, 0)
 
-    result = explore(Scene(many, lambda content, told: True), depth=0, budget=Budget(recoveries=2000))
+    result = explore(Scene(many, lambda content, told: True), recovery_crashes=0, budget=Budget(recoveries=2000))
 
     assert not result.certified
-    assert result.rung in (Rung.WRITES, Rung.TEARS, Rung.SAMPLED)
-    assert result.rungs[0].startswith("exhaustive: ")
-    assert "not complete" in result.rungs[0]
+    assert result.coverage in (Coverage.WRITES, Coverage.TEARS, Coverage.SAMPLED)
+    assert result.coverages[0].startswith("exhaustive: ")
+    assert "not complete" in result.coverages[0]
     assert "not certified" in result.verdict()
 
 
@@ -178,7 +178,7 @@ def test_a_check_that_is_not_deterministic_is_never_certified() -> None:
                 storage.read_file("/g")
             storage.read_file("/f")
 
-    result = explore(Moody(_two_files, moody), depth=0)
+    result = explore(Moody(_two_files, moody), recovery_crashes=0)
 
     assert not result.certified
     assert result.refusal
@@ -186,8 +186,8 @@ def test_a_check_that_is_not_deterministic_is_never_certified() -> None:
 
 def test_the_baseline_decides_what_is_not_said() -> None:
     target = Scene(_one_write, _old_or_new)
-    search = field_of(target, recording_of(target.record()))
-    last = len(search.ground.layers[0].starts) - 1
+    search = search_of(target, recording_of(target.record()))
+    last = len(search.shared.layers[0].class_starts) - 1
     seen = []
 
     def look(content: bytes, told: list[Any]) -> bool:
@@ -197,6 +197,6 @@ def test_the_baseline_decides_what_is_not_said() -> None:
     target.good = look
 
     for baseline in (Baseline.OLDEST, Baseline.NEWEST):
-        show(search, State((last,), baseline))
+        show(search, PinnedState((last,), baseline))
 
     assert seen == [OLD, NEW]

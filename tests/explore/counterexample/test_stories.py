@@ -16,8 +16,8 @@ from untorn.crashmodel.profiles import Profile
 from untorn.explore.counterexample import confirm, shrink
 from untorn.explore.explorer import explore
 from untorn.explore.result import Result
-from untorn.explore.search.engine import Field, deeper, every, field_of, recording_of
-from untorn.explore.search.pinned_state import Baseline, State, is_legal, show, state_of
+from untorn.explore.search.engine import Search, all_executions, nested_searches, recording_of, search_of
+from untorn.explore.search.pinned_state import Baseline, PinnedState, is_legal, show, state_of
 from untorn.explore.targets.calls import Function
 from untorn.explore.targets.python_module import FunctionTarget
 
@@ -75,21 +75,21 @@ def replayed_log() -> Result:
 
 
 def test_what_the_first_of_two_crashes_lost_is_told() -> None:
-    (story,) = half_repaired().stories
-    first, lost, second, all_there, *_ = story.words.splitlines()
+    (story,) = half_repaired().counterexamples
+    first, lost, second, all_there, *_ = story.text.splitlines()
     assert first.startswith("The power fails after operation 1, write of 1024 bytes")
     assert lost.startswith("  lost: sector ")
     assert second.startswith("Recovery begins, and the power fails again after operation 4, mkdir")
     assert all_there == "  all that was issued until then is on the disk"
-    assert DOUBT not in story.words
+    assert DOUBT not in story.text
     assert story.kind == "torn"
 
 
 def test_a_bad_state_that_needs_one_crash_is_told_with_one() -> None:
-    (story,) = replayed_log().stories
-    assert "Recovery begins" not in story.words
-    assert "lost: the size of the truncate" in story.words
-    assert DOUBT not in story.words
+    (story,) = replayed_log().counterexamples
+    assert "Recovery begins" not in story.text
+    assert "lost: the size of the truncate" in story.text
+    assert DOUBT not in story.text
 
 
 def first_listed(dir: Path) -> None:
@@ -111,11 +111,11 @@ def listed(check: Function) -> Result:
 
 
 def test_who_relies_on_the_order_of_a_directory_is_told_so() -> None:
-    (story,) = listed(first_listed).stories
+    (story,) = listed(first_listed).counterexamples
     assert story.kind == "listing order"
-    assert "Directories are listed backwards: no order is promised." in story.words
+    assert "Directories are listed backwards: no order is promised." in story.text
     assert not story.deviations
-    assert DOUBT not in story.words
+    assert DOUBT not in story.text
 
 
 def test_who_does_not_rely_on_it_is_certified() -> None:
@@ -133,32 +133,32 @@ def test_a_write_that_came_in_part_is_told_by_where_the_file_ends() -> None:
     def check(dir: Path) -> None:
         assert (dir / "log").stat().st_size in (0, 65536), "part of a record"
 
-    (story,) = explore(FunctionTarget("append", workload=workload, check=check, prepare=prepare)).stories
+    (story,) = explore(FunctionTarget("append", workload=workload, check=check, prepare=prepare)).counterexamples
     assert story.kind == "torn"
-    assert re.search(r"lost: the size beyond \d+ bytes of the write of 65536 bytes at 0", story.words)
-    assert DOUBT not in story.words
+    assert re.search(r"lost: the size beyond \d+ bytes of the write of 65536 bytes at 0", story.text)
+    assert DOUBT not in story.text
 
 
 def test_a_story_that_leaves_out_what_recovery_saw_is_not_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: with the fault that told it, the story says so itself, and the state stays bad."""
 
-    def whatever_recovery_saw(search: Field, state: State) -> bool:
-        return is_legal(Field(search.target, search.ground), state)
+    def whatever_recovery_saw(search: Search, state: PinnedState) -> bool:
+        return is_legal(Search(search.target, search.shared), state)
 
     monkeypatch.setattr(shrink, "is_legal", whatever_recovery_saw)
     result = half_repaired()
     assert result.bad
-    assert "lost: sector" not in result.stories[0].words
-    assert DOUBT in result.stories[0].words
+    assert "lost: sector" not in result.counterexamples[0].text
+    assert DOUBT in result.counterexamples[0].text
 
 
 # Random programs
 
 
-def compare(the_case: Case, search: Field, state: State) -> None:
+def compare(the_case: Case, search: Search, state: PinnedState) -> None:
     show(search, state)
     lazily, the_case.outcome = the_case.outcome, None
-    assert confirm.outcome(search, state) is None
+    assert confirm.confirmed_problem(search, state) is None
     assert the_case.outcome == lazily
 
 
@@ -169,14 +169,14 @@ def test_every_state_is_on_a_plain_disk_what_the_search_makes_of_it(
     profile: Profile, program: tuple[list[Step], list[Step]]
 ) -> None:
     the_case = case(*program, "all", profile=profile)
-    outer = field_of(the_case, recording_of(the_case.machine))
-    for number, run in enumerate(every(outer, nested=True)):
+    outer = search_of(the_case, recording_of(the_case.machine))
+    for number, run in enumerate(all_executions(outer, nested=True)):
         if number == 10:
             break
         for baseline in Baseline:
-            compare(the_case, outer, state_of(outer, run.leaf, baseline))
+            compare(the_case, outer, state_of(outer, run.outcome, baseline))
         # Of two crashes only under strict: nothing else compares what a second one leaves under linux.
-        for inner in list(deeper(outer, run))[: 3 if profile is Profile.STRICT else 0]:
-            for cut_off in every(inner):
-                compare(the_case, inner, state_of(inner, cut_off.leaf, Baseline.NEWEST))
+        for inner in list(nested_searches(outer, run))[: 3 if profile is Profile.STRICT else 0]:
+            for cut_off in all_executions(inner):
+                compare(the_case, inner, state_of(inner, cut_off.outcome, Baseline.NEWEST))
                 break

@@ -42,7 +42,7 @@ from untorn.storage.interface import RWF_ATOMIC, AtomicLimits, Piece
 
 SECTOR = 512
 DEVICES: list[dict[str, Any]] = [
-    {}, {"sector": 4096}, {"trash": True, "block": 1024}, {"atomic": AtomicLimits(512, 4096, 0, 1)},
+    {}, {"sector": 4096}, {"powersafe": False, "block": 1024}, {"atomic": AtomicLimits(512, 4096, 0, 1)},
 ]  # fmt: skip
 
 
@@ -350,8 +350,8 @@ from tests.support.random_programs import case
 work = [("mkdir", "/e"), ("write", "/e/f", 0, 10, 65, 0), ("link", "/a", "/b"), ("link", "/a", "/d/a"),
         ("setxattr", "/a", b"1"), ("unlink", "/a")]
 outcomes, search = lazily(case(work, [("stat", "/b", "links"), ("names", "/")], "all"))
-for run in search.runs:
-    print(run.leaf.path, run.questions)
+for execution in search.executions:
+    print(execution.outcome.choices, execution.questions)
 """
 
 
@@ -371,13 +371,13 @@ def test_questions_come_in_one_order_whatever_the_seed_of_hashes() -> None:
 # That a fault would be seen
 
 
-def legal_without_the_newest(self: crash_state.World, key: Key) -> Sequence[int]:
+def legal_without_the_newest(self: crash_state.CrashState, key: Key) -> Sequence[int]:
     """A fault: the newest value is forgotten where there are three."""
     found = LEGAL(self, key)
     return found[:2] if len(found) > 2 else found
 
 
-LEGAL = crash_state.World.legal
+LEGAL = crash_state.CrashState.legal
 
 
 def torn_case() -> Case:
@@ -392,7 +392,7 @@ def torn_case() -> Case:
 
 def test_a_search_that_forgets_a_value_is_seen_by_both(monkeypatch: pytest.MonkeyPatch) -> None:
     compare(torn_case())
-    monkeypatch.setattr(crash_state.World, "legal", legal_without_the_newest)
+    monkeypatch.setattr(crash_state.CrashState, "legal", legal_without_the_newest)
     broken = torn_case()
     quick, search = lazily(broken)
     assert brutally(broken) - quick

@@ -55,8 +55,8 @@ def test_a_run_that_does_not_end_is_a_bad_state(waits: object, stage: str, jobs:
     result = explore(FunctionTarget("waits", prepare=prepare, workload=work, **functions), jobs=jobs)  # type: ignore[arg-type]
 
     assert result.bad, result.verdict()
-    assert result.stories[0].problem.kind == "DidNotEndError"
-    assert f"{stage} had not ended after 1 seconds" in result.stories[0].words
+    assert result.counterexamples[0].problem.kind == "DidNotEndError"
+    assert f"{stage} had not ended after 1 seconds" in result.counterexamples[0].text
 
 
 @pytest.mark.parametrize("jobs", [0, 1])

@@ -15,7 +15,7 @@ import pytest
 from bench.exploring import appends, rename_saves
 from untorn.explore.explorer import Budget, explore
 from untorn.explore.interpose import opening
-from untorn.explore.lazy.crash_state import World
+from untorn.explore.lazy.crash_state import CrashState
 from untorn.explore.result import Result
 from untorn.explore.targets.protocol import Target
 from untorn.explore.targets.python_module import FunctionTarget
@@ -41,7 +41,7 @@ def steps(target: Target) -> int:
     before = sys.gettrace()
     sys.settrace(call)
     try:
-        result = explore(target, depth=0)
+        result = explore(target, recovery_crashes=0)
     finally:
         sys.settrace(before)
     assert result.certified, result.verdict()
@@ -57,7 +57,7 @@ def test_twice_the_operations_take_twice_the_steps(make: Callable[[int], Target]
 def test_it_would_be_seen_if_every_run_worked_its_questions_out_again(
     make: Callable[[int], Target], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(World, "_known", lambda self: None)
+    monkeypatch.setattr(CrashState, "_known", lambda self: None)
     assert steps(make(2 * SIZE)) > DOUBLE * steps(make(SIZE))
 
 

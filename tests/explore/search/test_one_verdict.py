@@ -232,7 +232,7 @@ def test_a_story_does_not_speak_of_the_name_that_the_directory_has_by_chance(tmp
     def check(directory: Path) -> None:
         raise ValueError(f"no {directory / 'f'}")
 
-    (story,) = explore(FunctionTarget("path", workload=work_new, check=check)).stories
+    (story,) = explore(FunctionTarget("path", workload=work_new, check=check)).counterexamples
     assert story.problem.message == "no /untorn-explored/f"
 
 

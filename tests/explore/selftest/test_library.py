@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.defects.mutants import MUTANTS, planted
+from tests.defects.catalogue import DEFECTS, with_defect
 from tests.defects.table import caught, render, table
 from tests.workloads.outcome import good
 from untorn.explore.explorer import explore
@@ -15,16 +15,16 @@ from untorn.explore.result import Result
 from untorn.explore.search.engine import recording_of
 from untorn.explore.search.process_kill import Death, deaths
 from untorn.explore.selftest.scripted_session import Script
-from untorn.explore.selftest.targets import TARGETS, Library
+from untorn.explore.selftest.targets import TARGETS, SelfTest
 from untorn.inode import Inode
 
 BY_NAME = {target.name: target for target in TARGETS}
-EXPLORED = [name for name, mutant in MUTANTS.items() if mutant.target]
+EXPLORED = [name for name, defect in DEFECTS.items() if defect.target]
 TWICE_CUT = {"sessions", "garbage"}
 """What is explored here with recovery cut off twice, as ``untorn explore --all library`` does with more of them."""
 
 
-def depth(target: Library) -> int:
+def depth(target: SelfTest) -> int:
     return min(target.depth, 2 if target.name in TWICE_CUT else 1)
 
 
@@ -32,9 +32,9 @@ def depth(target: Library) -> int:
 def test_no_crash_and_no_crash_in_recovery_breaks_a_guarantee(name: str) -> None:
     target = BY_NAME[name]
 
-    result = explore(target, depth=depth(target))
+    result = explore(target, recovery_crashes=depth(target))
 
-    assert not result.bad, result.stories[0].words
+    assert not result.bad, result.counterexamples[0].text
     assert result.certified, result.refusal
 
 
@@ -54,25 +54,25 @@ def test_exploring_catches(name: str) -> None:
     result = caught(name)
 
     assert result.bad
-    assert result.stories
-    assert len(result.stories[0].deviations) <= 3
+    assert result.counterexamples
+    assert len(result.counterexamples[0].deviations) <= 3
 
 
 def test_what_no_exploration_catches_says_which_test_does() -> None:
-    assert all("tests/" in mutant.otherwise for mutant in MUTANTS.values() if not mutant.target)
+    assert all("tests/" in defect.caught_by_test for defect in DEFECTS.values() if not defect.target)
 
 
 def test_the_table_in_the_docs_has_every_defect_and_each_is_caught() -> None:
     shown = (Path(__file__).parents[3] / "docs" / "design" / "mutants.md").read_text()
 
     rows = [line.split(" | ")[0].removeprefix("| ") for line in shown.splitlines() if line.startswith("| ")]
-    assert rows[1:] == list(MUTANTS)
+    assert rows[1:] == list(DEFECTS)
     assert "NOT CAUGHT" not in shown
 
 
 def test_a_row_that_is_not_caught_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "the log is not synced"
-    monkeypatch.setitem(MUTANTS, name, MUTANTS[name]._replace(plant=lambda patch: None))
+    monkeypatch.setitem(DEFECTS, name, DEFECTS[name]._replace(plant=lambda patch: None))
 
     assert "NOT CAUGHT" in render(table([name]))
 
@@ -94,19 +94,19 @@ def session(script: Script) -> None:
     script.close()
 
 
-MORTAL = Library("dies", session)
+MORTAL = SelfTest("dies", session)
 
 
 def after_each_death() -> Iterator[tuple[Death, Result]]:
     for death in deaths(MORTAL, recording_of(MORTAL.record())):
-        yield death, explore(MORTAL, depth=0, recording=death.recording, crash="process")
+        yield death, explore(MORTAL, recovery_crashes=0, recording=death.recording, crash="process")
 
 
 def test_after_the_death_of_the_process_recovery_keeps_what_was_ordered_and_makes_it_durable() -> None:
     seen = 0
     for death, result in after_each_death():
         assert death.problem is None, f"died at {death.event}: {death.problem}"
-        assert not result.bad, f"died at {death.event}: {result.stories[0].words}"
+        assert not result.bad, f"died at {death.event}: {result.counterexamples[0].text}"
         assert good(result), result.refusal
         seen += result.certified
     assert seen > 40
@@ -116,7 +116,7 @@ def test_after_the_death_of_the_process_recovery_keeps_what_was_ordered_and_make
     "name", ["recovery does not sync its copy", "recovery does not sync home", "size_min is ignored"]
 )
 def test_a_defect_of_recovery_shows_after_a_death(name: str) -> None:
-    with planted(MUTANTS[name]):
+    with with_defect(DEFECTS[name]):
         assert any(death.problem or result.bad for death, result in after_each_death())
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.defects.mutants import MUTANTS, planted
+from tests.defects.catalogue import DEFECTS, with_defect
 from untorn.api import functions as api
 from untorn.crashmodel.storage import SimulatedStorage
 from untorn.errors import CorruptLogError
@@ -133,5 +133,5 @@ def test_damage_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_without_its_line_of_defence_damage_passes_and_does_harm(name: str) -> None:
-    with planted(MUTANTS[name]), pytest.raises(AssertionError):
+    with with_defect(DEFECTS[name]), pytest.raises(AssertionError):
         DAMAGES[name]()

@@ -59,7 +59,7 @@ def test_a_recovery_or_a_check_that_ends_the_process_is_a_bad_state(how: str, st
     result = explored(**kept)
 
     assert result.bad
-    assert result.stories[0].problem.stage == stage
+    assert result.counterexamples[0].problem.stage == stage
 
 
 @pytest.mark.parametrize("how", ["SystemExit", "os._exit", "os.abort", "SIGKILL"])

@@ -71,9 +71,9 @@ def test_a_step_that_needs_another_is_told_together_with_it() -> None:
             assert (directory / "t").read_bytes() in (b"", b"1" * 1000)
 
     result = explore(FunctionTarget("steps", steps=[first, write_second, second], check=check))
-    (story,) = result.stories
-    assert "s2" not in story.words
-    assert "in second" in story.words
+    (story,) = result.counterexamples
+    assert "s2" not in story.text
+    assert "in second" in story.text
 
 
 def open_and_keep(directory: Path) -> None:

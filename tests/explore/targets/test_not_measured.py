@@ -161,7 +161,7 @@ def test_an_error_in_a_thread_of_the_check_is_a_bad_state() -> None:
 
     result = explored(overwrite, checking)
     assert result.bad
-    assert result.stories[0].problem.kind == "AssertionError"
+    assert result.counterexamples[0].problem.kind == "AssertionError"
 
 
 # python -O

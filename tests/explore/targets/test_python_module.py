@@ -12,10 +12,10 @@ import pytest
 from untorn.errors import UntornError
 from untorn.explore import (
     Budget,
+    Coverage,
     CrashError,
     FunctionTarget,
     ModuleTarget,
-    Rung,
     ack,
     acknowledged,
     assert_survives,
@@ -83,12 +83,12 @@ def check(directory: Path) -> None:
 def test_a_rename_without_a_sync_is_found_and_told_with_the_line_that_wrote() -> None:
     result = explore(FunctionTarget("careless", workload=replace_carelessly, check=check, prepare=prepare))
 
-    (story,) = result.stories
+    (story,) = result.counterexamples
     assert result.bad
     assert story.kind == "reordered"
     assert [deviation.fate for deviation in story.deviations] == ["lost"]
-    assert "in replace_carelessly" in story.words
-    assert "write of 900 bytes at 0" in story.words
+    assert "in replace_carelessly" in story.text
+    assert "write of 900 bytes at 0" in story.text
 
 
 def test_a_rename_with_all_its_syncs_is_certified() -> None:
@@ -117,7 +117,7 @@ def test_an_exploration_that_is_not_complete_is_no_proof_unless_that_is_wanted()
         assert_survives(workload, look, seconds=0.2)
     result = explore(FunctionTarget("many", workload=workload, check=look), budget=Budget(recoveries=200))
     assert not result.certified
-    assert result.rung is not Rung.EXHAUSTIVE
+    assert result.coverage is not Coverage.EXHAUSTIVE
     assert "certified:" not in result.verdict().replace("not certified:", "")
 
 
@@ -131,9 +131,9 @@ def test_the_fewest_steps_that_are_bad_are_kept() -> None:
     target = FunctionTarget("steps", steps=[one, replace_carelessly, two], check=check, prepare=prepare)
     result = explore(target)
 
-    (story,) = result.stories
+    (story,) = result.counterexamples
     assert story.event <= 8, "only the step that is bad was run again"
-    assert "one" not in story.words
+    assert "one" not in story.text
 
 
 def test_a_saved_crash_is_shown_again_and_refused_when_the_workload_has_changed(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_saved_crash_is_shown_again_and_refused_when_the_workload_has_changed(
     again = run(tmp_path / "crash.json")
 
     assert again.bad == 1
-    assert again.stories[0].words == result.stories[0].words
+    assert again.counterexamples[0].text == result.counterexamples[0].text
     saved = json.loads((tmp_path / "crash.json").read_text())
     saved["trace"] = "0" * 16
     (tmp_path / "crash.json").write_text(json.dumps(saved))

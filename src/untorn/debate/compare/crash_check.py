@@ -177,11 +177,11 @@ class Explorer:
 
 def _run(target: Target, recording: Recording, budget: Budget, *, keep_going: bool = False) -> Result:
     depth = 1 if target.design == "cow" else 0  # the others have nothing to recover
-    return explore(target, depth=depth, budget=budget, recording=recording, keep_going=keep_going)
+    return explore(target, recovery_crashes=depth, budget=budget, recording=recording, keep_going=keep_going)
 
 
 def _is_complete(result: Result) -> bool:
-    return not result.rungs and not result.interrupted
+    return not result.coverages and not result.interrupted
 
 
 def _good(target: Target, result: Result) -> Verdict:
@@ -191,11 +191,11 @@ def _good(target: Target, result: Result) -> Verdict:
 
 
 def _crashes(verdict: Verdict, result: Result) -> Crashes:
-    story = result.stories[0] if result.stories else None
+    story = result.counterexamples[0] if result.counterexamples else None
     complete = not result.bad and _is_complete(result)
     return Crashes(
         verdict, complete, result.certified, result.refusal if complete else "", result.states, result.recoveries,
-        result.bad, headline=story.problem.message if story else "", story=story.words if story else "",
+        result.bad, headline=story.problem.message if story else "", story=story.text if story else "",
     )  # fmt: skip
 
 

@@ -25,27 +25,27 @@ class RefusedError(Exception):
 
 
 @dataclass(slots=True)
-class Values:
+class CheckedAlternatives:
     """One variable: its values in the order of the search, and our own crash points of each."""
 
     labels: tuple[Any, ...]
-    masks: tuple[int, ...]
+    legal_classes: tuple[int, ...]
     rows: Rows = field(init=False, repr=False)
     tally: Tally = field(init=False, repr=False)
     """How many of the values are legal at each class."""
 
     def __post_init__(self) -> None:
-        self.rows = rows_of(self.masks)
-        self.tally = Tally(self.masks)
+        self.rows = rows_of(self.legal_classes)
+        self.tally = Tally(self.legal_classes)
 
 
 @dataclass
-class Level:
+class CheckedLayer:
     """One layer as we see it: classes are the search's, legal sets our own."""
 
-    starts: Sequence[int]
-    values: dict[Variable, Values]
-    stacks: dict[Variable, list[tuple[Variable, int | None]]]
+    class_starts: Sequence[int]
+    values: dict[Variable, CheckedAlternatives]
+    deciders: dict[Variable, list[tuple[Variable, int | None]]]
     """By variable: those that decide it, the lowest first, each with the place in its tuples if it has such."""
     totals: list[int]
     """By class: the number of ways to give every variable a value."""
@@ -56,48 +56,50 @@ class Level:
     """By inode: the sectors that operations of this layer changed."""
 
 
-def build_level(sweep: Sweep, layer: Layer, last: int) -> Level:
+def checked_layer(sweep: Sweep, layer: Layer, last: int) -> CheckedLayer:
     """Our legal sets in terms of the search's classes and values; RefusedError where the search lacks some."""
-    starts = layer.starts
-    if not starts or any(low >= high for low, high in zip(starts, [*starts[1:], last + 1], strict=True)):
+    class_starts = layer.class_starts
+    if not class_starts or any(
+        low >= high for low, high in zip(class_starts, [*class_starts[1:], last + 1], strict=True)
+    ):
         raise RefusedError("the classes of crash points are not in order")
-    values: dict[Variable, Values] = {}
+    values: dict[Variable, CheckedAlternatives] = {}
     for variable, spans in sweep.spans().items():
-        own = _masks(spans, starts, last, variable)
-        cell = layer.cells.get(variable)
-        if cell is None:
+        own = _masks(spans, class_starts, last, variable)
+        alternatives = layer.alternatives.get(variable)
+        if alternatives is None:
             if set(own) != {spans[0].value}:
                 raise RefusedError(f"the search does not know {variable}")
             continue
-        theirs = set(cell.values)
+        theirs = set(alternatives.values)
         missing = [value for value, mask in own.items() if mask and value not in theirs]
-        if missing or len(theirs) != len(cell.values):
+        if missing or len(theirs) != len(alternatives.values):
             raise RefusedError(f"the search does not know a legal value of {variable}")
-        masks = tuple(own.get(value, 0) for value in cell.values)
-        if masks != cell.masks:
+        masks = tuple(own.get(value, 0) for value in alternatives.values)
+        if masks != alternatives.legal_classes:
             raise RefusedError(f"the search has a value of {variable} at other crash points")
-        values[variable] = Values(cell.values, masks)
-    for variable, cell in layer.cells.items():
-        if variable not in values and sum(map(bool, cell.masks)) > 1:
+        values[variable] = CheckedAlternatives(alternatives.values, masks)
+    for variable, alternatives in layer.alternatives.items():
+        if variable not in values and sum(map(bool, alternatives.legal_classes)) > 1:
             raise RefusedError(f"the search knows {variable}, which no operation changed")
-    return _level(sweep, layer, values, _totals(values, starts))
+    return _with_deciders(sweep, layer, values, _totals(values, class_starts))
 
 
-def _totals(values: Mapping[Variable, Values], starts: Sequence[int]) -> list[int]:
+def _totals(values: Mapping[Variable, CheckedAlternatives], class_starts: Sequence[int]) -> list[int]:
     """By class: in how many ways every variable can be given a value."""
-    steps: list[list[tuple[int, int]]] = [[] for _ in starts]
+    steps: list[list[tuple[int, int]]] = [[] for _ in class_starts]
     for variable, found in values.items():
         changes = {0: 0}
-        for mask in found.masks:
+        for mask in found.legal_classes:
             for at in bits(mask & ~(mask << 1)):
                 changes[at] = changes.get(at, 0) + 1
-            for at in bits(mask << 1 & ~mask & (1 << len(starts)) - 1):
+            for at in bits(mask << 1 & ~mask & (1 << len(class_starts)) - 1):
                 changes[at] = changes.get(at, 0) - 1
         before, count = 1, 0
         for at in sorted(changes):
             count += changes[at]
             if not count:
-                raise RefusedError(f"{variable} has no legal value at event {starts[at]}")
+                raise RefusedError(f"{variable} has no legal value at event {class_starts[at]}")
             steps[at].append((before, count))
             before = count
     total = 1
@@ -109,45 +111,47 @@ def _totals(values: Mapping[Variable, Values], starts: Sequence[int]) -> list[in
     return totals
 
 
-def _level(sweep: Sweep, layer: Layer, values: dict[Variable, Values], totals: list[int]) -> Level:
+def _with_deciders(
+    sweep: Sweep, layer: Layer, values: dict[Variable, CheckedAlternatives], totals: list[int]
+) -> CheckedLayer:
     distinct = 1
     for found in values.values():
-        for mask in found.masks:
+        for mask in found.legal_classes:
             distinct |= mask ^ mask << 1
-    distinct &= (1 << len(layer.starts)) - 1
-    level = Level(layer.starts, values, _stacks(values), totals, distinct, sweep.births)
-    for variable in level.stacks:
+    distinct &= (1 << len(layer.class_starts)) - 1
+    checked = CheckedLayer(layer.class_starts, values, _deciders(values), totals, distinct, sweep.births)
+    for variable in checked.deciders:
         if variable.kind == "sector":
             assert isinstance(variable.key, int)
-            level.sectors.setdefault(variable.inode, set()).add(variable.key)
-    return level
+            checked.sectors.setdefault(variable.inode, set()).add(variable.key)
+    return checked
 
 
-def _stacks(values: Iterable[Variable]) -> dict[Variable, list[tuple[Variable, int | None]]]:
-    stacks: dict[Variable, list[tuple[Variable, int | None]]] = {}
+def _deciders(values: Iterable[Variable]) -> dict[Variable, list[tuple[Variable, int | None]]]:
+    deciders: dict[Variable, list[tuple[Variable, int | None]]] = {}
     for owner in sorted(values, key=lambda variable: variable.level):
         if isinstance(owner.key, tuple):
             for place, key in enumerate(owner.key):
                 member = key if owner.kind == "names" else Variable("sector", owner.inode, key)
-                stacks.setdefault(member, []).append((owner, place))
+                deciders.setdefault(member, []).append((owner, place))
         else:
-            stacks.setdefault(owner._replace(level=0), []).append((owner, None))
-    return stacks
+            deciders.setdefault(owner._replace(level=0), []).append((owner, None))
+    return deciders
 
 
-def _masks(spans: Iterable[Span], starts: Sequence[int], last: int, variable: Variable) -> dict[Any, int]:
+def _masks(spans: Iterable[Span], class_starts: Sequence[int], last: int, variable: Variable) -> dict[Any, int]:
     """By value: the classes at which it is legal; the search must not have put two crash points that differ in one."""
     windows: dict[Any, list[tuple[int, int]]] = {}
     for value, since, until in spans:
-        low, high = max(since, starts[0]), min(until, last + 1)
+        low, high = max(since, class_starts[0]), min(until, last + 1)
         if low < high:
             windows.setdefault(value, []).append((low, high))
     result: dict[Any, int] = {}
     for value, found in windows.items():
         mask = 0
         for low, high in _merged(found):
-            first, end = bisect.bisect_left(starts, low), bisect.bisect_left(starts, high)
-            if starts[first : first + 1] != [low] or (high <= last and starts[end : end + 1] != [high]):
+            first, end = bisect.bisect_left(class_starts, low), bisect.bisect_left(class_starts, high)
+            if class_starts[first : first + 1] != [low] or (high <= last and class_starts[end : end + 1] != [high]):
                 raise RefusedError(f"crash points that {variable} tells apart are one class of the search")
             mask |= (1 << end) - (1 << first)
         result[value] = mask
@@ -170,10 +174,10 @@ Group = Mapping[Key, frozenset[int]]
 
 
 @dataclass
-class State:
+class CheckedState:
     """What is left at one node of a tree: our own, of every layer."""
 
-    levels: Sequence[Level]
+    layers: Sequence[CheckedLayer]
     masks: tuple[int, ...]
     """By layer: the classes that are left."""
     domains: dict[Key, tuple[int, ...]]
@@ -182,13 +186,15 @@ class State:
     """By layer: what ``counts`` found, as long as no decision about the layer came after."""
 
     @staticmethod
-    def first(level: Level) -> State:
-        return State([level], ((1 << len(level.totals)) - 1,), {}, (), (None,))
+    def first(layer: CheckedLayer) -> CheckedState:
+        return CheckedState([layer], ((1 << len(layer.totals)) - 1,), {}, (), (None,))
 
-    def above(self, level: Level) -> State:
+    def above(self, layer: CheckedLayer) -> CheckedState:
         """The state of a recovery that began in this one and is itself cut off."""
-        root = State.first(level)
-        return State([*self.levels, level], self.masks + root.masks, self.domains, self.groups, self.known + root.known)
+        root = CheckedState.first(layer)
+        return CheckedState(
+            [*self.layers, layer], self.masks + root.masks, self.domains, self.groups, self.known + root.known
+        )
 
     @property
     def ways(self) -> int:
@@ -197,8 +203,8 @@ class State:
         In which order directories list their names is no state of the disk.
         """
         every = prod(
-            sum(count for at, count in counts.items() if level.distinct >> at & 1)
-            for level, counts in zip(self.levels, self.counts(), strict=True)
+            sum(count for at, count in counts.items() if layer.distinct >> at & 1)
+            for layer, counts in zip(self.layers, self.counts(), strict=True)
         )
         return every // len(self.legal((0, ORDER)))
 
@@ -207,18 +213,18 @@ class State:
     def counts(self) -> tuple[dict[int, int], ...]:
         """By layer and class: the number of ways that are left, by what decisions took away of all there were."""
         self.known = tuple(
-            self._counted(level) if counts is None else counts for level, counts in enumerate(self.known)
+            self._counted(depth) if counts is None else counts for depth, counts in enumerate(self.known)
         )
         return tuple(counts for counts in self.known if counts is not None)
 
-    def _counted(self, level: int) -> dict[int, int]:
-        totals = self.levels[level].totals
-        counts = {at: totals[at] for at in bits(self.masks[level])}
+    def _counted(self, depth: int) -> dict[int, int]:
+        totals = self.layers[depth].totals
+        counts = {at: totals[at] for at in bits(self.masks[depth])}
         grouped = {key for group in self.groups for key in group}
         for key in self.domains:
-            if key[0] == level and key not in grouped:
+            if key[0] == depth and key not in grouped:
                 self._discount(counts, {key: frozenset()})
-        if level == 0:
+        if depth == 0:
             for group in self.groups:
                 self._discount(counts, group)
         if not all(count > 0 for count in counts.values()):
@@ -227,44 +233,44 @@ class State:
 
     def _discount(self, counts: dict[int, int], group: Group) -> None:
         """Takes away what the domains of some variables leave out, and the ways in which all of them match."""
-        level = next(iter(group))[0]
-        removed, could = 0, self.masks[level]
+        depth = next(iter(group))[0]
+        removed, could = 0, self.masks[depth]
         tallies = []
         for key, matching in group.items():
-            masks = self.values(key).masks
-            every = meeting(self.values(key).rows, self.masks[level])
+            masks = self.values(key).legal_classes
+            every = meeting(self.values(key).rows, self.masks[depth])
             kept = self._meeting(key, self.domains.get(key))
             staying, matched = set(kept), [masks[at] for at in kept if at in matching]
             removed |= union(masks[at] for at in every if at not in staying)
             could &= union(matched)
             tallies.append((self.values(key).tally, Tally(masks[at] for at in kept), Tally(matched)))
-        for at in bits((removed | could) & self.masks[level]):
+        for at in bits((removed | could) & self.masks[depth]):
             before, after, same = (prod(tally.count(at) for tally in column) for column in zip(*tallies, strict=True))
             counts[at] = counts[at] // before * (after - same)
 
     # What is legal here
 
-    def values(self, key: Key) -> Values:
-        found = self.levels[key[0]].values.get(key[1])
+    def values(self, key: Key) -> CheckedAlternatives:
+        found = self.layers[key[0]].values.get(key[1])
         if found is None:
             raise RefusedError(f"asked about {key[1]}, which no operation changed")
         return found
 
     def domain(self, key: Key) -> Sequence[int]:
         found = self.domains.get(key)
-        return range(len(self.values(key).masks)) if found is None else found
+        return range(len(self.values(key).legal_classes)) if found is None else found
 
     def group(self, key: Key) -> Group | None:
         return next((group for group in self.groups if key in group), None)
 
     def legal(self, key: Key) -> tuple[int, ...]:
         """The values that some crash point and some values of all other variables go with."""
-        masks, mask = self.values(key).masks, self.masks[key[0]]
+        masks, mask = self.values(key).legal_classes, self.masks[key[0]]
         found = self._meeting(key, self.domains.get(key))
         group = self.group(key)
         if group is not None and len(found) > 1:
             others = mask & union(
-                self.values(member).masks[at]
+                self.values(member).legal_classes[at]
                 for member, matching in group.items()
                 if member != key
                 for at in self.domain(member)
@@ -276,31 +282,33 @@ class State:
     def _meeting(self, key: Key, domain: Sequence[int] | None) -> list[int]:
         """Of these values, of all for None, those that some crash point goes with."""
         values, mask = self.values(key), self.masks[key[0]]
-        return meeting(values.rows, mask) if domain is None else [at for at in domain if values.masks[at] & mask]
+        return (
+            meeting(values.rows, mask) if domain is None else [at for at in domain if values.legal_classes[at] & mask]
+        )
 
     # What a decision leaves
 
-    def narrowed(self, key: Key, part: tuple[int, ...]) -> State:
+    def narrowed(self, key: Key, part: tuple[int, ...]) -> CheckedState:
         """The state in which a variable has one of these values."""
-        level = key[0]
-        masks = self.values(key).masks
+        depth = key[0]
+        masks = self.values(key).legal_classes
         domains = {**self.domains, key: part}
-        left = self.masks[level] & union(masks[at] for at in part)
+        left = self.masks[depth] & union(masks[at] for at in part)
         group, groups = self.group(key), self.groups
         if group is not None:
             left &= self._unmatched(group, domains)
             if group[key].isdisjoint(part):
                 groups = tuple(other for other in groups if other is not group)
-        return self._with(level, left, domains, groups)
+        return self._with(depth, left, domains, groups)
 
-    def matched(self, members: Group) -> State:
+    def matched(self, members: Group) -> CheckedState:
         """The state in which all members match."""
         state = self
         for key, matching in members.items():
             state = state.narrowed(key, tuple(at for at in state.legal(key) if at in matching))
         return state
 
-    def mismatched(self, members: Group) -> State:
+    def mismatched(self, members: Group) -> CheckedState:
         """The state in which not all of them do."""
         domains = {**self.domains, **{key: self.legal(key) for key in members}}
         left = self.masks[0] & self._unmatched(members, domains)
@@ -309,17 +317,22 @@ class State:
     def _unmatched(self, group: Group, domains: Mapping[Key, Sequence[int]]) -> int:
         """The classes at which some member of a group may be something that does not match."""
         return union(
-            self.values(key).masks[at] for key, matching in group.items() for at in domains[key] if at not in matching
+            self.values(key).legal_classes[at]
+            for key, matching in group.items()
+            for at in domains[key]
+            if at not in matching
         )
 
-    def within(self, level: int, mask: int) -> State:
+    def within(self, depth: int, mask: int) -> CheckedState:
         """The state in which the crash came in one of these classes."""
-        return self._with(level, self.masks[level] & mask, self.domains, self.groups)
+        return self._with(depth, self.masks[depth] & mask, self.domains, self.groups)
 
-    def _with(self, level: int, mask: int, domains: dict[Key, tuple[int, ...]], groups: tuple[Group, ...]) -> State:
-        masks, known = (*self.masks[:level], mask, *self.masks[level + 1 :]), list(self.known)
-        known[level] = None
-        return State(self.levels, masks, domains, groups, tuple(known))
+    def _with(
+        self, depth: int, mask: int, domains: dict[Key, tuple[int, ...]], groups: tuple[Group, ...]
+    ) -> CheckedState:
+        masks, known = (*self.masks[:depth], mask, *self.masks[depth + 1 :]), list(self.known)
+        known[depth] = None
+        return CheckedState(self.layers, masks, domains, groups, tuple(known))
 
     def differs(self, end: Snapshot) -> str:
         """What a search says of this state that is not so; empty if all is."""

@@ -8,9 +8,9 @@ from typing import Any
 
 from untorn.crashmodel.disk_image import Image
 from untorn.crashmodel.variables import Variable
-from untorn.explore.certificate.counting import State
+from untorn.explore.certificate.counting import CheckedState
 from untorn.explore.certificate.initial_disk import ImageStart, newborn
-from untorn.explore.search_record import BELOW
+from untorn.explore.search_record import INHERITED
 
 
 class Held:
@@ -18,18 +18,18 @@ class Held:
 
     nested = True
 
-    def __init__(self, state: State, image: Image, unit: int) -> None:
+    def __init__(self, state: CheckedState, image: Image, unit: int) -> None:
         self._state = state
         self._image = image
         self._unit = unit
         self._ground = ImageStart(image, unit)
         self.root = image.root
-        self._top = len(state.levels) - 1
+        self._top = len(state.layers) - 1
 
     def kind(self, inode: int) -> int:
-        for level in self._state.levels:
-            if inode in level.births:
-                return stat.S_IFMT(level.births[inode].mode)
+        for layer in self._state.layers:
+            if inode in layer.births:
+                return stat.S_IFMT(layer.births[inode].mode)
         return self._ground.kind(inode)
 
     def sizes(self, inode: int) -> Collection[int]:
@@ -39,15 +39,15 @@ class Held:
         return self._sector(self._top, Variable("sector", inode, index))
 
     def sectors(self, inode: int) -> Collection[int]:
-        known = {index for level in self._state.levels for index in level.sectors.get(inode, ())}
+        known = {index for layer in self._state.layers for index in layer.sectors.get(inode, ())}
         return known.union(self._ground.sectors(inode)) if inode in self._image.inodes else known
 
     def plain(self, variable: Variable) -> Collection[Any]:
         return self._values(self._top, variable)
 
     def name(self, directory: int, name: str) -> Collection[int | None]:
-        for level in range(self._top, -1, -1):
-            legal = self._legal(level, Variable("name", directory, name))
+        for depth in range(self._top, -1, -1):
+            legal = self._legal(depth, Variable("name", directory, name))
             if legal is not None:
                 return legal
         return self._ground.name(directory, name)
@@ -55,14 +55,14 @@ class Held:
     def _values(self, top: int, variable: Variable) -> set[Any]:
         if top < 0:
             return set(self._at_start(variable))
-        found, births = self._legal(top, variable), self._state.levels[top].births
-        if found is not None and BELOW not in found:
+        found, births = self._legal(top, variable), self._state.layers[top].births
+        if found is not None and INHERITED not in found:
             return found
         if variable.inode in births:
             below = {newborn(variable, births[variable.inode], self._unit)}
         else:
             below = self._values(top - 1, variable)
-        return (found or set()) - {BELOW} | below
+        return (found or set()) - {INHERITED} | below
 
     def _at_start(self, variable: Variable) -> Collection[Any]:
         if variable.kind == "size":
@@ -76,9 +76,9 @@ class Held:
         """As ``_values``; what a layer left is cut at the size that it left."""
         if top < 0:
             return set(self._at_start(variable))
-        births = self._state.levels[top].births
+        births = self._state.layers[top].births
         found = self._legal(top, variable)
-        if found is not None and BELOW not in found:
+        if found is not None and INHERITED not in found:
             return found
         if variable.inode in births:
             below: Iterable[bytes] = [newborn(variable, births[variable.inode], self._unit)]
@@ -86,7 +86,7 @@ class Held:
             below = self._at_start(variable)
         else:
             below = self._cut(top - 1, variable)
-        return (found or set()) - {BELOW} | set(below)
+        return (found or set()) - {INHERITED} | set(below)
 
     def _cut(self, top: int, variable: Variable) -> Iterable[bytes]:
         assert isinstance(variable.key, int)
@@ -96,15 +96,15 @@ class Held:
             for value in values:
                 yield value[:kept] + bytes(self._unit - kept)
 
-    def _legal(self, level: int, variable: Variable) -> set[Any] | None:
+    def _legal(self, depth: int, variable: Variable) -> set[Any] | None:
         """The values that a variable may have in a layer, None if the layer does not have it."""
-        stack = self._state.levels[level].stacks.get(variable)
-        if stack is None:
+        deciders = self._state.layers[depth].deciders.get(variable)
+        if deciders is None:
             return None
         found: set[Any] = set()
-        for owner, place in stack:  # what lies higher goes before, where it says something
-            labels = self._state.levels[level].values[owner].labels
-            said = [labels[value] for value in self._state.legal((level, owner))]
+        for owner, place in deciders:  # what lies higher goes before, where it says something
+            labels = self._state.layers[depth].values[owner].labels
+            said = [labels[value] for value in self._state.legal((depth, owner))]
             here = {value if place is None else value[place] for value in said}
             if variable.kind != "sector" or None not in here:
                 found = here

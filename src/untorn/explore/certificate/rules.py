@@ -22,7 +22,7 @@ from untorn.crashmodel.variables import GARBAGE, NEVER, Variable
 from untorn.explore.certificate.cached_names import Whereabouts
 from untorn.explore.certificate.initial_disk import Start, UndecidedError, newborn, only
 from untorn.explore.certificate.versions import Chains, Span, Version
-from untorn.explore.search_record import BACKWARDS, BELOW, ORDER, SORTED
+from untorn.explore.search_record import BACKWARDS, INHERITED, ORDER, SORTED
 from untorn.sizes import SECTOR
 from untorn.storage.interface import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC
 
@@ -49,7 +49,7 @@ class Sweep:
 
     def __init__(
         self, operations: Iterable[Operation], start: Start, last: int, *,
-        profile: str = STRICT, sector: int = SECTOR, block: int = 0, trash: bool = False,
+        profile: str = STRICT, sector: int = SECTOR, block: int = 0, powersafe: bool = True,
     ) -> None:  # fmt: skip
         if profile != STRICT:
             raise UndecidedError(
@@ -57,7 +57,7 @@ class Sweep:
             )
         self._start = start
         self._unit, self._block = sector, block or sector
-        self._garbage = GARBAGE * (sector // SECTOR) if trash else None
+        self._garbage = None if powersafe else GARBAGE * (sector // SECTOR)
         self._files: dict[int, _File] = {}
         self._where = Whereabouts(start)
         self.chains = Chains()
@@ -114,7 +114,7 @@ class Sweep:
         if variable.kind == "name":
             return self._where.at_start(variable)
         if self._start.nested:
-            return BELOW
+            return INHERITED
         if variable.inode in self.births:
             return newborn(variable, self.births[variable.inode], self._unit)
         start, key = self._start, variable.key
@@ -387,8 +387,8 @@ class Sweep:
             return False
         oldest = max(index for index, version in enumerate(chain) if version.witness != NEVER)
         sizes = {version.value for version in chain[oldest:]}
-        if BELOW in sizes:
-            sizes = (sizes - {BELOW}).union((0,) if self._file(number).born else self._start.sizes(number))
+        if INHERITED in sizes:
+            sizes = (sizes - {INHERITED}).union((0,) if self._file(number).born else self._start.sizes(number))
         return bool(min(sizes) < end)
 
 

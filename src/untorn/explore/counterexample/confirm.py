@@ -17,28 +17,28 @@ from untorn.crashmodel.storage import SimulatedStorage
 from untorn.crashmodel.trace import Trace
 from untorn.crashmodel.variables import Choose, Value, Variable, members
 from untorn.explore.lazy.layers import rules
-from untorn.explore.search.engine import NO_VERDICT, Field, problem_of
-from untorn.explore.search.pinned_state import Baseline, State
+from untorn.explore.search.engine import NO_VERDICT, Search, problem_of
+from untorn.explore.search.pinned_state import Baseline, PinnedState
 from untorn.explore.search.recovery_crashes import LOOKS
-from untorn.explore.search_record import BELOW, ORDER, Problem
+from untorn.explore.search_record import INHERITED, ORDER, Problem
 from untorn.explore.time_limit import one_run
 
 
-def outcome(search: Field, state: State) -> Problem | None:
+def confirmed_problem(search: Search, state: PinnedState) -> Problem | None:
     """What recovery and check say after the crashes of a state, for real."""
-    ground, options = search.ground, search.ground.options
-    trace, highest = ground.layers[0].trace, 0
+    shared, options = search.shared, search.shared.options
+    trace, highest = shared.layers[0].trace, 0
     told = [
         o.arguments[0]
         for o in trace.operations
         if o.name == "acknowledge" and _done(o.completed, _event(search, state, 0))
     ]
     storage = SimulatedStorage()
-    for level in range(len(ground.layers)):
+    for depth in range(len(shared.layers)):
         highest = max([highest, *trace.image.inodes, *(operation.inode for operation in trace.operations)])
-        image = _image(search, state, level, trace)
-        disk = Disk(image, options, level + 1)
-        disk.time_ns, disk.inodes = ground.time_ns, highest
+        image = _image(search, state, depth, trace)
+        disk = Disk(image, options, depth + 1)
+        disk.time_ns, disk.inodes = shared.time_ns, highest
         disk.backwards = (0, ORDER) in state.deviations
         storage = SimulatedStorage(disk)
         try:
@@ -47,7 +47,7 @@ def outcome(search: Field, state: State) -> Problem | None:
             raise
         except BaseException as error:
             problem = problem_of(error, "recover")
-            if level == len(ground.layers) - 1:
+            if depth == len(shared.layers) - 1:
                 return problem
         trace = storage.trace
     storage.kill_process()
@@ -60,8 +60,8 @@ def outcome(search: Field, state: State) -> Problem | None:
     return None
 
 
-def _event(search: Field, state: State, level: int) -> int:
-    return search.ground.layers[level].starts[state.classes[level]]
+def _event(search: Search, state: PinnedState, depth: int) -> int:
+    return search.shared.layers[depth].class_starts[state.classes[depth]]
 
 
 def _same_moment(told: Trace, event: int, trace: Trace) -> int:
@@ -83,31 +83,31 @@ def _done(completed: int | None, event: int) -> bool:
     return completed is not None and completed <= event
 
 
-def _image(search: Field, state: State, level: int, trace: Trace) -> Image:
+def _image(search: Search, state: PinnedState, depth: int, trace: Trace) -> Image:
     """The disk that the crash of a level leaves."""
-    history = History(trace, **rules(search.ground.options))
-    history.advance(_same_moment(search.ground.layers[level].trace, _event(search, state, level), trace))
-    return history.image(_chooser(search, state, level))
+    history = History(trace, **rules(search.shared.options))
+    history.advance(_same_moment(search.shared.layers[depth].trace, _event(search, state, depth), trace))
+    return history.image(_chooser(search, state, depth))
 
 
-def _chooser(search: Field, state: State, level: int) -> Choose:
+def _chooser(search: Search, state: PinnedState, depth: int) -> Choose:
     """Chooses as the story says. What it says of several variables together is looked up for each by itself, for by
     the time of the crash the rules may not have seen yet that they belong together."""
-    cells = search.ground.layers[level].cells
+    alternatives = search.shared.layers[depth].alternatives
     usual = -1 if state.baseline is Baseline.NEWEST else 0
     owners = {
         member: (owner, place if isinstance(owner.key, tuple) else None)
-        for owner in cells
+        for owner in alternatives
         for place, member in enumerate(members(owner))
     }
 
     def choose(variable: Variable, legal: Sequence[Value]) -> int:
         found = [owners.get(member, (member, None)) for member in members(variable)]
-        at = state.deviations.get((level, found[0][0]))
+        at = state.deviations.get((depth, found[0][0]))
         if at is None:
             return usual
-        told = cells[found[0][0]].values[at]
-        if told is BELOW:
+        told = alternatives[found[0][0]].values[at]
+        if told is INHERITED:
             return 0
         wanted = tuple(told if place is None else told[place] for _, place in found)
         value = wanted if isinstance(variable.key, tuple) else wanted[0]

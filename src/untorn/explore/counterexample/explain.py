@@ -8,12 +8,12 @@ from typing import Any
 
 from untorn.crashmodel.trace import Operation, Site
 from untorn.crashmodel.variables import GARBAGE, Variable, members
-from untorn.explore.counterexample.confirm import outcome
+from untorn.explore.counterexample.confirm import confirmed_problem
 from untorn.explore.counterexample.file_diff import survivals
 from untorn.explore.counterexample.name_changes import missing, namings, showing
 from untorn.explore.counterexample.shrink import Shrinker, Shrunk
-from untorn.explore.result import Deviation, Story
-from untorn.explore.search.pinned_state import Baseline, State
+from untorn.explore.result import Counterexample, Deviation
+from untorn.explore.search.pinned_state import Baseline, PinnedState
 from untorn.explore.search.recovery_crashes import LOOKS
 from untorn.explore.search_record import ORDER, Key, Layer
 from untorn.sizes import SECTOR
@@ -22,12 +22,12 @@ _FATES = {"lost": "lost", "torn": "lost", "garbage": "turned to garbage"}
 _METADATA = frozenset({"name", "names", "size", "xattr", "mtime", "mode", "gid"})
 
 
-def tell(shrinker: Shrinker, shrunk: Shrunk, *, crash: str = "power") -> Story:
+def explain(shrinker: Shrinker, shrunk: Shrunk, *, crash: str = "power") -> Counterexample:
     """The story of a shrunk state."""
     layers = shrinker.layers
     state = shrunk.state
     deviations = _deviations(shrinker, state)
-    after = [_index(layer, layer.starts[at]) for layer, at in zip(layers, state.classes, strict=True)]
+    after = [_index(layer, layer.class_starts[at]) for layer, at in zip(layers, state.classes, strict=True)]
     kind = _kind(layers, state, deviations)
     lines = []
     for depth, (layer, index) in enumerate(zip(layers, after, strict=True)):
@@ -42,15 +42,15 @@ def tell(shrinker: Shrinker, shrunk: Shrunk, *, crash: str = "power") -> Story:
         lines.append("Directories are listed backwards: no order is promised.")
     lines.append(f"Then {problem.stage} says: {problem.kind}: {problem.message}".rstrip(": "))
     lines += _doubts(shrinker, shrunk)
-    return Story(
-        kind, problem, crash, layers[0].starts[state.classes[0]], after[0],
+    return Counterexample(
+        kind, problem, crash, layers[0].class_starts[state.classes[0]], after[0],
         [deviation for deviation, _ in deviations], "\n".join(lines), files=survivals(shrinker.search, state),
     )  # fmt: skip
 
 
 def _doubts(shrinker: Shrinker, shrunk: Shrunk) -> list[str]:
     """What is to be said if the same crash comes to something else on a plain disk."""
-    problem, found = shrunk.problem, outcome(shrinker.search, shrunk.state)
+    problem, found = shrunk.problem, confirmed_problem(shrinker.search, shrunk.state)
     if found is not None and (found.kind, found.stage, found.place) == (problem.kind, problem.stage, problem.place):
         return []
     instead = "nothing bad came of it" if found is None else f"{found.stage} said: {found.kind}: {found.message}"
@@ -60,7 +60,7 @@ def _doubts(shrinker: Shrinker, shrunk: Shrunk) -> list[str]:
     ]
 
 
-def _fates(state: State, deviations: Sequence[Deviation]) -> list[str]:
+def _fates(state: PinnedState, deviations: Sequence[Deviation]) -> list[str]:
     if state.baseline is Baseline.NEWEST:
         lines = [f"  {_FATES[one.fate]}: {one.what}{_at(one.site)}" for one in deviations]
         return lines or ["  all that was issued until then is on the disk"]
@@ -118,22 +118,22 @@ def describe(operation: Operation) -> str:
     return text if operation.error is None else f"{text}, which failed ({os.strerror(operation.error)})"
 
 
-def _deviations(shrinker: Shrinker, state: State) -> list[tuple[Deviation, int]]:
-    groups: dict[tuple[int, int], list[Key]] = {}
-    for key, group in shrinker.groups(state).items():
+def _deviations(shrinker: Shrinker, state: PinnedState) -> list[tuple[Deviation, int]]:
+    by_operation: dict[tuple[int, int], list[Key]] = {}
+    for key, about in shrinker.operations_of(state).items():
         if key[1] == ORDER:  # that is no operation
             continue
-        groups.setdefault(group, []).append(key)
+        by_operation.setdefault(about, []).append(key)
     result = []
-    for (level, event), keys in sorted(groups.items()):
-        layer = shrinker.layers[level]
+    for (depth, event), keys in sorted(by_operation.items()):
+        layer = shrinker.layers[depth]
         index = _index(layer, event)
         operation = layer.trace.operations[index]
-        values = [layer.cells[key[1]].values[state.deviations[key]] for key in keys]
+        values = [layer.alternatives[key[1]].values[state.deviations[key]] for key in keys]
         passed = _passed(operation, keys, values)
         what, sectors = _what(operation, keys, passed)
         if all(key[1].kind in ("name", "names") for key in keys):
-            what = _names(layer, layer.starts[state.classes[level]], keys, values, state.baseline) or what
+            what = _names(layer, layer.class_starts[state.classes[depth]], keys, values, state.baseline) or what
         fate = "lost" if state.baseline is Baseline.NEWEST else "early"
         if any(value == GARBAGE for value in values):
             fate = "garbage"
@@ -141,7 +141,7 @@ def _deviations(shrinker: Shrinker, state: State) -> list[tuple[Deviation, int]]
             fate = "torn"
         elif sectors is not None and fate == "early":
             sectors = sectors[1] - sectors[0], sectors[1]
-        result.append((Deviation(index, what, fate, site_of(operation.site), sectors), level))
+        result.append((Deviation(index, what, fate, site_of(operation.site), sectors), depth))
     return result
 
 
@@ -217,7 +217,7 @@ def _metadata(key: Key) -> str:
             return f"the {kind}"
 
 
-def _kind(layers: Sequence[Layer], state: State, deviations: Sequence[tuple[Deviation, int]]) -> str:
+def _kind(layers: Sequence[Layer], state: PinnedState, deviations: Sequence[tuple[Deviation, int]]) -> str:
     if any(
         one.fate == "torn" or (one.sectors is not None and 0 < one.sectors[0] < one.sectors[1]) for one, _ in deviations
     ):
@@ -231,12 +231,12 @@ def _kind(layers: Sequence[Layer], state: State, deviations: Sequence[tuple[Devi
     kinds = {key[1].kind for key in state.deviations if key[1] != ORDER}
     if kinds <= _METADATA:
         return "lost metadata"
-    lost = {(level, one.operation) for one, level in deviations}
-    for level, layer in enumerate(layers):
-        first = min((index for at, index in lost if at == level), default=None)
-        last = _index(layer, layer.starts[state.classes[level]])
+    lost = {(depth, one.operation) for one, depth in deviations}
+    for depth, layer in enumerate(layers):
+        first = min((index for at, index in lost if at == depth), default=None)
+        last = _index(layer, layer.class_starts[state.classes[depth]])
         if first is not None and any(
-            _changes(operation) and (level, index) not in lost
+            _changes(operation) and (depth, index) not in lost
             for index, operation in enumerate(layer.trace.operations[first + 1 : last + 1], first + 1)
         ):
             return "reordered"
@@ -249,7 +249,7 @@ def _changes(operation: Operation) -> bool:
     return operation.name not in LOOKS and operation.name not in syncs and not opens_only
 
 
-def brief(operations: Sequence[Operation]) -> list[dict[str, Any]]:
+def summary(operations: Sequence[Operation]) -> list[dict[str, Any]]:
     """A trace for reports: what, where, when and from where in the program; no content."""
     result = []
     for index, one in enumerate(operations):

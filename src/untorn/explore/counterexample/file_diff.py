@@ -7,11 +7,11 @@ from itertools import groupby
 from typing import Final
 
 from untorn.crashmodel.variables import GARBAGE
-from untorn.explore.lazy.crash_state import World
+from untorn.explore.lazy.crash_state import CrashState
 from untorn.explore.lazy.storage import LazyStorage
 from untorn.explore.result import Fate, Survival
-from untorn.explore.search.engine import Field
-from untorn.explore.search.pinned_state import Baseline, State, Steering
+from untorn.explore.search.engine import Search
+from untorn.explore.search.pinned_state import Baseline, PinnedState, Steering
 from untorn.explore.search_record import Layer, Snapshot
 
 _FILES_MAX: Final = 24
@@ -19,13 +19,13 @@ _BYTES_MAX: Final = 1 << 24
 """Of a larger file only so much is looked at."""
 
 
-def survivals(search: Field, state: State) -> list[Survival]:
+def survivals(search: Search, state: PinnedState) -> list[Survival]:
     """The files that the state, the cache, or what was durable then do not agree on; most differences first."""
-    paths = _paths(search.ground.layers, state)
-    newest = _contents(search, State(state.classes, Baseline.NEWEST), paths)
-    oldest = _contents(search, State(state.classes, Baseline.OLDEST), paths)
+    paths = _paths(search.shared.layers, state)
+    newest = _contents(search, PinnedState(state.classes, Baseline.NEWEST), paths)
+    oldest = _contents(search, PinnedState(state.classes, Baseline.OLDEST), paths)
     actual = _contents(search, state, paths)
-    unit = search.ground.options.sector
+    unit = search.shared.options.sector
     found = []
     for path in paths:
         contents = actual[path], newest[path], oldest[path]
@@ -35,13 +35,13 @@ def survivals(search: Field, state: State) -> list[Survival]:
     return sorted(found, key=_differences, reverse=True)[:_FILES_MAX]
 
 
-def _paths(layers: Sequence[Layer], state: State) -> list[str]:
+def _paths(layers: Sequence[Layer], state: PinnedState) -> list[str]:
     """Every path that a layer knows of before its crash, in order."""
     paths: dict[str, None] = {}
     for layer, at in zip(layers, state.classes, strict=True):
         paths |= dict.fromkeys(layer.trace.image.paths())
         for operation in layer.trace.operations:
-            if operation.issued <= layer.starts[at] and operation.path:
+            if operation.issued <= layer.class_starts[at] and operation.path:
                 paths[operation.path] = None
                 if operation.name in ("rename", "link"):
                     paths[operation.arguments[0]] = None
@@ -52,11 +52,11 @@ def _paths(layers: Sequence[Layer], state: State) -> list[str]:
     return list(paths)
 
 
-def _contents(search: Field, state: State, paths: Sequence[str]) -> dict[str, bytes | None]:
+def _contents(search: Search, state: PinnedState, paths: Sequence[str]) -> dict[str, bytes | None]:
     """What each path gives in a state: None if it is not there, or is no file."""
     masks = tuple(1 << at for at in state.classes)
-    world = World(search.ground.layers, Steering(search.ground.layers, state), Snapshot(masks, {}, ()))
-    storage = LazyStorage(search.ground, world)
+    world = CrashState(search.shared.layers, Steering(search.shared.layers, state), Snapshot(masks, {}, ()))
+    storage = LazyStorage(search.shared, world)
     return {path: _content(storage, path) for path in paths}
 
 

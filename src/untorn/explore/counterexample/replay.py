@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from untorn.errors import UntornError
-from untorn.explore.counterexample.explain import brief, tell
+from untorn.explore.counterexample.explain import explain, summary
 from untorn.explore.counterexample.shrink import Shrinker, Shrunk
-from untorn.explore.result import Result, Rung
-from untorn.explore.search.engine import Field, NondeterminismError, field_of, recorded
+from untorn.explore.result import Coverage, Result
+from untorn.explore.search.engine import NondeterminismError, Search, recorded, search_of
 from untorn.explore.search.fingerprint import fingerprint
-from untorn.explore.search.pinned_state import Baseline, State, show
+from untorn.explore.search.pinned_state import Baseline, PinnedState, show
 from untorn.explore.search.tasks import Origin, find
 from untorn.explore.search_record import Key
 from untorn.explore.targets.builtin import from_spec
@@ -20,14 +20,14 @@ from untorn.explore.targets.builtin import from_spec
 FORMAT = 1
 
 
-def pack(search: Field, origin: Origin, state: State) -> dict[str, Any]:
+def pack(search: Search, origin: Origin, state: PinnedState) -> dict[str, Any]:
     """What replays a state: where its search begins, the crash points, the values that deviate."""
-    layers = search.ground.layers
+    layers = search.shared.layers
     return {
         "format": FORMAT,
         "trace": fingerprint(layers[0].trace),
-        "origin": [[list(prefix), index] for prefix, index in origin.steps],
-        "events": [layer.starts[at] for layer, at in zip(layers, state.classes, strict=True)],
+        "origin": [[list(prefix), index] for prefix, index in origin.crashes],
+        "events": [layer.class_starts[at] for layer, at in zip(layers, state.classes, strict=True)],
         "baseline": state.baseline.value,
         "deviations": [
             {"layer": key[0], "variable": _name(key), "value": index} for key, index in state.deviations.items()
@@ -39,15 +39,15 @@ def _name(key: Key) -> list[Any]:
     return [*key[1]]
 
 
-def unpack(search: Field, saved: dict[str, Any]) -> State:
+def unpack(search: Search, saved: dict[str, Any]) -> PinnedState:
     """The state again; UntornError if the search has no such crash points or values."""
-    layers = search.ground.layers
+    layers = search.shared.layers
     try:
-        classes = tuple(layer.starts.index(event) for layer, event in zip(layers, saved["events"], strict=True))
+        classes = tuple(layer.class_starts.index(event) for layer, event in zip(layers, saved["events"], strict=True))
         known = {
-            (level, json.dumps(_name((level, variable)))): variable
-            for level, layer in enumerate(layers)
-            for variable in layer.cells
+            (depth, json.dumps(_name((depth, variable)))): variable
+            for depth, layer in enumerate(layers)
+            for variable in layer.alternatives
         }
         deviations = {
             (one["layer"], known[one["layer"], json.dumps(one["variable"])]): int(one["value"])
@@ -55,27 +55,27 @@ def unpack(search: Field, saved: dict[str, Any]) -> State:
         }
     except (KeyError, ValueError) as error:
         raise UntornError(f"the saved crash does not fit the recording: {error}") from error
-    return State(classes, Baseline(saved["baseline"]), deviations)
+    return PinnedState(classes, Baseline(saved["baseline"]), deviations)
 
 
 def save(result: Result, path: str | Path) -> None:
     """Writes the first story's crash; ValueError if there is none."""
-    if not result.stories:
+    if not result.counterexamples:
         raise ValueError("nothing bad was found, so there is nothing to replay")
-    Path(path).write_text(json.dumps(result.stories[0].choices, indent=1) + "\n", encoding="utf-8")
+    Path(path).write_text(json.dumps(result.counterexamples[0].replay, indent=1) + "\n", encoding="utf-8")
 
 
-def show_again(search: Field, saved: dict[str, Any], result: Result) -> None:
+def show_again(search: Search, saved: dict[str, Any], result: Result) -> None:
     """Runs a saved state and puts its story, if it is still bad, into ``result``."""
     state = unpack(search, saved)
-    leaf, _ = show(search, state)
+    outcome, _ = show(search, state)
     result.recoveries = 1
-    if leaf.problem is not None:
+    if outcome.problem is not None:
         result.bad = 1
-        shrinker = Shrinker(search, leaf)
-        story = tell(shrinker, Shrunk(state, leaf.problem, 1), crash=saved.get("crash", "power"))
-        story.choices = saved
-        result.stories.append(story)
+        shrinker = Shrinker(search, outcome)
+        counterexample = explain(shrinker, Shrunk(state, outcome.problem, 1), crash=saved.get("crash", "power"))
+        counterexample.replay = saved
+        result.counterexamples.append(counterexample)
 
 
 def run(path: str | Path) -> Result:
@@ -90,7 +90,7 @@ def run(path: str | Path) -> Result:
         raise UntornError(f"{target.name} does something else now than when {path} was saved: explore it anew")
     try:
         origin = Origin(tuple((tuple(prefix), index) for prefix, index in saved["origin"]))
-        search = find(field_of(target, recording), origin)
+        search = find(search_of(target, recording), origin)
         result = empty_result(search, target.name, recording.options.profile)
         show_again(search, saved, result)
     except (KeyError, TypeError, ValueError, IndexError, NondeterminismError) as error:
@@ -110,8 +110,8 @@ def _read(path: str | Path) -> dict[str, Any]:
     return saved
 
 
-def empty_result(search: Field, name: str, profile: str) -> Result:
+def empty_result(search: Search, name: str, profile: str) -> Result:
     """A result to show one state in."""
-    result = Result(name, profile, Rung.SAMPLED, refusal="one saved state")
-    result.operations = brief(search.ground.layers[0].trace.operations)
+    result = Result(name, profile, Coverage.SAMPLED, refusal="one saved state")
+    result.operations = summary(search.shared.layers[0].trace.operations)
     return result

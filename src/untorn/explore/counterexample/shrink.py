@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from untorn.explore.search.engine import Field, NondeterminismError
-from untorn.explore.search.pinned_state import Baseline, State, default, is_legal, legal_at, show, state_of
-from untorn.explore.search_record import ORDER, Key, Layer, Leaf, Problem
+from untorn.explore.search.engine import NondeterminismError, Search
+from untorn.explore.search.pinned_state import Baseline, PinnedState, default, is_legal, legal_at, show, state_of
+from untorn.explore.search_record import ORDER, Key, Layer, Outcome, Problem
 
 _TRIES: Final = 600
 _POINTS: Final = 200
@@ -23,7 +23,7 @@ T = TypeVar("T")
 class Shrunk:
     """A bad state that nothing can be left out of."""
 
-    state: State
+    state: PinnedState
     problem: Problem
     tries: int
 
@@ -53,19 +53,19 @@ def minimize(items: Sequence[T], bad: Callable[[Sequence[T]], bool]) -> list[T]:
 class Shrinker:
     """Tries states of one search; ``tries`` counts them."""
 
-    def __init__(self, search: Field, leaf: Leaf) -> None:
-        assert leaf.problem is not None
+    def __init__(self, search: Search, outcome: Outcome) -> None:
+        assert outcome.problem is not None
         self.search = search
-        self.leaf = leaf
-        self.kind = leaf.problem.kind, leaf.problem.stage
-        self.problem = leaf.problem
+        self.outcome = outcome
+        self.kind = outcome.problem.kind, outcome.problem.stage
+        self.problem = outcome.problem
         self.tries = 0
 
     @property
     def layers(self) -> Sequence[Layer]:
-        return self.search.ground.layers
+        return self.search.shared.layers
 
-    def bad(self, state: State) -> bool:
+    def bad(self, state: PinnedState) -> bool:
         """Whether the state is bad in the same way as the leaf."""
         if self.tries >= _TRIES or not is_legal(self.search, state):
             return False
@@ -79,7 +79,7 @@ class Shrinker:
     def shrink(self) -> Shrunk:
         candidates = []
         for baseline in (Baseline.NEWEST, Baseline.OLDEST):
-            state = self._fewest(state_of(self.search, self.leaf, baseline))
+            state = self._fewest(state_of(self.search, self.outcome, baseline))
             if state is not None:
                 candidates.append(state)
         if not candidates:
@@ -91,18 +91,18 @@ class Shrinker:
         assert self.bad(best) or self.tries >= _TRIES
         return Shrunk(best, self.problem, self.tries)
 
-    def _length(self, state: State) -> tuple[int, bool, int]:
+    def _length(self, state: PinnedState) -> tuple[int, bool, int]:
         """Of a story: operations first. "This write was lost" says more than "nothing that was not synced is there"."""
         backwards = (0, ORDER) in state.deviations
         return (
-            max(1, len(set(self.groups(state).values())) - backwards),
+            max(1, len(set(self.operations_of(state).values())) - backwards),
             state.baseline is Baseline.OLDEST,
             len(state.deviations),
         )
 
     # Fewer deviations
 
-    def _fewest(self, state: State) -> State | None:
+    def _fewest(self, state: PinnedState) -> PinnedState | None:
         """Operations first, all sectors at once; then, of what is left, single sectors."""
         whole = self._whole(state)
         if not self.bad(state):
@@ -111,50 +111,52 @@ class Shrinker:
             state = whole
         elif whole.deviations != state.deviations and self.bad(whole):
             state = whole
-        by_group: dict[tuple[int, int], dict[Key, int]] = {}
-        for key, group in self.groups(state).items():
-            by_group.setdefault(group, {})[key] = state.deviations[key]
-        kept = minimize(list(by_group), lambda some: self.bad(replace(state, deviations=_merge(by_group, some))))
-        state = replace(state, deviations=_merge(by_group, kept))
-        for group in kept:
-            if set(by_group[group]) == set(self._whole_group(state, group)):
+        by_operation: dict[tuple[int, int], dict[Key, int]] = {}
+        for key, operation in self.operations_of(state).items():
+            by_operation.setdefault(operation, {})[key] = state.deviations[key]
+        kept = minimize(
+            list(by_operation), lambda some: self.bad(replace(state, deviations=_merge(by_operation, some)))
+        )
+        state = replace(state, deviations=_merge(by_operation, kept))
+        for operation in kept:
+            if set(by_operation[operation]) == set(self._whole_operation(state, operation)):
                 continue  # the whole operation is one deviation already
-            rest = {key: value for key, value in state.deviations.items() if key not in by_group[group]}
-            pairs = list(by_group[group].items())
+            rest = {key: value for key, value in state.deviations.items() if key not in by_operation[operation]}
+            pairs = list(by_operation[operation].items())
             state = replace(state, deviations={**rest, **dict(minimize(pairs, self._with(state, rest)))})
         return state
 
-    def _with(self, state: State, rest: dict[Key, int]) -> Callable[[Sequence[tuple[Key, int]]], bool]:
+    def _with(self, state: PinnedState, rest: dict[Key, int]) -> Callable[[Sequence[tuple[Key, int]]], bool]:
         return lambda some: self.bad(replace(state, deviations={**rest, **dict(some)}))
 
-    def groups(self, state: State) -> dict[Key, tuple[int, int]]:
+    def operations_of(self, state: PinnedState) -> dict[Key, tuple[int, int]]:
         """By deviating variable: layer and event of issue of the operation that the deviation is about."""
         return {key: self.operation(state, key) for key in state.deviations}
 
-    def operation(self, state: State, key: Key) -> tuple[int, int]:
+    def operation(self, state: PinnedState, key: Key) -> tuple[int, int]:
         """The operation whose value is lost, or, over the oldest, the one whose value came early."""
-        level, variable = key
-        layer = self.layers[level]
-        start = layer.starts[state.classes[level]]
+        depth, variable = key
+        layer = self.layers[depth]
+        start = layer.class_starts[state.classes[depth]]
         wanted = state.deviations.get(key) if state.baseline is Baseline.OLDEST else None
-        written = layer.cells[variable].written
+        written = layer.alternatives[variable].written
         found = [since for since, value in written if since <= start and wanted in (None, value)]
-        return level, max(found, default=0)
+        return depth, max(found, default=0)
 
-    def _whole(self, state: State) -> State:
+    def _whole(self, state: PinnedState) -> PinnedState:
         """The same with every operation that deviates in a sector deviating in all of its sectors."""
         deviations = dict(state.deviations)
-        for group in set(self.groups(state).values()):
-            deviations.update(self._whole_group(state, group))
+        for operation in set(self.operations_of(state).values()):
+            deviations.update(self._whole_operation(state, operation))
         return replace(state, deviations=deviations)
 
-    def _whole_group(self, state: State, group: tuple[int, int]) -> dict[Key, int]:
+    def _whole_operation(self, state: PinnedState, operation: tuple[int, int]) -> dict[Key, int]:
         result: dict[Key, int] = {}
-        for level, layer in enumerate(self.layers):
-            at = state.classes[level]
-            for variable in layer.cells:
-                key = (level, variable)
-                if variable.kind not in ("sector", "size") or layer.cells[variable].written[-1][0] == 0:
+        for depth, layer in enumerate(self.layers):
+            at = state.classes[depth]
+            for variable in layer.alternatives:
+                key = (depth, variable)
+                if variable.kind not in ("sector", "size") or layer.alternatives[variable].written[-1][0] == 0:
                     continue
                 legal = legal_at(layer, key, at)
                 usual = default(layer, key, at, state.baseline)
@@ -163,33 +165,35 @@ class Shrinker:
                     continue
                 value = others[-1] if state.baseline is Baseline.NEWEST else others[0]
                 if variable.kind == "size":
-                    before = self._size_before(state, key, group[1])
+                    before = self._size_before(state, key, operation[1])
                     if before is None:
                         continue
                     value = before
-                if self.operation(replace(state, deviations={key: value}), key) == group:
+                if self.operation(replace(state, deviations={key: value}), key) == operation:
                     result[key] = value
         return result
 
-    def _size_before(self, state: State, key: Key, event: int) -> int | None:
+    def _size_before(self, state: PinnedState, key: Key, event: int) -> int | None:
         """The size that a file had before an operation, if it may have that again and if that is a loss."""
         layer, at = self.layers[key[0]], state.classes[key[0]]
         legal = legal_at(layer, key, at)
-        before = [value for since, value in layer.cells[key[1]].written if since < event and value in legal]
+        before = [value for since, value in layer.alternatives[key[1]].written if since < event and value in legal]
         return before[-1] if before and state.baseline is Baseline.NEWEST else None
 
     # Earlier
 
-    def _earliest(self, state: State) -> State:
+    def _earliest(self, state: PinnedState) -> PinnedState:
         """The same deviations at the earliest crash points, of the workload first, at which they are as bad."""
-        for level, last in enumerate(state.classes):
+        for depth, last in enumerate(state.classes):
             for at in range(0, last, max(1, last // _POINTS)):
-                earlier = replace(state, classes=(*state.classes[:level], at, *state.classes[level + 1 :]))
+                earlier = replace(state, classes=(*state.classes[:depth], at, *state.classes[depth + 1 :]))
                 if self.bad(earlier):
                     state = earlier
                     break
         return state
 
 
-def _merge(groups: Mapping[tuple[int, int], Mapping[Key, int]], some: Iterable[tuple[int, int]]) -> dict[Key, int]:
-    return {key: value for group in some for key, value in groups[group].items()}
+def _merge(
+    by_operation: Mapping[tuple[int, int], Mapping[Key, int]], some: Iterable[tuple[int, int]]
+) -> dict[Key, int]:
+    return {key: value for operation in some for key, value in by_operation[operation].items()}

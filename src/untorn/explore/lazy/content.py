@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from untorn.crashmodel.disk_image import Content
 from untorn.crashmodel.variables import Variable
-from untorn.explore.lazy.crash_state import UNDECIDED, World
+from untorn.explore.lazy.crash_state import UNDECIDED, CrashState
 from untorn.explore.lazy.digests import Digests
 from untorn.explore.search_record import Key
 from untorn.sizes import SECTOR
@@ -31,17 +31,17 @@ def same(value: Any) -> Any:
 class LazyContent(Content):
     """Bytes of one file; what is decided or written moves into its pages."""
 
-    __slots__ = ("_base", "_closed", "_digests", "_inode", "_sectors", "_size", "_unit", "_world", "seen")
+    __slots__ = ("_base", "_closed", "_crash_state", "_digests", "_inode", "_sectors", "_size", "_unit", "seen")
 
     def __init__(
-        self, world: World, inode: int, base: Content, sectors: Sequence[int], digests: Digests, unit: int
+        self, crash_state: CrashState, inode: int, base: Content, sectors: Sequence[int], digests: Digests, unit: int
     ) -> None:
         self._unit = unit
         self._size: int | None = None
         self._base = base
         self._pages = base._pages
         self._shared = True
-        self._world = world
+        self._crash_state = crash_state
         self._inode = inode
         self._sectors = sectors
         self._closed: set[int] = set()
@@ -64,10 +64,10 @@ class LazyContent(Content):
         if self._size is not None:
             return min(self._size, limit)
         variable, base = Variable("size", self._inode), lambda: self._base.size
-        size: int = self._world.ask(variable, lambda value: min(value, limit), base)
-        settled = self._world.settled(variable, base)
-        if settled is not UNDECIDED:
-            self._size = settled
+        size: int = self._crash_state.ask_value(variable, lambda value: min(value, limit), base)
+        decided = self._crash_state.decided_value(variable, base)
+        if decided is not UNDECIDED:
+            self._size = decided
         return size
 
     # Reading
@@ -82,7 +82,7 @@ class LazyContent(Content):
     def ask_sector(self, index: int, classify: Callable[[bytes], T]) -> T:
         """The class of a sector's bytes."""
         base = partial(self._base.sector, index, self._unit)
-        answer: T = self._world.ask(Variable("sector", self._inode, index), classify, base)
+        answer: T = self._crash_state.ask_value(Variable("sector", self._inode, index), classify, base)
         return answer
 
     def observe(self, start: int, stop: int, stride: int, classify: Callable[[bytes], T]) -> Iterator[T]:
@@ -216,9 +216,9 @@ class LazyContent(Content):
                     return False
                 known = known and answer is True
                 start += piece.length
-            overlapping = [] if known else self._world.overlapping(members)
+            overlapping = [] if known else self._crash_state.overlapping(members)
             if not overlapping:
-                matches = known or self._world.match(members)
+                matches = known or self._crash_state.ask_digest(members)
                 if matches:
                     self._take(offset, b"".join([self._digests.content(piece, seed) for piece in pieces]))
                 return matches
@@ -236,7 +236,7 @@ class LazyContent(Content):
         decided = []
         for index in self.undecided(start, end):
             low, high = max(start - index * self._unit, 0), min(end - index * self._unit, self._unit)
-            answer = self._world.descend(
+            answer = self._crash_state.ask_upper(
                 Variable("sector", self._inode, index),
                 itemgetter(slice(low, high)),
                 partial(self._base.sector, index, self._unit),
@@ -250,7 +250,7 @@ class LazyContent(Content):
             data[at : at + len(part)] = part
         if not open_sectors:
             return self._digests.holds(bytes(data), piece.digest, seed)
-        content = self._digests.find(self._world, self._inode, start, bytes(data), open_sectors, piece, seed)
+        content = self._digests.find(self._crash_state, self._inode, start, bytes(data), open_sectors, piece, seed)
         if content is None:
             return False
         for index, low, high in open_sectors:
@@ -271,7 +271,7 @@ class LazyContent(Content):
                 self._closed.add(index)
             else:
                 base = partial(self._base.sector, index, unit)
-                value = self._world.settled(Variable("sector", self._inode, index), base)
+                value = self._crash_state.decided_value(Variable("sector", self._inode, index), base)
                 if value is not UNDECIDED:
                     self.seen[index] = value
                     self._close(index, value)
@@ -279,8 +279,8 @@ class LazyContent(Content):
             self.put(low, content[low - offset : high - offset])
 
     def _matching(self, index: int, low: int, high: int, wanted: bytes) -> tuple[Key, frozenset[int]]:
-        key, place = self._world.stack(Variable("sector", self._inode, index))[-1]
-        values = self._world.layers[0].cells[key[1]].values
+        key, place = self._crash_state.deciders(Variable("sector", self._inode, index))[-1]
+        values = self._crash_state.layers[0].alternatives[key[1]].values
         return key, frozenset(
             at for at, v in enumerate(values) if (v if place is None else v[place])[low:high] == wanted
         )

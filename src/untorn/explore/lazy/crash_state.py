@@ -16,9 +16,18 @@ from typing import Any, Final, Protocol
 
 from untorn.crashmodel.variables import LAYERED, Variable
 from untorn.explore.masks import bits, meeting
-from untorn.explore.search_record import BELOW, Ask, Cell, Key, Layer, Question, Snapshot, Verify, When
+from untorn.explore.search_record import (
+    INHERITED,
+    AskCrashPoint,
+    AskDigest,
+    AskValue,
+    Key,
+    Layer,
+    Question,
+    Snapshot,
+)
 
-Stack = tuple[tuple[Key, int | None], ...]
+Deciders = tuple[tuple[Key, int | None], ...]
 """Who decides a variable, uppermost first: cells, each with the place in its tuples if it has such."""
 
 
@@ -46,7 +55,7 @@ class Undecided:
 UNDECIDED: Final = Undecided()
 
 
-class World:
+class CrashState:
     """What is decided of one crash, or of a chain of them: layer 0 is cut off first."""
 
     def __init__(self, layers: Sequence[Layer], choose: Chooser, start: Snapshot | None = None) -> None:
@@ -58,9 +67,8 @@ class World:
         self.domains = dict(start.domains)
         self.groups = [Group(dict(matching)) for matching in start.groups]
         self._grouped: dict[Key, Group] = {key: group for group in self.groups for key in group.matching}
-        self._stacks: dict[Variable, Stack] = self.layers[-1].chain
+        self._deciders: dict[Variable, Deciders] = self.layers[-1].chain
         self._nested = len(self.layers) > 1
-        self.choices = 0
         self.asked = 0
         """How often something was asked, decided or not."""
         self.expected: tuple[int, Question] | None = None
@@ -71,20 +79,17 @@ class World:
 
     # Looking without deciding
 
-    def cell(self, level: int, variable: Variable) -> Cell | None:
-        return self.layers[level].cells.get(variable)
-
     def legal(self, key: Key) -> Sequence[int]:
         """The indices of the values that the variable may still have."""
         domain: Sequence[int] | None = self.domains.get(key)
         if domain is not None and len(domain) == 1:
             return domain  # every mask since then is within its own
-        level, variable = key
-        cell, mask = self.layers[level].cells[variable], self.masks[level]
+        depth, variable = key
+        alternatives, mask = self.layers[depth].alternatives[variable], self.masks[depth]
         if domain is None:
-            found = meeting(cell.rows, mask)
+            found = meeting(alternatives.rows, mask)
         else:
-            masks = cell.masks
+            masks = alternatives.legal_classes
             found = [at for at in domain if masks[at] & mask]
         if len(found) > 1 and key in self._grouped:
             found = [at for at in found if self._after(key, (at,))]
@@ -92,9 +97,9 @@ class World:
 
     def _after(self, key: Key, part: Sequence[int]) -> int:
         """The mask of the variable's layer after its domain were ``part``; 0 if that cannot be."""
-        level, variable = key
-        masks = self.layers[level].cells[variable].masks
-        mask = self.masks[level]
+        depth, variable = key
+        masks = self.layers[depth].alternatives[variable].legal_classes
+        mask = self.masks[depth]
         mask &= reduce(or_, (masks[at] for at in part), 0)
         group = self._grouped.get(key)
         return mask if group is None or not mask else mask & self._unmatched(group, mask, key, part)
@@ -103,107 +108,111 @@ class World:
         """The classes of the group's layer at which not all its sectors need to match."""
         result = 0
         for member, matching in group.matching.items():
-            masks = self.layers[member[0]].cells[member[1]].masks
+            masks = self.layers[member[0]].alternatives[member[1]].legal_classes
             domain: Sequence[int] = part if member == key else self.domains.get(member) or range(len(masks))
             for at in domain:
                 if at not in matching:
                     result |= masks[at]
         return result & mask
 
-    def settled(self, variable: Variable, base: Callable[[], Any]) -> Any:
+    def decided_value(self, variable: Variable, base: Callable[[], Any]) -> Any:
         """The variable's value if nothing is left to decide about it, else UNDECIDED."""
-        for key, place in self.stack(variable):
+        for key, place in self.deciders(variable):
             found = self.legal(key)
             if len(found) > 1:
                 return UNDECIDED
-            value: Any = self.layers[key[0]].cells[key[1]].values[found[0]]
-            if value is not BELOW:
+            value: Any = self.layers[key[0]].alternatives[key[1]].values[found[0]]
+            if value is not INHERITED:
                 value = value if place is None else value[place]
                 return UNDECIDED if value is None else self._left(variable, key[0], value)
         return self._left(variable, -1, base())
 
-    def _left(self, variable: Variable, level: int, value: Any) -> Any:
+    def _left(self, variable: Variable, depth: int, value: Any) -> Any:
         """What the crashes since have left of a value of layer ``level``: of a sector, what lay below the size."""
         if not self._nested or variable.kind != "sector":
             return value
-        stack = self.stack(Variable("size", variable.inode))
-        if not stack or stack[0][0][0] <= level:
+        deciders = self.deciders(Variable("size", variable.inode))
+        if not deciders or deciders[0][0][0] <= depth:
             return value  # no run since has changed the size, so nobody sees what lies beyond
         kept = len(value)
         assert isinstance(variable.key, int)
-        for crash in range(max(level, 0), len(self.layers) - 1):
-            size = self._size_at(stack, crash)
+        for crash in range(max(depth, 0), len(self.layers) - 1):
+            size = self._size_at(deciders, crash)
             if size is not None:
                 kept = min(kept, max(size - variable.key * len(value), 0))
         return value if kept == len(value) else value[:kept] + bytes(len(value) - kept)
 
-    def _size_at(self, stack: Stack, crash: int) -> int | None:
+    def _size_at(self, deciders: Deciders, crash: int) -> int | None:
         """The size after the crash of a layer; None where nobody asked for it, and so nobody changed it either."""
-        for key, _ in stack:
+        for key, _ in deciders:
             if key[0] <= crash:
                 found = self.legal(key)
-                value = self.layers[key[0]].cells[key[1]].values[found[0]]
-                if len(found) > 1 or value is not BELOW:
+                value = self.layers[key[0]].alternatives[key[1]].values[found[0]]
+                if len(found) > 1 or value is not INHERITED:
                     return value if len(found) == 1 else None
-        base = self.layers[0].trace.image.inodes.get(stack[0][0][1].inode)
+        base = self.layers[0].trace.image.inodes.get(deciders[0][0][1].inode)
         return None if base is None else base.content.size
 
     # Deciding
 
     def branch(self, question: Question, branches: int) -> int:
         """Asks the chooser; every decision goes through here."""
-        self.choices += 1
         return self._choose(question, branches)
 
-    def ask(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> Any:
+    def ask_value(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> Any:
         """The class of the variable's value, deciding it if need be; ``base`` is its value where no layer has it."""
-        return self._descend(variable, classify, base, deciding=True)
+        return self._ask(variable, classify, base, deciding=True)
 
-    def descend(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> Any:
-        """As ``ask``, but UNDECIDED where only the lowest cell has to decide, and it has not."""
-        return self._descend(variable, classify, base, deciding=False)
+    def ask_upper(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> Any:
+        """As ``ask_value``, but UNDECIDED where only the lowest cell has to decide, and it has not."""
+        return self._ask(variable, classify, base, deciding=False)
 
-    def _descend(
+    def _ask(
         self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any], *, deciding: bool
     ) -> Any:
-        stack = self._stacks.get(variable)
-        if stack is None:
-            stack = self.stack(variable)
-        for at, (key, place) in enumerate(stack):
-            left_open = not deciding and at == len(stack) - 1 and key[0] == 0
+        deciders = self._deciders.get(variable)
+        if deciders is None:
+            deciders = self.deciders(variable)
+        for at, (key, place) in enumerate(deciders):
+            left_open = not deciding and at == len(deciders) - 1 and key[0] == 0
             chosen: Any = UNDECIDED
             if not left_open:
                 self.asked += 1
                 if self.expected is not None and self.expected[0] == self.asked:
-                    chosen = self._again(stack, at, variable, classify, base)
+                    chosen = self._again(deciders, at, variable, classify, base)
             if chosen is UNDECIDED:
                 legal = self.legal(key)
                 if len(legal) == 1:  # as below, for what is asked most
-                    value = self.layers[key[0]].cells[key[1]].values[legal[0]]
-                    value = value if place is None or value is BELOW else value[place]
-                    if value is not BELOW and value is not None:
+                    value = self.layers[key[0]].alternatives[key[1]].values[legal[0]]
+                    value = value if place is None or value is INHERITED else value[place]
+                    if value is not INHERITED and value is not None:
                         return classify(self._left(variable, key[0], value))
-                classes = self._parted(stack, at, legal, variable, classify, base)
+                classes = self._parted(deciders, at, legal, variable, classify, base)
                 if len(classes) == 1:
                     chosen = next(iter(classes))
                 elif left_open:
                     return UNDECIDED
                 else:
                     chosen = self._decide(key, classes)
-            if chosen is not BELOW:
+            if chosen is not INHERITED:
                 return chosen
         return classify(self._left(variable, -1, base()))
 
     def _again(
-        self, stack: Stack, at: int, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]
+        self,
+        deciders: Deciders,
+        at: int,
+        variable: Variable,
+        classify: Callable[[Any], Hashable],
+        base: Callable[[], Any],
     ) -> Any:
         """The answer to a question that a run before this one was asked at the same point, else UNDECIDED."""
-        known, key = self._known(), stack[at][0]
-        if not isinstance(known, Ask) or known.key != key:
+        known, key = self._known(), deciders[at][0]
+        if not isinstance(known, AskValue) or known.key != key:
             return UNDECIDED
         part = known.parts[self.branch(known, len(known.parts))]
         self.restrict(key, part)
-        classes = self._parted(stack, at, part, variable, classify, base)
+        classes = self._parted(deciders, at, part, variable, classify, base)
         if len(classes) != 1:
             raise NondeterminismError(f"what had one answer before has {len(classes)} now: {key[1]}")
         return next(iter(classes))
@@ -212,52 +221,54 @@ class World:
         """What a run before this one was asked at this point."""
         return self.expected[1] if self.expected is not None and self.expected[0] == self.asked else None
 
-    def possible(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> set[Any]:
+    def possible_answers(
+        self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]
+    ) -> set[Any]:
         """Every class that the variable's value may have; decides nothing."""
-        return self._possible(0, variable, classify, base)
+        return self._possible_answers(0, variable, classify, base)
 
-    def _possible(
+    def _possible_answers(
         self, at: int, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]
     ) -> set[Hashable]:
-        stack = self.stack(variable)
-        if at == len(stack):
+        deciders = self.deciders(variable)
+        if at == len(deciders):
             return {classify(self._left(variable, -1, base()))}
-        classes = set(self._parted(stack, at, self.legal(stack[at][0]), variable, classify, base))
-        if BELOW in classes:
-            classes.remove(BELOW)
-            classes |= self._possible(at + 1, variable, classify, base)
+        classes = set(self._parted(deciders, at, self.legal(deciders[at][0]), variable, classify, base))
+        if INHERITED in classes:
+            classes.remove(INHERITED)
+            classes |= self._possible_answers(at + 1, variable, classify, base)
         return classes
 
     def _parted(
-        self, stack: Stack, at: int, legal: Sequence[int], variable: Variable,
+        self, deciders: Deciders, at: int, legal: Sequence[int], variable: Variable,
         classify: Callable[[Any], Hashable], base: Callable[[], Any],
     ) -> dict[Hashable, list[int]]:  # fmt: skip
         """These values by class; those of what lies below count as one class if they cannot be told apart."""
-        key, place = stack[at]
-        values = self.layers[key[0]].cells[key[1]].values
+        key, place = deciders[at]
+        values = self.layers[key[0]].alternatives[key[1]].values
         layered = variable.kind in LAYERED
         crashed = self._nested and variable.kind == "sector"
         classes: dict[Hashable, list[int]] = {}
         for index in legal:
             value = values[index]
-            if place is not None and value is not BELOW:
+            if place is not None and value is not INHERITED:
                 value = value[place]
             name: Hashable
-            if value is BELOW or (value is None and layered):
-                below = self._possible(at + 1, variable, classify, base)
-                name = below.pop() if len(below) == 1 else BELOW
+            if value is INHERITED or (value is None and layered):
+                below = self._possible_answers(at + 1, variable, classify, base)
+                name = below.pop() if len(below) == 1 else INHERITED
             else:
                 name = classify(self._left(variable, key[0], value) if crashed else value)
             classes.setdefault(name, []).append(index)
         return classes
 
-    def stack(self, variable: Variable) -> Stack:
-        found = self._stacks.get(variable)
+    def deciders(self, variable: Variable) -> Deciders:
+        found = self._deciders.get(variable)
         if found is None:
-            found = self._stacks[variable] = tuple(
-                ((level, cell), place)
-                for level in range(len(self.layers) - 1, -1, -1)
-                for cell, place in self.layers[level].stacks.get(variable, ())
+            found = self._deciders[variable] = tuple(
+                ((depth, owner), place)
+                for depth in range(len(self.layers) - 1, -1, -1)
+                for owner, place in self.layers[depth].deciders.get(variable, ())
             )
         return found
 
@@ -265,7 +276,7 @@ class World:
         """Lets the chooser pick one class of values and takes the others away."""
         names = list(classes)
         parts = [tuple(classes[name]) for name in names]
-        picked = self.branch(Ask(key, tuple(parts)), len(parts))
+        picked = self.branch(AskValue(key, tuple(parts)), len(parts))
         self.restrict(key, parts[picked])
         return names[picked]
 
@@ -283,24 +294,24 @@ class World:
         for key in group.matching:
             del self._grouped[key]
 
-    def when(self, level: int, classify: Callable[[int], Hashable]) -> Hashable:
+    def ask_crash_point(self, depth: int, classify: Callable[[int], Hashable]) -> Hashable:
         """The class of the layer's crash point, deciding it if need be; ``classify`` takes a class's number."""
         self.asked += 1
         known = self._known()
-        if isinstance(known, When) and known.layer == level:
-            self.masks[level] = mask = known.parts[self.branch(known, len(known.parts))]
+        if isinstance(known, AskCrashPoint) and known.depth == depth:
+            self.masks[depth] = mask = known.parts[self.branch(known, len(known.parts))]
             return classify((mask & -mask).bit_length() - 1)
         classes: dict[Hashable, int] = {}
-        for at in bits(self.masks[level]):
+        for at in bits(self.masks[depth]):
             name = classify(at)
             classes[name] = classes.get(name, 0) | 1 << at
         if len(classes) == 1:
             return next(iter(classes))
-        picked = self.branch(When(level, tuple(classes.values())), len(classes))
-        self.masks[level] = list(classes.values())[picked]
+        picked = self.branch(AskCrashPoint(depth, tuple(classes.values())), len(classes))
+        self.masks[depth] = list(classes.values())[picked]
         return list(classes)[picked]
 
-    def match(self, members: dict[Key, frozenset[int]]) -> bool:
+    def ask_digest(self, members: dict[Key, frozenset[int]]) -> bool:
         """Whether all of these variables, all of layer 0, have one of the values that match; decides it if need be."""
         mask = self.masks[0]
         legal = {key: self.legal(key) for key in members}
@@ -317,7 +328,7 @@ class World:
         assert not any(key in self._grouped for key in open_members), (
             "overlapping groups must be asked about one by one"
         )
-        masks = {key: self.layers[0].cells[key[1]].masks for key in open_members}
+        masks = {key: self.layers[0].alternatives[key[1]].legal_classes for key in open_members}
         matched, unmatched = mask, 0
         for key, matching in open_members.items():
             matched &= reduce(or_, (masks[key][at] for at in legal[key] if at in matching), 0)
@@ -325,7 +336,7 @@ class World:
         unmatched &= mask
         if not matched:
             return False
-        question = Verify(tuple((key, tuple(sorted(matching))) for key, matching in open_members.items()))
+        question = AskDigest(tuple((key, tuple(sorted(matching))) for key, matching in open_members.items()))
         if self.branch(question, 2) == 0:
             self.masks[0] = matched
             for key, matching in open_members.items():

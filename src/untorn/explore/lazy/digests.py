@@ -16,8 +16,8 @@ from typing import Final
 from xxhash import xxh3_64_intdigest
 
 from untorn.crashmodel.variables import GARBAGE, Variable
-from untorn.explore.lazy.crash_state import World
-from untorn.explore.search_record import BELOW
+from untorn.explore.lazy.crash_state import CrashState
+from untorn.explore.search_record import INHERITED
 from untorn.storage.interface import Piece
 
 _MIXTURES_MAX: Final = 1024
@@ -45,7 +45,7 @@ class Digests:
         return self._found[piece.digest, seed, piece.length]
 
     def find(
-        self, world: World, inode: int, start: int, data: bytes,
+        self, crash_state: CrashState, inode: int, start: int, data: bytes,
         open_sectors: Sequence[tuple[int, int, int]], piece: Piece, seed: int,
     ) -> bytes | None:  # fmt: skip
         """The content with the digest that agrees with ``data`` outside of the open sectors; None if none has it.
@@ -57,7 +57,7 @@ class Digests:
             question = (piece.digest, seed, inode, start, data, tuple(open_sectors))
             if question in self._missing:
                 return None
-            content = self._search(world, inode, start, data, open_sectors, piece, seed)
+            content = self._search(crash_state, inode, start, data, open_sectors, piece, seed)
             if content is None:
                 self._missing.add(question)
                 return None
@@ -69,44 +69,46 @@ class Digests:
         return content if masked == data else None
 
     def _search(
-        self, world: World, inode: int, start: int, data: bytes,
+        self, crash_state: CrashState, inode: int, start: int, data: bytes,
         open_sectors: Sequence[tuple[int, int, int]], piece: Piece, seed: int,
     ) -> bytes | None:  # fmt: skip
-        cells = []
+        per_sector = []
         for index, low, high in open_sectors:
-            held, values = _held(world, Variable("sector", inode, index))
+            held, values = _held(crash_state, Variable("sector", inode, index))
             at = index * self._unit + low - start
-            cells.append((at, [(moment, value[low:high]) for moment, value in held], {v[low:high] for v in values}))
+            per_sector.append(
+                (at, [(moment, value[low:high]) for moment, value in held], {v[low:high] for v in values})
+            )
         candidate = bytearray(data)
-        for time in sorted({moment for _, held, _ in cells for moment, _ in held}, reverse=True):
-            for at, held, _ in cells:
+        for time in sorted({moment for _, held, _ in per_sector for moment, _ in held}, reverse=True):
+            for at, held, _ in per_sector:
                 value = max((one for one in held if one[0] <= time), key=itemgetter(0), default=held[0])[1]
                 candidate[at : at + len(value)] = value
             if xxh3_64_intdigest(candidate, seed) == piece.digest:
                 return bytes(candidate)
-        distinct = [sorted(values) for _, _, values in cells]
+        distinct = [sorted(values) for _, _, values in per_sector]
         if prod(map(len, distinct)) <= _MIXTURES_MAX:
             for mixture in itertools.product(*distinct):
-                for (at, _, _), value in zip(cells, mixture, strict=True):
+                for (at, _, _), value in zip(per_sector, mixture, strict=True):
                     candidate[at : at + len(value)] = value
                 if xxh3_64_intdigest(candidate, seed) == piece.digest:
                     return bytes(candidate)
         return None
 
 
-def _held(world: World, variable: Variable) -> tuple[list[tuple[tuple[int, int], bytes]], list[bytes]]:
+def _held(crash_state: CrashState, variable: Variable) -> tuple[list[tuple[tuple[int, int], bytes]], list[bytes]]:
     """What the cache held of a sector, at which (layer, event), oldest first; and all values that it may have.
 
     A recovery that was cut off may have written it too: so every layer is asked, not only the lowest.
     """
     held = []
     possible = []
-    for (layer, number), place in reversed(world.stack(variable)):
-        cell = world.layers[layer].cells[number]
-        values = [value if place is None or value is BELOW else value[place] for value in cell.values]
-        for since, index in cell.written:
+    for (depth, owner), place in reversed(crash_state.deciders(variable)):
+        alternatives = crash_state.layers[depth].alternatives[owner]
+        values = [value if place is None or value is INHERITED else value[place] for value in alternatives.values]
+        for since, index in alternatives.written:
             value = values[index]
             if isinstance(value, bytes) and value != GARBAGE * (len(value) // len(GARBAGE)):  # which no cache held
-                held.append(((layer, since), value))
+                held.append(((depth, since), value))
         possible += [value for value in values if isinstance(value, bytes)]
     return held, possible

@@ -10,16 +10,16 @@ from untorn.crashmodel.disk_image import Inode
 from untorn.crashmodel.machine import DEVICE
 from untorn.crashmodel.variables import Variable
 from untorn.explore.lazy.content import LazyContent, same
-from untorn.explore.lazy.crash_state import World
+from untorn.explore.lazy.crash_state import CrashState
 from untorn.storage.interface import FileStat
 
 
 class LazyAttributes(dict[str, bytes]):
     """Extended attributes; a name that is in the dict, even as None, was decided or set."""
 
-    def __init__(self, world: World, inode: int, base: dict[str, bytes], names: Sequence[str]) -> None:
+    def __init__(self, crash_state: CrashState, inode: int, base: dict[str, bytes], names: Sequence[str]) -> None:
         super().__init__()
-        self._world, self._inode, self._base, self._names = world, inode, base, names
+        self._crash_state, self._inode, self._base, self._names = crash_state, inode, base, names
         self._decided: dict[str, bytes | None] = {}
         self.seen: dict[str, bytes | None] = {}
         """As they were before anything was set, as far as they are decided."""
@@ -27,7 +27,9 @@ class LazyAttributes(dict[str, bytes]):
     def get(self, name: str, default: Any = None) -> Any:
         if name not in self._decided:
             variable = Variable("xattr", self._inode, name)
-            self._decided[name] = self.seen[name] = self._world.ask(variable, same, lambda: self._base.get(name))
+            self._decided[name] = self.seen[name] = self._crash_state.ask_value(
+                variable, same, lambda: self._base.get(name)
+            )
         value = self._decided[name]
         return default if value is None else value
 
@@ -56,8 +58,8 @@ class LazyAttributes(dict[str, bytes]):
 class LazyInode(Inode):
     """An inode whose times and owner are decided when they are asked for."""
 
-    def __init__(self, world: World, base: Inode, content: LazyContent, attributes: LazyAttributes) -> None:
-        self._world = world
+    def __init__(self, crash_state: CrashState, base: Inode, content: LazyContent, attributes: LazyAttributes) -> None:
+        self._crash_state = crash_state
         self.base = base
         self._set: dict[str, int] = {}
         self.number, self.uid, self.birth_ns, self.target = base.number, base.uid, base.birth_ns, base.target
@@ -70,7 +72,7 @@ class LazyInode(Inode):
         if name in self._set:
             return self._set[name]
         variable = Variable(name.removesuffix("_ns"), self.number)
-        value: int = self._world.ask(variable, same, lambda: getattr(self.base, name))
+        value: int = self._crash_state.ask_value(variable, same, lambda: getattr(self.base, name))
         return value
 
     @property
@@ -130,7 +132,7 @@ class LazyStat(FileStat):
                 variable, base = Variable("size", inode.number), lambda: inode.base.content.size
             else:
                 variable, base = Variable(name.removesuffix("_ns"), inode.number), lambda: getattr(inode.base, name)
-            self._fixed[name] = inode._world.ask(variable, same, base)
+            self._fixed[name] = inode._crash_state.ask_value(variable, same, base)
         return self._fixed[name]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -151,7 +153,7 @@ class LazyStat(FileStat):
         if "mtime_ns" in self._fixed:
             return super().older_than(mtime_ns)
         inode = self._inode
-        older: bool = inode._world.ask(
+        older: bool = inode._crash_state.ask_value(
             Variable("mtime", inode.number), lambda value: value < mtime_ns, lambda: inode.base.mtime_ns
         )
         return older

@@ -9,8 +9,8 @@ from typing import Any
 from untorn.crashmodel.machine import Options
 from untorn.crashmodel.rules import History
 from untorn.crashmodel.trace import Operation, Trace
-from untorn.crashmodel.variables import NEVER, Legal, Variable, stacks
-from untorn.explore.search_record import BACKWARDS, BELOW, ORDER, SORTED, Cell, Layer
+from untorn.crashmodel.variables import NEVER, Legal, Variable, deciders
+from untorn.explore.search_record import BACKWARDS, INHERITED, ORDER, SORTED, Alternatives, Layer
 
 
 def build_layer(trace: Trace, history: History, first: int, last: int, *, nested: bool) -> Layer:
@@ -21,37 +21,41 @@ def build_layer(trace: Trace, history: History, first: int, last: int, *, nested
     for legal in table.values():
         bounds.update(bound for value in legal for bound in (value.since, value.until) if first < bound <= last)
     bounds.update(o.completed for o in acks if o.completed is not None and o.completed > first)
-    starts = sorted(bounds)
-    cells = {variable: _cell(variable, legal, starts, last, nested=nested) for variable, legal in table.items()}
+    class_starts = sorted(bounds)
+    alternatives = {
+        variable: _alternatives(variable, legal, class_starts, last, nested=nested) for variable, legal in table.items()
+    }
     if not nested:
-        every = (1 << len(starts)) - 1
-        cells[ORDER] = Cell((BACKWARDS, SORTED), (every, every), ((0, 0), (0, 1)), (NEVER, NEVER))
+        every = (1 << len(class_starts)) - 1
+        alternatives[ORDER] = Alternatives((BACKWARDS, SORTED), (every, every), ((0, 0), (0, 1)), (NEVER, NEVER))
     done = sorted(o.completed for o in acks if o.completed is not None)
     return Layer(
-        trace, starts, cells, stacks(cells),
-        [bisect.bisect_right(done, start) for start in starts], [o.arguments[0] for o in acks],
+        trace, class_starts, alternatives, deciders(alternatives),
+        [bisect.bisect_right(done, start) for start in class_starts], [o.arguments[0] for o in acks],
     )  # fmt: skip
 
 
-def _cell(variable: Variable, legal: Iterable[Legal], starts: Sequence[int], last: int, *, nested: bool) -> Cell:
+def _alternatives(
+    variable: Variable, legal: Iterable[Legal], class_starts: Sequence[int], last: int, *, nested: bool
+) -> Alternatives:
     masks: dict[Any, int] = {}
     written: list[tuple[int, int, Any]] = []
     inherits = nested and variable.level == 0 and variable.kind not in ("name", "names", "sectors")
     base: Legal | None = None
     for entry in legal:
         value, since, until = entry
-        low = bisect.bisect_left(starts, max(since, starts[0]))
-        high = bisect.bisect_left(starts, until)
+        low = bisect.bisect_left(class_starts, max(since, class_starts[0]))
+        high = bisect.bisect_left(class_starts, until)
         # One that just goes on is the base again, which no atomic write over it ends; not what was written between.
         goes_on = len(written) == 1 and base is not None and (value, since) == (base.value, base.until)
         if since == 0:
             base = entry
-        key = BELOW if inherits and (since == 0 or goes_on) else value
+        key = INHERITED if inherits and (since == 0 or goes_on) else value
         mask = (1 << high) - (1 << low) if since <= last and high > low else 0
         masks[key] = masks.get(key, 0) | mask
         written.append((since, until, key))
     index = {value: at for at, value in enumerate(masks)}
-    return Cell(
+    return Alternatives(
         tuple(masks), tuple(masks.values()),
         tuple((since, index[key]) for since, _, key in written), tuple(until for _, until, _ in written),
     )  # fmt: skip
@@ -68,4 +72,6 @@ def births(trace: Trace) -> list[Operation]:
 
 def rules(options: Options) -> dict[str, Any]:
     """The persistence rules of a machine, as keyword arguments of History."""
-    return {"profile": options.profile, "sector": options.sector, "block": options.block, "trash": options.trash}
+    return {
+        "profile": options.profile, "sector": options.sector, "block": options.block, "powersafe": options.powersafe,
+    }  # fmt: skip

@@ -1,6 +1,6 @@
 """A simulated machine after a crash that decides what its disk holds only when somebody looks.
 
-It is the ordinary simulated storage over contents, names and attributes that ask a :class:`World`.
+It is the ordinary simulated storage over contents, names and attributes that ask a :class:`CrashState`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from untorn.crashmodel.trace import Trace
 from untorn.crashmodel.variables import Variable, name_of
 from untorn.crashmodel.variables import number as number_of
 from untorn.explore.lazy.content import LazyContent, same
-from untorn.explore.lazy.crash_state import World
+from untorn.explore.lazy.crash_state import CrashState
 from untorn.explore.lazy.digests import Digests
 from untorn.explore.lazy.inode import LazyAttributes, LazyInode, LazyStat
 from untorn.explore.lazy.layers import births, rules
@@ -28,13 +28,13 @@ T = TypeVar("T")
 
 
 class LazyDisk(Disk):
-    """The machine after the crash; ``ground`` is what all runs over the same layers share."""
+    """The machine after the crash; ``shared`` is what all runs over the same layers share."""
 
-    def __init__(self, ground: Ground, world: World) -> None:
-        self.rules = rules(ground.options)
-        self.options = ground.options
-        self.generation = len(world.layers)
-        self.world = world
+    def __init__(self, shared: SharedBase, crash_state: CrashState) -> None:
+        self.rules = rules(shared.options)
+        self.options = shared.options
+        self.generation = len(crash_state.layers)
+        self.crash_state = crash_state
         self.unwritable: set[int] = set()
         self.homes: dict[int, Name] = {}
         self.dead = False
@@ -44,11 +44,11 @@ class LazyDisk(Disk):
         self.nameless: set[int] = set()
         self.drawn = 0
         self.serial = 0
-        self.inodes = ground.last_inode
-        self.time_ns = ground.time_ns
+        self.inodes = shared.last_inode
+        self.time_ns = shared.time_ns
         self.live = Image()
-        self.trace = Trace(Image(), sites=ground.options.sites)
-        self.ground = ground
+        self.trace = Trace(Image(), sites=shared.options.sites)
+        self.shared = shared
         self._bound: dict[Name, int | None] = {}
         self.looked_up: dict[Name, int | None] = {}
         """Names as they were before anything was bound, as far as they are decided."""
@@ -58,13 +58,13 @@ class LazyDisk(Disk):
         """The inode of a number; made when first asked for."""
         inode = self.live.inodes.get(number)
         if inode is None:
-            ground, world = self.ground, self.world
-            base = ground.inodes[number]
+            shared, crash_state = self.shared, self.crash_state
+            base = shared.inodes[number]
             content = LazyContent(
-                world, number, base.content, ground.sectors.get(number, ()), ground.digests, ground.options.sector
+                crash_state, number, base.content, shared.sectors.get(number, ()), shared.digests, shared.options.sector
             )
-            attributes = LazyAttributes(world, number, base.attributes, ground.attributes.get(number, ()))
-            inode = self.live.inodes[number] = self.decided[number] = LazyInode(world, base, content, attributes)
+            attributes = LazyAttributes(crash_state, number, base.attributes, shared.attributes.get(number, ()))
+            inode = self.live.inodes[number] = self.decided[number] = LazyInode(crash_state, base, content, attributes)
         return inode
 
     def walk(self, path: str, *, follow: bool) -> Place:
@@ -86,18 +86,20 @@ class LazyDisk(Disk):
     def number(self, key: Name) -> int | None:
         if key in self._bound:
             return self._bound[key]
-        number: int | None = self.world.ask(Variable("name", *key), same, lambda: self.ground.names.get(key))
+        number: int | None = self.crash_state.ask_value(
+            Variable("name", *key), same, lambda: self.shared.names.get(key)
+        )
         self._bound[key] = self.looked_up[key] = number
         return number
 
     def names(self, directory: int) -> list[str]:
         names = {name for parent, name in self._bound if parent == directory}
-        names.update(self.ground.children.get(directory, ()))
+        names.update(self.shared.children.get(directory, ()))
         return [name for name in sorted(names) if self.number((directory, name)) is not None]
 
     def listed(self, directory: int) -> list[str]:
         names = self.names(directory)
-        if len(names) > 1 and self.world.ask(ORDER, same, lambda: SORTED) == BACKWARDS:
+        if len(names) > 1 and self.crash_state.ask_value(ORDER, same, lambda: SORTED) == BACKWARDS:
             names.reverse()
         return names
 
@@ -107,14 +109,14 @@ class LazyDisk(Disk):
 
     def _known(self) -> list[Name]:
         """Every name that something may have, in one order."""
-        return sorted({*self.ground.keys, *self._bound})
+        return sorted({*self.shared.keys, *self._bound})
 
     def _names(self, key: Name, number: int) -> bool:
         """Whether a name is one of the inode, wherever its directory is."""
         if key in self._bound:
             return self._bound[key] == number
-        possible = self.world.possible(
-            Variable("name", *key), lambda v: v == number, lambda: self.ground.names.get(key)
+        possible = self.crash_state.possible_answers(
+            Variable("name", *key), lambda v: v == number, lambda: self.shared.names.get(key)
         )
         return True in possible and (len(possible) == 1 or self.number(key) == number)
 
@@ -144,10 +146,10 @@ class LazyDisk(Disk):
         return super().stat(inode)
 
 
-class Ground:
+class SharedBase:
     """What all runs after one crash share: the layers and what lies beneath them."""
 
-    def __init__(self, layer: Layer, options: Options, time_ns: int, below: Ground | None = None) -> None:
+    def __init__(self, layer: Layer, options: Options, time_ns: int, below: SharedBase | None = None) -> None:
         image = layer.trace.image
         self.layers: list[Layer] = [*below.layers, layer] if below else [layer]
         self.last_inode: int
@@ -169,7 +171,7 @@ class Ground:
                 )  # fmt: skip
         sectors: dict[int, set[int]] = {}
         attributes: dict[int, set[str]] = {}
-        for variable in layer.stacks:
+        for variable in layer.deciders:
             if variable.kind == "sector":
                 sectors.setdefault(variable.inode, set()).add(number_of(variable.key))
             elif variable.kind == "xattr":
@@ -208,7 +210,7 @@ class LazyStorage(SimulatedStorage):
 
     opened = LazyFile
 
-    def __init__(self, ground: Ground, world: World) -> None:
-        disk = LazyDisk(ground, world)
+    def __init__(self, shared: SharedBase, crash_state: CrashState) -> None:
+        disk = LazyDisk(shared, crash_state)
         super().__init__(disk)
         self.lazy = disk

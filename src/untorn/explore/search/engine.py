@@ -20,12 +20,12 @@ from untorn.crashmodel.trace import STANDARD_LIBRARY, Trace
 from untorn.explore.exception_text import message_of
 from untorn.explore.interpose.bypass_line import pinpointing
 from untorn.explore.interpose.errors import RefusalError, UnlocatedError
-from untorn.explore.lazy.crash_state import Chooser, World
+from untorn.explore.lazy.crash_state import Chooser, CrashState
 from untorn.explore.lazy.crash_state import NondeterminismError as NondeterminismError  # noqa: PLC0414
 from untorn.explore.lazy.layers import build_layer, rules
-from untorn.explore.lazy.storage import Ground, LazyDisk, LazyStorage
-from untorn.explore.search.recovery_crashes import Segment, cuts
-from untorn.explore.search_record import Leaf, Prefix, Problem, Question, Run, Snapshot
+from untorn.explore.lazy.storage import LazyDisk, LazyStorage, SharedBase
+from untorn.explore.search.recovery_crashes import Segment, recovery_crashes
+from untorn.explore.search_record import ChoicePath, Execution, Outcome, Problem, Question, Snapshot
 from untorn.explore.targets.protocol import Target
 from untorn.explore.time_limit import OutOfTime, one_run
 
@@ -45,33 +45,33 @@ NO_VERDICT: Final = (KeyboardInterrupt, NondeterminismError, OutOfTime, RefusalE
 
 
 @dataclass(slots=True)
-class Node:
+class ChoiceNode:
     """A place in the tree of choices: the question there, once a run has met it, and how often was asked by then."""
 
     question: Question | None = None
     asked: int = 0
-    children: dict[int, Node] = field(default_factory=dict)
+    children: dict[int, ChoiceNode] = field(default_factory=dict)
 
 
 class _Path:
     """Follows a prefix, then branch 0 everywhere; cuts what recovery does into segments between choices."""
 
-    def __init__(self, prefix: Prefix, root: Node) -> None:
+    def __init__(self, prefix: ChoicePath, root: ChoiceNode) -> None:
         self.prefix = prefix
         self.node = root
-        self.followed: World | None = None
+        self.followed: CrashState | None = None
         self.taken: list[int] = []
         self.questions: list[tuple[Question, int]] = []
         self.segments: list[Segment] = []
-        self.marks: list[int] = []
-        self.world: World | None = None
+        self.choice_events: list[int] = []
+        self.crash_state: CrashState | None = None
         self.disk: LazyDisk | None = None
         self.failed: NondeterminismError | None = None
         self._begun = 0
 
     def __call__(self, question: Question, branches: int) -> int:
         at = len(self.taken)
-        self.cut(choosing=True)
+        self.end_segment(choosing=True)
         picked = 0
         if at < len(self.prefix):
             picked = self.prefix[at]
@@ -84,9 +84,9 @@ class _Path:
         self._step(question, picked)
         return picked
 
-    def follow(self, world: World) -> None:
+    def follow(self, crash_state: CrashState) -> None:
         """Tells a world what runs before this one were asked in it."""
-        self.followed = world
+        self.followed = crash_state
         self._expect()
 
     def _step(self, question: Question, picked: int) -> None:
@@ -94,7 +94,7 @@ class _Path:
         node = self.node
         if node.question is None:
             node.question, node.asked = question, self.followed.asked
-        self.node = node.children.setdefault(picked, Node())
+        self.node = node.children.setdefault(picked, ChoiceNode())
         self._expect()
 
     def _expect(self) -> None:
@@ -102,33 +102,33 @@ class _Path:
         node = self.node
         self.followed.expected = None if node.question is None else (node.asked, node.question)
 
-    def cut(self, *, choosing: bool) -> None:
+    def end_segment(self, *, choosing: bool) -> None:
         """Ends a segment; one within the prefix belongs to the run that met it first.
 
         An operation that is running depends on the choice that it makes, so its issue is part of the next segment.
         """
-        if self.world is None or self.disk is None:
+        if self.crash_state is None or self.disk is None:
             return
         now, operations = self.disk.trace.now, self.disk.trace.operations
         if choosing and operations and operations[-1].completed is None:
             now -= 1
         if now > self._begun and len(self.taken) >= len(self.prefix):
-            self.segments.append(Segment(tuple(self.taken), self._begun + 1, now, self.world.snapshot()))
-        self.marks.append(now)
+            self.segments.append(Segment(tuple(self.taken), self._begun + 1, now, self.crash_state.snapshot()))
+        self.choice_events.append(now)
         self._begun = now
 
 
 @dataclass
-class Field:
+class Search:
     """One search: the state that its runs start from."""
 
     target: Target
-    ground: Ground
+    shared: SharedBase
     start: Snapshot | None = None
-    root: Node = field(default_factory=Node, repr=False)
+    root: ChoiceNode = field(default_factory=ChoiceNode, repr=False)
     """What the runs so far were asked."""
 
-    def run(self, prefix: Prefix, *, nested: bool) -> Run:
+    def run(self, prefix: ChoicePath, *, nested: bool) -> Execution:
         """One run of recovery and check; with ``nested`` also the ways to cut recovery off."""
         try:
             return self._run(prefix, nested=nested)
@@ -137,32 +137,32 @@ class Field:
                 self._run(prefix, nested=nested)
             raise
 
-    def _run(self, prefix: Prefix, *, nested: bool) -> Run:
+    def _run(self, prefix: ChoicePath, *, nested: bool) -> Execution:
         path = _Path(prefix, self.root)
-        world = World(self.ground.layers, path, self.start)
-        path.follow(world)
-        storage = LazyStorage(self.ground, world)
+        crash_state = CrashState(self.shared.layers, path, self.start)
+        path.follow(crash_state)
+        storage = LazyStorage(self.shared, crash_state)
         if nested:
-            path.world, path.disk = world, storage.lazy
+            path.crash_state, path.disk = crash_state, storage.lazy
         problem = self._recover(storage)
-        path.cut(choosing=False)
-        path.world = None
-        found = cuts(storage.lazy, world, path.segments) if nested else []
+        path.end_segment(choosing=False)
+        path.crash_state = None
+        found = recovery_crashes(storage.lazy, crash_state, path.segments) if nested else []
         operations = list(storage.lazy.trace.operations) if nested else []
-        problem = problem or self._check(storage, world)
+        problem = problem or self._check(storage, crash_state)
         if path.failed is not None:  # the program may have swallowed it
             raise path.failed
         if len(path.taken) < len(prefix):
             raise NondeterminismError(f"{len(prefix)} choices before, and now {len(path.taken)}")
-        leaf = Leaf(tuple(path.taken), world.snapshot(), problem)
-        return Run(leaf, path.questions, found, operations, tuple(path.marks))
+        outcome = Outcome(tuple(path.taken), crash_state.snapshot(), problem)
+        return Execution(outcome, path.questions, found, operations, tuple(path.choice_events))
 
-    def once(self, choose: Chooser, start: Snapshot) -> tuple[Leaf, World]:
+    def run_pinned(self, choose: Chooser, start: Snapshot) -> tuple[Outcome, CrashState]:
         """One run whose choices somebody else makes."""
-        world = World(self.ground.layers, choose, start)
-        storage = LazyStorage(self.ground, world)
-        problem = self._recover(storage) or self._check(storage, world)
-        return Leaf((), world.snapshot(), problem), world
+        crash_state = CrashState(self.shared.layers, choose, start)
+        storage = LazyStorage(self.shared, crash_state)
+        problem = self._recover(storage) or self._check(storage, crash_state)
+        return Outcome((), crash_state.snapshot(), problem), crash_state
 
     def _recover(self, storage: LazyStorage) -> Problem | None:
         try:
@@ -174,24 +174,26 @@ class Field:
         storage.kill_process()
         return None
 
-    def _check(self, storage: LazyStorage, world: World) -> Problem | None:
+    def _check(self, storage: LazyStorage, crash_state: CrashState) -> Problem | None:
         try:
-            one_run("check", self.target.check, storage, lambda classify=None: self._acknowledged(world, classify))
+            one_run(
+                "check", self.target.check, storage, lambda classify=None: self._acknowledged(crash_state, classify)
+            )
         except NO_VERDICT:
             raise
         except BaseException as error:
             return problem_of(error, "check")
         return None
 
-    def _acknowledged(self, world: World, classify: Callable[[Sequence[Any]], Any] | None) -> Any:
+    def _acknowledged(self, crash_state: CrashState, classify: Callable[[Sequence[Any]], Any] | None) -> Any:
         """What had been told to the world, or its class."""
-        layer = self.ground.layers[0]
+        layer = self.shared.layers[0]
 
         def told(at: int) -> Any:
             so_far = layer.acknowledgements[: layer.acknowledged[at]]
             return classify(so_far) if classify else len(so_far)
 
-        answer: Any = world.when(0, told)
+        answer: Any = crash_state.ask_crash_point(0, told)
         return answer if classify else layer.acknowledgements[:answer]
 
 
@@ -218,35 +220,35 @@ def recorded(target: Target) -> Recording:
         raise
 
 
-def field_of(target: Target, recording: Recording) -> Field:
+def search_of(target: Target, recording: Recording) -> Search:
     """The search over every power failure of a recording."""
     trace = recording.trace
     history = History(trace, **rules(recording.options))
     history.advance(trace.now)
     layer = build_layer(trace, history, recording.first, trace.now, nested=False)
-    return Field(target, Ground(layer, recording.options, recording.time_ns))
+    return Search(target, SharedBase(layer, recording.options, recording.time_ns))
 
 
-def without_inner_crash(search: Field, problem: Problem, limit: int) -> Run | None:
+def without_inner_crash(search: Search, problem: Problem, limit: int) -> Execution | None:
     """A run that is bad in the same way although recovery was not cut off, among the first ``limit``."""
-    for run in itertools.islice(every(search), limit):
-        found = run.leaf.problem
+    for execution in itertools.islice(all_executions(search), limit):
+        found = execution.outcome.problem
         if found is not None and (found.kind, found.stage) == (problem.kind, problem.stage):
-            return run
+            return execution
     return None
 
 
-def deeper(search: Field, run: Run) -> Iterator[Field]:
+def nested_searches(search: Search, execution: Execution) -> Iterator[Search]:
     """The searches for the ways in which this run's recovery can be cut off."""
-    ground = search.ground
-    for cut in run.cuts:
-        yield Field(search.target, Ground(cut.layer, ground.options, ground.time_ns, ground), cut.start)
+    shared = search.shared
+    for crash in execution.recovery_crashes:
+        yield Search(search.target, SharedBase(crash.layer, shared.options, shared.time_ns, shared), crash.start)
 
 
-def every(search: Field, *, nested: bool = False) -> Iterator[Run]:
+def all_executions(search: Search, *, nested: bool = False) -> Iterator[Execution]:
     """Every run of a search, depth first."""
-    waiting: list[Prefix] = [()]
+    waiting: list[ChoicePath] = [()]
     while waiting:
-        run = search.run(waiting.pop(), nested=nested)
-        yield run
-        waiting.extend(run.siblings())
+        execution = search.run(waiting.pop(), nested=nested)
+        yield execution
+        waiting.extend(execution.siblings())

@@ -10,9 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from untorn.explore.lazy.crash_state import World
-from untorn.explore.search.engine import Field
-from untorn.explore.search_record import ORDER, Ask, Key, Layer, Leaf, Question, Snapshot, Verify, When
+from untorn.explore.lazy.crash_state import CrashState
+from untorn.explore.search.engine import Search
+from untorn.explore.search_record import (
+    ORDER,
+    AskCrashPoint,
+    AskDigest,
+    AskValue,
+    Key,
+    Layer,
+    Outcome,
+    Question,
+    Snapshot,
+)
 
 
 class Baseline(StrEnum):
@@ -21,7 +31,7 @@ class Baseline(StrEnum):
 
 
 @dataclass(frozen=True)
-class State:
+class PinnedState:
     """A crash state: class of the crash point by layer, baseline, and the values that deviate from it."""
 
     classes: tuple[int, ...]
@@ -35,8 +45,12 @@ def legal_at(layer: Layer, key: Key, at: int) -> list[int]:
 
 
 def _there(layer: Layer, key: Key, at: int) -> list[int]:
-    cell, start = layer.cells[key[1]], layer.starts[at]
-    return [index for (since, index), until in zip(cell.written, cell.ends, strict=True) if since <= start < until]
+    alternatives, start = layer.alternatives[key[1]], layer.class_starts[at]
+    return [
+        index
+        for (since, index), until in zip(alternatives.written, alternatives.ends, strict=True)
+        if since <= start < until
+    ]
 
 
 def default(layer: Layer, key: Key, at: int, baseline: Baseline) -> int:
@@ -48,7 +62,7 @@ def default(layer: Layer, key: Key, at: int, baseline: Baseline) -> int:
 class Steering:
     """A chooser that makes a run show exactly one state."""
 
-    def __init__(self, layers: Sequence[Layer], state: State) -> None:
+    def __init__(self, layers: Sequence[Layer], state: PinnedState) -> None:
         self.layers = layers
         self.state = state
 
@@ -59,34 +73,34 @@ class Steering:
 
     def __call__(self, question: Question, branches: int) -> int:
         match question:
-            case Ask(key, parts):
+            case AskValue(key, parts):
                 value = self.value(key)
                 return next((branch for branch, part in enumerate(parts) if value in part), 0)
-            case Verify(members):
+            case AskDigest(members):
                 return 0 if all(self.value(key) in matching for key, matching in members) else 1
-            case When(layer, masks):
+            case AskCrashPoint(layer, masks):
                 at = self.state.classes[layer]
                 return next((branch for branch, mask in enumerate(masks) if mask >> at & 1), 0)
 
 
-def show(search: Field, state: State) -> tuple[Leaf, World]:
+def show(search: Search, state: PinnedState) -> tuple[Outcome, CrashState]:
     """One run of recovery and check on one state."""
     start = search.start
     masks = tuple(1 << at for at in state.classes)
     domains = start.domains if start else {}
     groups = start.groups if start else ()
-    return search.once(Steering(search.ground.layers, state), Snapshot(masks, domains, groups))
+    return search.run_pinned(Steering(search.shared.layers, state), Snapshot(masks, domains, groups))
 
 
-def is_legal(search: Field, state: State) -> bool:
+def is_legal(search: Search, state: PinnedState) -> bool:
     """Whether every deviation may be had at the state's crash points, and the search's own start agrees with it.
 
     A recovery that was cut off did what it did because of what it saw. Of what the crash before it left, a state may
     differ from that no more than recovery could not see.
     """
-    layers, start = search.ground.layers, search.start
+    layers, start = search.shared.layers, search.start
     if not all(
-        layers[key[0]].cells[key[1]].masks[value] >> state.classes[key[0]] & 1
+        layers[key[0]].alternatives[key[1]].legal_classes[value] >> state.classes[key[0]] & 1
         for key, value in state.deviations.items()
     ):
         return False
@@ -100,10 +114,12 @@ def is_legal(search: Field, state: State) -> bool:
     )
 
 
-def state_of(search: Field, leaf: Leaf, baseline: Baseline, classes: tuple[int, ...] | None = None) -> State:
+def state_of(
+    search: Search, outcome: Outcome, baseline: Baseline, classes: tuple[int, ...] | None = None
+) -> PinnedState:
     """One of the states that a leaf stands for: at its first crash points, what nobody asked about by default."""
-    layers = search.ground.layers
-    end = leaf.end
+    layers = search.shared.layers
+    end = outcome.end
     if classes is None:
         classes = tuple((mask & -mask).bit_length() - 1 for mask in end.masks)
     deviations: dict[Key, int] = {}
@@ -114,11 +130,11 @@ def state_of(search: Field, leaf: Leaf, baseline: Baseline, classes: tuple[int, 
         if wanted not in legal:
             deviations[key] = legal[-1] if baseline is Baseline.NEWEST else legal[0]
     for group in end.groups:
-        state = State(classes, baseline, deviations)
+        state = PinnedState(classes, baseline, deviations)
         steering = Steering(layers, state)
         if all(steering.value(key) in matching for key, matching in group.items()):
             deviations |= _unmatch(layers, group, classes, end)
-    return State(classes, baseline, deviations)
+    return PinnedState(classes, baseline, deviations)
 
 
 def _unmatch(

@@ -10,11 +10,11 @@ from untorn.crashmodel.rules import History
 from untorn.crashmodel.trace import Trace
 from untorn.crashmodel.variables import Variable
 from untorn.explore.lazy.content import LazyContent
-from untorn.explore.lazy.crash_state import World
+from untorn.explore.lazy.crash_state import CrashState
 from untorn.explore.lazy.inode import LazyInode
 from untorn.explore.lazy.layers import build_layer
 from untorn.explore.lazy.storage import LazyDisk
-from untorn.explore.search_record import Cut, Snapshot
+from untorn.explore.search_record import ChoicePath, RecoveryCrash, Snapshot
 from untorn.sizes import SECTOR
 
 LOOKS: Final = frozenset(
@@ -32,7 +32,7 @@ _SOMETHING: Final = b"?" * SECTOR
 class Segment(NamedTuple):
     """What recovery did between two choices: the choices before, its events, and the state that holds meanwhile."""
 
-    path: tuple[int, ...]
+    choices: ChoicePath
     first: int
     last: int
     snapshot: Snapshot
@@ -49,13 +49,13 @@ def _opens_only(arguments: tuple[object, ...], name: str) -> bool:
     return name == "open" and not arguments[2]
 
 
-def cuts(disk: LazyDisk, world: World, segments: Sequence[Segment]) -> list[Cut]:
+def recovery_crashes(disk: LazyDisk, crash_state: CrashState, segments: Sequence[Segment]) -> list[RecoveryCrash]:
     """The layers that these segments of a recovery give."""
     change = first_change(disk.trace)
-    result: list[Cut] = []
+    result: list[RecoveryCrash] = []
     if change is None:
         return result
-    trace = Trace(image_before(disk, world))
+    trace = Trace(image_before(disk, crash_state))
     trace.operations = disk.trace.operations
     trace.now = disk.trace.now
     history = History(trace, **disk.rules)
@@ -64,25 +64,27 @@ def cuts(disk: LazyDisk, world: World, segments: Sequence[Segment]) -> list[Cut]
             continue
         history.advance(segment.last)
         layer = build_layer(trace, history, max(segment.first, change), segment.last, nested=True)
-        result.append(Cut(segment.path, layer, segment.snapshot))
+        result.append(RecoveryCrash(segment.choices, layer, segment.snapshot))
     return result
 
 
-def image_before(disk: LazyDisk, world: World) -> Image:
+def image_before(disk: LazyDisk, crash_state: CrashState) -> Image:
     """The disk before recovery as far as it was decided; what was not is any legal value, and nobody looks at it."""
-    image = Image(dict(disk.ground.inodes), {})
+    image = Image(dict(disk.shared.inodes), {})
     for number, lazy in disk.decided.items():
-        image.inodes[number] = _inode_before(lazy, world, disk.ground.sectors.get(number, ()), disk.options.sector)
+        image.inodes[number] = _inode_before(
+            lazy, crash_state, disk.shared.sectors.get(number, ()), disk.options.sector
+        )
     image.names = {name: number for name, number in disk.looked_up.items() if number is not None}
     return image
 
 
-def _inode_before(lazy: LazyInode, world: World, sectors: Sequence[int], unit: int) -> Inode:
+def _inode_before(lazy: LazyInode, crash_state: CrashState, sectors: Sequence[int], unit: int) -> Inode:
     inode = lazy.base.copy()
     content = lazy.content
     assert isinstance(content, LazyContent)
     base = lazy.base.content
-    sizes = world.possible(Variable("size", lazy.number), lambda v: v, lambda: base.size)
+    sizes = crash_state.possible_answers(Variable("size", lazy.number), lambda v: v, lambda: base.size)
     inode.content.truncate(min(sizes))
     for index in sectors:  # there may be something in each: a truncate that cuts it changes it
         if index * unit < inode.content.size:

@@ -17,9 +17,9 @@ from untorn.explore import time_limit
 from untorn.explore.interpose import bypass_watch, many_runs
 from untorn.explore.interpose.errors import NotMeasuredError
 from untorn.explore.search import workers
-from untorn.explore.search.engine import Field, Recording, deeper, every, field_of, recorded
+from untorn.explore.search.engine import Recording, Search, all_executions, nested_searches, recorded, search_of
 from untorn.explore.search.fingerprint import fingerprint
-from untorn.explore.search_record import Prefix, Problem, Run, Search
+from untorn.explore.search_record import ChoicePath, Execution, Problem, SearchRecord
 from untorn.explore.targets.protocol import Target
 
 _LONG_SECONDS: Final = 1.0
@@ -55,32 +55,32 @@ class Handle(NamedTuple):
 class Origin(NamedTuple):
     """Where a search begins: for each level the run, by its prefix, and which of its cuts."""
 
-    steps: tuple[tuple[Prefix, int], ...] = ()
+    crashes: tuple[tuple[ChoicePath, int], ...] = ()
 
 
 @dataclass
 class Batch:
     """What one task brought back."""
 
-    runs: list[Run] = field(default_factory=list)
+    executions: list[Execution] = field(default_factory=list)
     """Of the outermost search, without their cuts."""
-    deeper: dict[Prefix, Search] = field(default_factory=dict)
+    nested_searches: dict[ChoicePath, SearchRecord] = field(default_factory=dict)
     """By where these runs' recoveries were cut off, the searches for that."""
-    waiting: list[Prefix] = field(default_factory=list)
+    waiting: list[ChoicePath] = field(default_factory=list)
     """Prefixes that are still to be run."""
     recoveries: int = 0
     nested: int = 0
-    bad: list[tuple[Origin, Run]] = field(default_factory=list)
+    bad: list[tuple[Origin, Execution]] = field(default_factory=list)
     unended: str = ""
     """What was going on when the budget ended this task, in words; empty if it did not."""
 
 
-inherited: Final[dict[str, tuple[Work, Field]]] = {}
+inherited: Final[dict[str, tuple[Work, Search]]] = {}
 """By token: the searches of this process, which those that it forks have, too."""
 
 
 @lru_cache(maxsize=4)
-def _unpacked(pickled: bytes) -> tuple[Work, Field]:
+def _unpacked(pickled: bytes) -> tuple[Work, Search]:
     work: Work = pickle.loads(pickled)
     bypass_watch.adopt(work.root)
     time_limit.set_each(work.each)
@@ -89,10 +89,10 @@ def _unpacked(pickled: bytes) -> tuple[Work, Field]:
             "the workload does something else in a worker than where it was recorded, so its verdict would depend on "
             "who asks: does the module draw lots, or look at the clock, when it is imported?"
         )
-    return work, field_of(work.target, work.recording)
+    return work, search_of(work.target, work.recording)
 
 
-def explore_there(handle: Handle, prefixes: list[Prefix], seconds: float, left: float | None) -> Batch:
+def explore_there(handle: Handle, prefixes: list[ChoicePath], seconds: float, left: float | None) -> Batch:
     """``explore_some`` in a worker, which keeps its search."""
     try:
         return explore_some(*(inherited.get(handle.token) or _unpacked(handle.pickled)), prefixes, seconds, left)
@@ -100,7 +100,9 @@ def explore_there(handle: Handle, prefixes: list[Prefix], seconds: float, left: 
         workers.idle()
 
 
-def explore_some(work: Work, search: Field, prefixes: list[Prefix], seconds: float, left: float | None = None) -> Batch:
+def explore_some(
+    work: Work, search: Search, prefixes: list[ChoicePath], seconds: float, left: float | None = None
+) -> Batch:
     """Runs ``prefixes`` and what follows from them, depth first, for about so many seconds, never more than ``left``.
 
     What was not done when that ended it is still waiting.
@@ -111,7 +113,7 @@ def explore_some(work: Work, search: Field, prefixes: list[Prefix], seconds: flo
     return batch
 
 
-def _explore(batch: Batch, work: Work, search: Field, seconds: float, left: float | None) -> None:
+def _explore(batch: Batch, work: Work, search: Search, seconds: float, left: float | None) -> None:
     started = time.monotonic()
     while batch.waiting and (not batch.recoveries or time.monotonic() < started + seconds):
         prefix = batch.waiting.pop()
@@ -130,52 +132,56 @@ def _explore(batch: Batch, work: Work, search: Field, seconds: float, left: floa
             break
 
 
-def _explore_one(batch: Batch, work: Work, search: Field, prefix: Prefix) -> None:
+def _explore_one(batch: Batch, work: Work, search: Search, prefix: ChoicePath) -> None:
     workers.alive()
-    run = search.run(prefix, nested=work.depth > 0)
-    siblings = list(run.siblings())
-    _account(batch, run, Origin())
-    below = _descend(batch, search, run, work.depth, Origin())
+    execution = search.run(prefix, nested=work.depth > 0)
+    siblings = list(execution.siblings())
+    _account(batch, execution, Origin())
+    below = _descend(batch, search, execution, work.depth, Origin())
     with time_limit.uninterrupted():
         batch.waiting.extend(siblings)
-        batch.deeper.update(below)
-        batch.runs.append(run)
+        batch.nested_searches.update(below)
+        batch.executions.append(execution)
 
 
-def again(token: str, origin: Origin, path: Prefix) -> tuple[Prefix, Problem | None]:
+def again(token: str, origin: Origin, path: ChoicePath) -> tuple[ChoicePath, Problem | None]:
     """A run that was done, done again: the choices it makes now, and what it says."""
     search = find(inherited[token][1], origin)
-    leaf = search.run(path, nested=False).leaf
-    return leaf.path, leaf.problem
+    outcome = search.run(path, nested=False).outcome
+    return outcome.choices, outcome.problem
 
 
-def _account(batch: Batch, run: Run, origin: Origin) -> None:
+def _account(batch: Batch, execution: Execution, origin: Origin) -> None:
     workers.alive()
     batch.recoveries += 1
-    batch.nested += bool(origin.steps)
-    if run.leaf.problem is not None:
-        batch.bad.append((origin, run))
+    batch.nested += bool(origin.crashes)
+    if execution.outcome.problem is not None:
+        batch.bad.append((origin, execution))
 
 
-def _descend(batch: Batch, search: Field, run: Run, depth: int, origin: Origin) -> dict[Prefix, Search]:
+def _descend(
+    batch: Batch, search: Search, execution: Execution, depth: int, origin: Origin
+) -> dict[ChoicePath, SearchRecord]:
     """Explores every way in which this run's recovery can be cut off, and forgets the cuts."""
-    result: dict[Prefix, Search] = {}
+    result: dict[ChoicePath, SearchRecord] = {}
     if depth == 0:
         return result
-    for index, (cut, inner) in enumerate(zip(run.cuts, deeper(search, run), strict=True)):
-        there = Origin((*origin.steps, (run.prefix, index)))
-        done = result[cut.path] = Search(cut.layer)
-        for inner_run in every(inner, nested=depth > 1):
-            _account(batch, inner_run, there)
-            done.deeper.update(_descend(batch, inner, inner_run, depth - 1, there))
-            done.runs.append(inner_run)
-    run.cuts = []
+    for index, (crash, inner) in enumerate(
+        zip(execution.recovery_crashes, nested_searches(search, execution), strict=True)
+    ):
+        there = Origin((*origin.crashes, (execution.prefix, index)))
+        done = result[crash.choices] = SearchRecord(crash.layer)
+        for inner_execution in all_executions(inner, nested=depth > 1):
+            _account(batch, inner_execution, there)
+            done.nested_searches.update(_descend(batch, inner, inner_execution, depth - 1, there))
+            done.executions.append(inner_execution)
+    execution.recovery_crashes = []
     return result
 
 
-def find(search: Field, origin: Origin) -> Field:
+def find(search: Search, origin: Origin) -> Search:
     """The search at ``origin``, done again."""
-    for prefix, index in origin.steps:
-        run = search.run(prefix, nested=True)
-        search = list(deeper(search, run))[index]
+    for prefix, index in origin.crashes:
+        execution = search.run(prefix, nested=True)
+        search = list(nested_searches(search, execution))[index]
     return search

@@ -24,7 +24,7 @@ _SEVERAL: Final = 3 * BLOCK + 200
 
 
 @dataclass
-class Library:
+class SelfTest:
     """One workload on a file of ``size`` bytes, or none; after a crash the file is a commit, whole and plain."""
 
     name: str
@@ -50,16 +50,16 @@ class Library:
         return script.machine
 
     @property
-    def aside(self) -> bool:
+    def may_quarantine(self) -> bool:
         """Whether a log may be set aside: one whose first slot is garbage cannot be told from another program's."""
-        return bool(self.machine.get("trash"))
+        return not self.machine.get("powersafe", True)
 
     def recover(self, storage: SimulatedStorage) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UntornWarning)
-            self.go_on(storage)
+            self.recover_file(storage)
 
-    def go_on(self, storage: SimulatedStorage) -> None:
+    def recover_file(self, storage: SimulatedStorage) -> None:
         """What comes after the crash."""
         try:
             api.recover(PATH, storage=storage)
@@ -67,74 +67,74 @@ class Library:
             pass
 
     def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
-        state_is_a_commit(plain(storage, PATH, aside=self.aside), self.states, acknowledged)
+        state_is_a_commit(plain(storage, PATH, quarantined=self.may_quarantine), self.states, acknowledged)
 
 
-class Reopened(Library):
+class RecoverByOpening(SelfTest):
     """Recovered by opening the file to write."""
 
-    def go_on(self, storage: SimulatedStorage) -> None:
+    def recover_file(self, storage: SimulatedStorage) -> None:
         api.open(PATH, "r+b", storage=storage).close()
 
 
-class Crowded(Library):
+class RecoverOnFullDisk(SelfTest):
     """Recovered on a full disk; where no copy could make room, somebody else does."""
 
-    def go_on(self, storage: SimulatedStorage) -> None:
+    def recover_file(self, storage: SimulatedStorage) -> None:
         try:
             with workloads.full_disk():
-                super().go_on(storage)
+                super().recover_file(storage)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            super().go_on(storage)
+            super().recover_file(storage)
 
 
-class Read(Library):
+class ReadBeforeRecovery(SelfTest):
     """A reader looks at it before it is recovered: both must see the same."""
 
-    def go_on(self, storage: SimulatedStorage) -> None:
+    def recover_file(self, storage: SimulatedStorage) -> None:
         with api.open(PATH, "rb", storage=storage) as file:
             seen = file.read()
-        super().go_on(storage)
+        super().recover_file(storage)
         if storage.read_file(PATH) != seen:
             raise AssertionError("a reader saw another state than recovery installed")
 
 
-class Aside(Library):
+class MayQuarantine(SelfTest):
     """A log that cannot be this file's may be set aside."""
 
     @property
-    def aside(self) -> bool:
+    def may_quarantine(self) -> bool:
         return True
 
 
-class Discarded(Aside):
+class DiscardedLog(MayQuarantine):
     """The commits in the log were given up; a log that was half renamed is refused until one name of it is removed."""
 
-    def go_on(self, storage: SimulatedStorage) -> None:
+    def recover_file(self, storage: SimulatedStorage) -> None:
         try:
-            super().go_on(storage)
+            super().recover_file(storage)
         except UntrustedLogError:
             storage.unlink(log_path(PATH))
 
 
-class Created(Library):
+class RecoverByCreating(SelfTest):
     """Recovered by opening the file to append, which makes it where it is missing."""
 
-    def go_on(self, storage: SimulatedStorage) -> None:
+    def recover_file(self, storage: SimulatedStorage) -> None:
         api.open(PATH, "a+b", storage=storage).close()
 
     def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
-        state_is_a_commit(plain(storage, PATH, aside=True), [state or b"" for state in self.states], acknowledged)
+        state_is_a_commit(plain(storage, PATH, quarantined=True), [state or b"" for state in self.states], acknowledged)
 
 
-class Edited(Aside):
+class ForeignEdit(MayQuarantine):
     """Another program wrote the file: what it wrote stays, or is refused; it is never written over (I8)."""
 
-    def go_on(self, storage: SimulatedStorage) -> None:
+    def recover_file(self, storage: SimulatedStorage) -> None:
         try:
-            super().go_on(storage)
+            super().recover_file(storage)
         except ForeignEditError:
             pass
 
@@ -146,10 +146,10 @@ class Edited(Aside):
             raise AssertionError("written over: the file does not hold what another program wrote")
 
 
-class Untouched(Library):
+class NeedsNoRecovery(SelfTest):
     """After a clean close or a recovery any program reads the file, without untorn and after any crash (I6)."""
 
-    def go_on(self, storage: SimulatedStorage) -> None:
+    def recover_file(self, storage: SimulatedStorage) -> None:
         pass
 
     def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
@@ -171,32 +171,32 @@ def _edit(told: Sequence[Any]) -> int | None:
 
 
 WORKLOADS: Final = (
-    Library("commits", workloads.commits),
-    Library("restarts", workloads.restarts, depth=2),
-    Library("truncates", workloads.truncates),
-    Reopened("spills", workloads.spills, 6 * BLOCK),
-    Library("gives back", workloads.gives_back),
-    Reopened("orders", workloads.orders, depth=2),
-    Library("grows", workloads.grows, None),
-    Created("grows, then made anew", workloads.grows, None),
-    Library("rewrites", workloads.rewrites),
-    Read("reads", workloads.reads),
-    Library("sessions", workloads.sessions, depth=2),
-    Library("kills", workloads.kills),
-    Library("deaths", workloads.deaths),
-    Library("fails", workloads.fails),
-    Library("fails in a cut", workloads.fails_cut),
-    Library("fails again", workloads.fails_again),
-    Crowded("crowded", workloads.crowded),
-    Library("outages", workloads.outages, depth=2),
-    Edited("edited hot", workloads.edited_hot, depth=2),
-    Edited("edited open", workloads.edited_open, depth=2),
-    Edited("edited early", workloads.edited_early, depth=2),
-    Edited("takes over", workloads.takes_over),
-    Edited("takes over a new file", workloads.takes_over, None),
-    Untouched("closes", workloads.closes),
-    Discarded("discards", workloads.discards, depth=2),
-    Library("in place", workloads.in_place, depth=2),
+    SelfTest("commits", workloads.commits),
+    SelfTest("restarts", workloads.restarts, depth=2),
+    SelfTest("truncates", workloads.truncates),
+    RecoverByOpening("spills", workloads.spills, 6 * BLOCK),
+    SelfTest("gives back", workloads.gives_back),
+    RecoverByOpening("orders", workloads.orders, depth=2),
+    SelfTest("grows", workloads.grows, None),
+    RecoverByCreating("grows, then made anew", workloads.grows, None),
+    SelfTest("rewrites", workloads.rewrites),
+    ReadBeforeRecovery("reads", workloads.reads),
+    SelfTest("sessions", workloads.sessions, depth=2),
+    SelfTest("kills", workloads.kills),
+    SelfTest("deaths", workloads.deaths),
+    SelfTest("fails", workloads.fails),
+    SelfTest("fails in a cut", workloads.fails_cut),
+    SelfTest("fails again", workloads.fails_again),
+    RecoverOnFullDisk("crowded", workloads.crowded),
+    SelfTest("outages", workloads.outages, depth=2),
+    ForeignEdit("edited hot", workloads.edited_hot, depth=2),
+    ForeignEdit("edited open", workloads.edited_open, depth=2),
+    ForeignEdit("edited early", workloads.edited_early, depth=2),
+    ForeignEdit("takes over", workloads.takes_over),
+    ForeignEdit("takes over a new file", workloads.takes_over, None),
+    NeedsNoRecovery("closes", workloads.closes),
+    DiscardedLog("discards", workloads.discards, depth=2),
+    SelfTest("in place", workloads.in_place, depth=2),
 )
 """Each on a device with sectors of 512 bytes, powersafe overwrite, attributes, and no atomic writes."""
 
@@ -204,8 +204,8 @@ _ATOMIC: Final = AtomicLimits(BLOCK, 4 * BLOCK, 0, 1)
 _SECTORS: Final[dict[str, dict[str, Any]]] = {
     "": {},
     "4096": {"sector": 4096},
-    "garbage": {"trash": True},
-    "garbage of 4096": {"trash": True, "sector": 4096},
+    "garbage": {"powersafe": False},
+    "garbage of 4096": {"powersafe": False, "sector": 4096},
 }
 _MORE: Final[dict[str, dict[str, Any]]] = {
     "": {}, "no attributes": {"xattrs": False}, "atomic writes": {"atomic": _ATOMIC}
@@ -218,10 +218,10 @@ DEVICES: Final = {
 """By name: options of the machine."""
 
 
-def on(target: Library, device: str) -> Library:
+def on(target: SelfTest, device: str) -> SelfTest:
     """The same on this device. Garbage multiplies the states, so that there recovery is cut off once."""
     name = ", ".join(filter(None, (target.name, device)))
-    depth = min(target.depth, 1) if DEVICES[device].get("trash") else target.depth
+    depth = target.depth if DEVICES[device].get("powersafe", True) else min(target.depth, 1)
     return replace(target, name=name, machine=DEVICES[device], depth=depth)
 
 
@@ -234,7 +234,7 @@ _ALSO: Final = (
     "restarts, no attributes", "discards, no attributes", "kills, garbage, no attributes", "in place, atomic writes",
     "in place, garbage, atomic writes",
 )  # fmt: skip
-GARBAGE: Final = Library("garbage", workloads.blocks, machine=DEVICES["garbage"], depth=2)
+GARBAGE: Final = SelfTest("garbage", workloads.blocks, machine=DEVICES["garbage"], depth=2)
 TARGETS: Final = (
     *(target for target in MATRIX if target.machine in ({}, DEVICES["garbage"]) or target.name in _ALSO), GARBAGE
 )  # fmt: skip

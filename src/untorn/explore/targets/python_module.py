@@ -56,15 +56,16 @@ class FunctionTarget:
 
     def __init__(
         self, name: str, *, workload: Function | None = None, check: Function, recover: Function | None = None,
-        prepare: Function | None = None, steps: Sequence[Function] = (), kept: Sequence[int] | None = None,
+        prepare: Function | None = None, steps: Sequence[Function] = (), enabled_steps: Sequence[int] | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        """``steps`` in place of ``workload``; ``kept``: which to run, all if None; ``options`` of the machine."""
+        """``steps`` in place of ``workload``, ``enabled_steps`` the indices of those to run (None: all); ``options`` of
+        the machine."""
         if (workload is None) == (not steps):
             raise UntornError(f"{name}: define either workload(dir) or steps, a list of functions of dir")
         self.name = name
         self.options = dict(options or {})
-        self.kept = kept
+        self.enabled_steps = enabled_steps
         self._functions = prepare, [workload] if workload else list(steps), recover, check
 
     @property
@@ -73,10 +74,10 @@ class FunctionTarget:
         steps = self._functions[1]
         return len(steps) if len(steps) > 1 else 0
 
-    def limited(self, kept: Sequence[int]) -> FunctionTarget:
+    def with_steps(self, enabled_steps: Sequence[int]) -> FunctionTarget:
         """The same with only these steps."""
         other = copy(self)
-        other.kept = list(kept)
+        other.enabled_steps = list(enabled_steps)
         return other
 
     def record(self) -> SimulatedStorage:
@@ -87,7 +88,7 @@ class FunctionTarget:
         run(storage, [prepare] if prepare else [], "prepare", first=True)
         storage.kill_process()
         storage.settle()
-        chosen = [step for index, step in enumerate(steps) if self.kept is None or index in self.kept]
+        chosen = [step for index, step in enumerate(steps) if self.enabled_steps is None or index in self.enabled_steps]
         run(storage, chosen, "the workload", _Recording(storage), first=True)
         storage.kill_process()
         return storage
@@ -104,7 +105,9 @@ class FunctionTarget:
 class ModuleTarget(FunctionTarget):
     """A module by its path or its dotted name; travels to other processes by that."""
 
-    def __init__(self, where: str, options: dict[str, Any] | None = None, kept: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, where: str, options: dict[str, Any] | None = None, enabled_steps: Sequence[int] | None = None
+    ) -> None:
         """ImportError or FileNotFoundError if there is no such module, UntornError if it cannot be explored."""
         module = _import(where)
         if not callable(getattr(module, "check", None)):
@@ -112,18 +115,18 @@ class ModuleTarget(FunctionTarget):
         super().__init__(
             Path(where).stem if where.endswith(".py") else where.rpartition(".")[2],
             workload=getattr(module, "workload", None), check=module.check, steps=getattr(module, "steps", ()),
-            recover=getattr(module, "recover", None), prepare=getattr(module, "prepare", None), kept=kept,
-            options=options,
+            recover=getattr(module, "recover", None), prepare=getattr(module, "prepare", None),
+            enabled_steps=enabled_steps, options=options,
         )  # fmt: skip
         self.where = os.path.abspath(where) if where.endswith(".py") else where
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ModuleTarget, (self.where, self.options, self.kept)
+        return ModuleTarget, (self.where, self.options, self.enabled_steps)
 
     @property
     def spec(self) -> dict[str, Any]:
         """What makes the same target again."""
-        return {"module": self.where, "options": self.options, "kept": self.kept}
+        return {"module": self.where, "options": self.options, "kept": self.enabled_steps}
 
 
 def _import(where: str) -> ModuleType:
