@@ -86,7 +86,7 @@ def test_what_stands_in_the_place_of_the_log_is_told_with_the_files_name(
     Path("data").write_bytes(OLD)
     with untorn.open("data", "r+b") as file:
         Path("data-untorn").symlink_to("data")
-        with pytest.raises(untorn.UntrustedLogError, match="took the place of its log") as caught:
+        with pytest.raises(untorn.UntrustedLogError, match="has taken the place of its log") as caught:
             file.write(b"x")
     assert caught.value.filename == "data"
 

@@ -70,7 +70,7 @@ def of_another_file(path: Path) -> None:
     path.with_name("other-untorn").rename(path.with_name("file-untorn"))
 
 
-FINE = {plain: "plain", hot: "hot log", unfinished: "hot log", stray: "stray log"}
+FINE = {plain: "plain", hot: "waiting commits", unfinished: "empty log", stray: "foreign log"}
 BAD = {
     damaged: "log damaged",
     missing: "log missing",
@@ -239,9 +239,9 @@ def test_recover_brings_commits_home_and_leaves_one_file(tmp_path: Path) -> None
 
     result = run("recover", tmp_path / "file")
 
-    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/file: 3 commits brought home\n")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/file: 3 commits were moved into the file\n")
     assert {name: data for name, (_, _, _, data) in tree(tmp_path).items()} == {b"file": content}
-    assert run("recover", tmp_path / "file").stdout == f"{tmp_path}/file: nothing to recover\n"
+    assert run("recover", tmp_path / "file").stdout == f"{tmp_path}/file: there was nothing to recover\n"
 
 
 def test_recover_changes_nothing_where_something_is_wrong(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_recover_with_apply_installs_what_is_proved_and_keeps_the_log(tmp_path: 
     result = run("recover", "--on-damage", "apply", tmp_path / "file")
 
     assert result.exit_code == 0
-    assert "1 commit brought home; the log was set aside as" in result.stdout
+    assert "1 commit was moved into the file; the log was set aside as" in result.stdout
     assert (tmp_path / "file").read_bytes() == bytes(PAGE) + b"\x01" * PAGE + bytes(6 * PAGE)
     assert [name.split(b".")[0] for name in sorted(tree(tmp_path))] == [b"file", b"file-untorn"]
 

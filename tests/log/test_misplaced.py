@@ -51,7 +51,7 @@ def test_a_log_under_a_name_that_says_nothing_is_not_looked_into(path: Path) -> 
     sidecar(path).rename(path.with_name("data.bak"))
     error = refused(path, MissingLogError)
     assert "data.bak" not in str(error)
-    assert "was the file renamed, copied or linked" in str(error)
+    assert "Was the file renamed, copied or linked" in str(error)
 
 
 @pytest.mark.parametrize("way", ["linked", "copied"])
@@ -171,7 +171,7 @@ def test_recovery_logs_what_it_did(path: Path, caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.INFO, "untorn"):
         untorn.recover(path)
     told = [(record.levelname, record.getMessage()) for record in caplog.records]
-    assert told[0] == ("INFO", f"{str(path)!r}: 3 commits were brought home, the file has {len(NEW)} bytes")
+    assert told[0] == ("INFO", f"{str(path)!r}: 3 commits were moved into the file, which has {len(NEW)} bytes")
     assert re.fullmatch(r"'.*/data': its log of \d+ bytes was removed", told[1][1])
     caplog.clear()
     hot(path)

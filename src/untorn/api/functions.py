@@ -159,7 +159,7 @@ def status(path: str | bytes | os.PathLike[Any], *, storage: Storage | None = No
             replay = found.replay if found.state is recovery.LogState.HOT else None
             return Status(
                 path=home.path,
-                state=found.state.value,
+                state=found.shown_state.value,
                 log_path=found.log_path if found.log is not None else None,
                 log_bytes=replay.tail if replay else 0,
                 commits=replay.commits if replay else 0,

@@ -191,14 +191,14 @@ def check(ctx: click.Context, files: tuple[str, ...], as_json: bool) -> None:
 def _fine(path: str, found: Status) -> str:
     """What stands beside a file that has no problem."""
     log = quoted(found.log_path) if found.log_path else ""
-    if found.state == LogState.HOT and found.commits:
+    if found.state == LogState.HOT:
         return (
             f"{plural(found.commits, 'commit')} of {size_of(found.log_bytes)} {_are(found.commits)} waiting in {log}, "
             "all verified. untorn reads them from there. Other programs see the file without them "
             f"({size_of(found.size_on_disk)}; {size_of(found.size)} with them) until the next open for writing or "
             f"'untorn recover {quoted(path)}'."
         )
-    if found.state in (LogState.HOT, LogState.UNSTARTED):
+    if found.state == LogState.UNSTARTED:
         return f"{log} holds no commit; the next open for writing removes it."
     if found.state == LogState.FOREIGN:
         return f"{log} is not this file's log; the next open for writing sets it aside under another name."

@@ -61,7 +61,7 @@ class CopyOnWrite(Design):
         self, storage: Storage, home: StorageFile, *, folio_size: int, checkpoint_bytes: int,
         found: FoundLog | None = None,
     ) -> None:  # fmt: skip
-        """``found``: a hot log to read through, never to write."""
+        """``found``: a log with waiting commits, to read through and never to write."""
         self._storage = storage
         self._home = home
         self._info = home.stat()

@@ -78,6 +78,12 @@ class FoundLog:
     replay: Replay | None = None
     problem: UntornError | None = None
 
+    @property
+    def shown_state(self) -> LogState:
+        """The state for users, to whom a log of the file's own without a commit is an empty one."""
+        holds_nothing = self.problem is None and self.replay is not None and not self.replay.commits
+        return LogState.UNSTARTED if self.state is LogState.HOT and holds_nothing else self.state
+
     def close(self) -> None:
         """Lets go of the log."""
         if self.log is not None:
