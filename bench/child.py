@@ -21,7 +21,7 @@ def fill(path: str, log_bytes: int, page: int, count: int) -> None:
     chance = random.Random(4)
     pages = os.path.getsize(path) // page
     data = chance.randbytes(2 * page)
-    file = untorn.open(path, "r+b", commit="explicit", log_bytes=log_bytes)
+    file = untorn.open(path, "r+b", commit="explicit", checkpoint_bytes=log_bytes)
     commits = 0
     while file.stats()["log_bytes"] + (count + 1) * page <= log_bytes:
         for index in chance.sample(range(pages), count):

@@ -82,7 +82,7 @@ class Untorn:
     """A page at a time into the page cache, then a durable commit."""
 
     def __init__(self, path: Path, log_bytes: int, folio_size: int = 16 * KIB) -> None:
-        self.file = untorn.open(path, "r+b", commit="explicit", log_bytes=log_bytes, folio_size=folio_size)
+        self.file = untorn.open(path, "r+b", commit="explicit", checkpoint_bytes=log_bytes, folio_size=folio_size)
         self._log_bytes = log_bytes
         # Every folio once: the cache is warm.
         while self.file.read1():

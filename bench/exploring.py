@@ -42,7 +42,7 @@ def exploring(place: Path, scale: Scale) -> Exploring:
     start = process_time()
     recoveries = sum(1 for search in searches for _ in all_executions(search))
     seconds = process_time() - start
-    result = explore(SelfTest("twenty commits", _twenty_commits, 4 * BLOCK), depth=0)
+    result = explore(SelfTest("twenty commits", _twenty_commits, 4 * BLOCK), recovery_crashes=0)
     if result.bad or not result.certified:
         raise RuntimeError(f"twenty commits: {result.verdict()}")
     progress("exploring: many operations")
@@ -104,7 +104,7 @@ def appends(count: int) -> Target:
 
 
 def _twenty_commits(script: Script) -> None:
-    script.open(log_bytes=28 * BLOCK)
+    script.open(checkpoint_bytes=28 * BLOCK)
     for serial in range(_COMMITS):
         script.write(serial % 3 * BLOCK, 2 * BLOCK)
         script.commit()

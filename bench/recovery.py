@@ -30,7 +30,7 @@ class Recovery:
 def recovery(place: Path, scale: Scale) -> Recovery:
     """A child commits until the log is full and kills itself; another one recovers."""
     path, log_bytes = place / "recovery", scale.log_bytes
-    progress(f"recovery: a hot log of {size_text(log_bytes)}, {scale.recovery_rounds} rounds")
+    progress(f"recovery: commits of {size_text(log_bytes)} in a log, {scale.recovery_rounds} rounds")
     make_file(path, scale.file_bytes)
     original, copy = make_file(place / "recovery-cp", log_bytes), place / "recovery-cp-copy"
     peaks = []

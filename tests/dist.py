@@ -129,7 +129,7 @@ def _use(commands: Path, folder: Path) -> None:
     _hold(run("untorn", "--version") == version, "untorn --version")
     _hold("Your files:" in run("untorn", "--help"), "untorn --help")
     run("python", "-c", SCRIPT, code=-signal.SIGKILL)
-    _hold("hot log" in run("untorn", "status", "f"), "untorn status")
+    _hold("waiting commits" in run("untorn", "status", "f"), "untorn status")
     _hold("1 commit " in run("untorn", "check", "f"), "untorn check")
     _hold("COMMIT" in run("untorn", "log", "f"), "untorn log")
     run("untorn", "cp", "f", "copy")

@@ -86,7 +86,7 @@ def test_what_stands_in_the_place_of_the_log_is_told_with_the_files_name(
     Path("data").write_bytes(OLD)
     with untorn.open("data", "r+b") as file:
         Path("data-untorn").symlink_to("data")
-        with pytest.raises(untorn.UntrustedLogError, match="took the place of its log") as caught:
+        with pytest.raises(untorn.UntrustedLogError, match="has taken the place of its log") as caught:
             file.write(b"x")
     assert caught.value.filename == "data"
 
@@ -97,7 +97,7 @@ def test_a_message_about_a_log_that_cannot_be_used_carries_the_files_name(
     monkeypatch.chdir(tmp_path)
     hot("data")
     Path("data").touch()
-    for call in (untorn.check, untorn.recover, lambda name: untorn.open(name, "r+b"), untorn.open):
+    for call in (untorn.verify, untorn.recover, lambda name: untorn.open(name, "r+b"), untorn.open):
         with pytest.raises(untorn.ForeignEditError) as caught:
             call("data")
         assert caught.value.filename == "data"
@@ -111,7 +111,10 @@ def test_a_checkpoint_without_room_is_logged_with_its_reason_and_counted(
     home = os.path.realpath(path)
     storage = FaultyStorage(LinuxStorage())
     storage.add(Fault(nth=0, names={"pwritev"}, paths={home}, error=errno.ENOSPC))
-    with untorn.open(path, "r+b", storage=storage, log_bytes=4096) as file, caplog.at_level(logging.WARNING, "untorn"):
+    with (
+        untorn.open(path, "r+b", storage=storage, checkpoint_bytes=4096) as file,
+        caplog.at_level(logging.WARNING, "untorn"),
+    ):
         file.write(b"x" * 4096)
         file.commit()
         assert file.stats()["checkpoints_failed"] == 1
@@ -142,7 +145,7 @@ def closes_in_a_handler(path: Path) -> None:
 
 def sets_a_log_aside(path: Path) -> None:
     hot(path)
-    untorn.recover(path, discard=True)
+    untorn.recover(path, on_damage="discard")
 
 
 @pytest.mark.parametrize("work", [forgets_a_file, closes_in_a_handler, sets_a_log_aside])

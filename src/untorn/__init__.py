@@ -3,14 +3,14 @@
 import logging
 
 from untorn.api.file import File, Transaction
-from untorn.api.functions import Status, check, open, recover, status
+from untorn.api.functions import Status, open, recover, status, verify
 from untorn.api.stream import STATX_WRITE_ATOMIC_BUF, STATX_WRITE_ATOMIC_DIO
 from untorn.api.text import TextFile
 from untorn.errors import (
     CheckpointError,
     CorruptLogError,
-    FailedError,
     ForeignEditError,
+    HandleFailedError,
     LockedError,
     LogError,
     MissingLogError,
@@ -21,7 +21,7 @@ from untorn.errors import (
     UntrustedLogError,
 )
 from untorn.storage.interface import RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, AtomicLimits, FileSystem
-from untorn.trace_event import Step
+from untorn.trace_event import TraceEvent
 
 __version__ = "0.1.0"
 
@@ -35,27 +35,27 @@ __all__ = [
     "AtomicLimits",
     "CheckpointError",
     "CorruptLogError",
-    "FailedError",
     "File",
     "FileSystem",
     "ForeignEditError",
+    "HandleFailedError",
     "LockedError",
     "LogError",
     "MissingLogError",
     "ReentrantError",
     "Status",
-    "Step",
     "TextFile",
+    "TraceEvent",
     "Transaction",
     "TransactionError",
     "UntornError",
     "UntornWarning",
     "UntrustedLogError",
     "__version__",
-    "check",
     "open",
     "recover",
     "status",
+    "verify",
 ]
 
 logging.getLogger("untorn").addHandler(logging.NullHandler())

@@ -19,7 +19,7 @@ class UntornError(Exception):
 
 
 class UntornWarning(UserWarning):
-    """Something was put right or put aside that its owner should know of."""
+    """Something was put right or set aside that its owner should know of."""
 
 
 class TransactionError(UntornError):
@@ -51,12 +51,12 @@ def _again(kind: type[_OSError], arguments: tuple[Any, ...], attributes: dict[st
     return error
 
 
-class FailedError(_OSError):
-    """An earlier error put this handle out of work: the file is old or new, never a mix. Reopen it."""
+class HandleFailedError(_OSError):
+    """An earlier error has ended the use of this handle: the file is old or new, never a mix. Reopen it."""
 
 
 class CheckpointError(_OSError):
-    """Committed data could not be moved home. Nothing is lost: it is durable in the log."""
+    """Committed data could not be moved into the file. Nothing is lost: it is durable in the log."""
 
     def __init__(self, message: str, path: str | None = None, code: int = errno.ENOSPC) -> None:
         self.code = code
@@ -74,7 +74,7 @@ class LockedError(_OSError, BlockingIOError):
 
 
 class ForeignEditError(_OSError):
-    """Another program changed the file while its log was hot; neither was touched."""
+    """Another program changed the file while commits to it waited in its log; neither was touched."""
 
     code = errno.EBUSY
 
@@ -93,7 +93,7 @@ class CorruptLogError(LogError):
 
 
 class MissingLogError(LogError):
-    """The file is marked as hot, but its own log is not beside it."""
+    """Commits to the file are waiting in its log, but its own log is not beside it."""
 
 
 class UntrustedLogError(LogError):

@@ -1,4 +1,4 @@
-"""What an observer of a file is told: each step of a write on its way to disk, in the kernel's words."""
+"""What a trace of a file consists of: each step of a write on its way to disk, in the kernel's words."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 
-class Step(NamedTuple):
+class TraceEvent(NamedTuple):
     """One step. ``folio`` is an index, -1 where no folio is meant; offset and length are in bytes, of the target."""
 
     event: str
-    """write, mkwrite, writeback, bio, end_writeback, fdatasync, fsync; checkpoint, which is bios from log to home."""
+    """write, mkwrite, writeback, bio, end_writeback, fdatasync, fsync; checkpoint, which is bios from log to file."""
     folio: int = -1
     flags: str = ""
     """Of a folio as ``locked|uptodate|dirty|atomic``, of a bio as ``REQ_OP_WRITE|REQ_ATOMIC``."""
@@ -19,7 +19,7 @@ class Step(NamedTuple):
     offset: int = 0
     length: int = 0
     target: str = ""
-    """Of a bio or a sync: home or log."""
+    """Of a bio or a sync: ``home``, the file itself, or ``log``."""
 
 
-Observer = Callable[[Step], None]
+TraceCallback = Callable[[TraceEvent], None]

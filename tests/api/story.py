@@ -12,7 +12,7 @@ CommitMode = Literal["flush", "close", "write", "explicit"]
 MODES: Final[tuple[CommitMode, ...]] = ("flush", "close", "write", "explicit")
 
 SIZE_MAX: Final = 120_000
-OPTIONS: Final[dict[str, Any]] = {"folio_size": 4096, "cache_bytes": 12 * 4096, "log_bytes": 24 * 4096}
+OPTIONS: Final[dict[str, Any]] = {"folio_size": 4096, "cache_bytes": 12 * 4096, "checkpoint_bytes": 24 * 4096}
 """Small, so that spills and checkpoints are frequent."""
 
 

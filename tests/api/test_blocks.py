@@ -424,7 +424,7 @@ def run(case: Case) -> list[str]:
         wrong.append(f"{raised!r} came out")
     if not opened[0].closed or storage.listdir("/files") != ["data"]:
         wrong.append("it was not closed")
-        opened[0].abandon()
+        opened[0].close(commit=False)
     expected = NEW if case.kept() else OLD
     found = {"now": storage.read_file(PATH)}
     found["after a power failure"] = storage.power_cut(oldest).read_file(PATH)

@@ -13,7 +13,7 @@ import pytest
 import untorn
 from tests.support.real_files import read
 from untorn.api.file import live_files
-from untorn.errors import FailedError, ReentrantError
+from untorn.errors import HandleFailedError, ReentrantError
 from untorn.storage.fault_injection import Fault, FaultyStorage
 from untorn.storage.linux import LinuxStorage
 
@@ -36,7 +36,7 @@ def commit_once(file: Any) -> None:
 
 def changes(file: Any) -> list[Callable[[], object]]:
     """Calls that need the commit mutex."""
-    return [file.flush, file.commit, file.rollback, file.begin, file.close, lambda: file.truncate(0)]
+    return [file.flush, file.commit, file.rollback, file._begin, file.close, lambda: file.truncate(0)]
 
 
 def anything(file: Any) -> list[Callable[[], object]]:
@@ -89,7 +89,7 @@ def test_coming_back_in_is_refused_and_does_not_hang(
     storage = FaultyStorage(LinuxStorage())
     home = os.path.realpath(path)
     seen: list[int] = []
-    with untorn.open(path, "r+b", folio_size=PAGE, storage=storage, log_bytes=PAGE) as file:
+    with untorn.open(path, "r+b", folio_size=PAGE, storage=storage, checkpoint_bytes=PAGE) as file:
         commit_once(file)
         name, place, calls = {
             "while a folio is read in": ("pread", home, anything(file)),
@@ -110,7 +110,7 @@ def test_coming_back_in_is_refused_and_does_not_hang(
 def test_a_handler_that_lets_the_refusal_through_leaves_old_or_new(path: Path) -> None:
     storage = FaultyStorage(LinuxStorage())
     home = os.path.realpath(path)
-    with pytest.raises(FailedError), untorn.open(path, "r+b", folio_size=PAGE, storage=storage) as file:
+    with pytest.raises(HandleFailedError), untorn.open(path, "r+b", folio_size=PAGE, storage=storage) as file:
         commit_once(file)
         storage.add(Fault(nth=0, names={"pread"}, paths={home}, before=lambda: by_signal(file.read)))
         with pytest.raises(ReentrantError):

@@ -38,7 +38,7 @@ def try_all(file: Any) -> list[str]:
     signal.alarm(PATIENCE_S)  # a child that hangs is killed, and its report missing
     calls = [
         file.read, lambda: file.pread(1, 0), lambda: file.write(b"x"), lambda: file.pwrite(b"y" * 3 * PAGE, 0),
-        lambda: file.truncate(0), file.commit, file.flush, file.rollback, file.begin, lambda: file.seek(0),
+        lambda: file.truncate(0), file.commit, file.flush, file.rollback, file._begin, lambda: file.seek(0),
     ]  # fmt: skip
     said = []
     for call in calls:
@@ -119,7 +119,7 @@ def test_a_file_collected_as_garbage_is_rolled_back_with_a_warning(path: Path, m
     if way == "in a cycle":
         holder.append(holder)
     elif way == "in a transaction":
-        file.begin()
+        file._begin()
     file.write(word("second"))
     lost = "what was written since its last commit, 6 bytes, was rolled back"
     with pytest.warns(UntornWarning, match=f"never closed: {lost}"):  # noqa: PT031
@@ -171,7 +171,7 @@ WAYS_OUT = {
     "at the end": ("", 0),
     "by sys.exit": ("sys.exit(3)", 3),
     "by an exception": ("raise KeyError", 1),
-    "in a transaction": ("[file.begin() for file in files]; files[0].write(b'x')", 0),
+    "in a transaction": ("[file._begin() for file in files]; files[0].write(b'x')", 0),
     "by an exception in with": ("with files[0], files[1], files[2], files[3], text: raise KeyError", 1),
 }
 

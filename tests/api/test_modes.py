@@ -293,7 +293,7 @@ def test_nothing_is_unbuffered(tmp_path: Path) -> None:
         {"folio_size": 12288},
         {"folio_size": 1 << 21},
         {"cache_bytes": 0},
-        {"log_bytes": -1},
+        {"checkpoint_bytes": -1},
     ],
     ids=str,
 )

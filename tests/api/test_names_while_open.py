@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,19 +151,20 @@ def test_after_a_crash_a_file_that_was_renamed_while_open_is_refused_until_its_l
 
     killed(path, work, folio_size=PAGE)
     said = []
-    for force in (False, True):
+    ways: list[Any] = ["raise", "apply"]
+    for way in ways:
         with pytest.raises(MissingLogError) as missing:
-            untorn.recover(moved, force=force)
+            untorn.recover(moved, on_damage=way)
         said.append(str(missing.value))
         with pytest.raises(LogError, match="there is no such file, but a log with 2 commits to it"):
-            untorn.recover(path, force=force)
+            untorn.recover(path, on_damage=way)
     (advice,) = re.findall(r"Put it back with: (.*); then", said[-1])
     subprocess.run(advice, shell=True, check=True)
     assert untorn.recover(moved) == 2
     assert read(moved) == NEW
 
 
-def test_a_file_that_was_only_touched_says_so_and_force_applies_what_was_acknowledged(path: Path) -> None:
+def test_a_file_that_was_only_touched_says_so_and_apply_installs_what_was_acknowledged(path: Path) -> None:
     file = untorn.open(path, "r+b", folio_size=PAGE)
     file.pwrite(b"A" * PAGE, 0)
     file.pwrite(b"B" * PAGE, PAGE)
@@ -171,7 +173,7 @@ def test_a_file_that_was_only_touched_says_so_and_force_applies_what_was_acknowl
     with pytest.raises(ForeignEditError, match=r"\(its time is 1\.000000000, .* was recorded\)"):
         file.close()
     assert read(path) == OLD
-    quietly(lambda: untorn.recover(path, force=True))
+    quietly(lambda: untorn.recover(path, on_damage="apply"))
     assert read(path) == NEW
 
 
@@ -189,7 +191,9 @@ def test_a_directory_that_was_removed_is_not_said_to_keep_the_log(path: Path) ->
     file.pwrite(b"A" * PAGE, 0)
     file.flush()
     shutil.rmtree(path.parent)
-    with pytest.raises(ForeignEditError, match=r"was removed while it was open here\. The commits to it went with it"):
+    with pytest.raises(
+        ForeignEditError, match=r"was removed while it was open here\. The log with the commits to it was removed, too"
+    ):
         file.close()
 
 

@@ -79,7 +79,7 @@ def test_where_directories_cannot_be_synced_no_commit_is_claimed_and_nothing_is_
         file.commit()
 
     assert (caught.value.errno, caught.value.filename) == (code, str(path.parent))
-    with pytest.raises(untorn.FailedError):
+    with pytest.raises(untorn.HandleFailedError):
         file.close()
     assert read(path) == OLD
     assert os.listdir(path.parent) == ["data"]
@@ -91,7 +91,7 @@ def test_control_a_directory_whose_sync_fails_otherwise_keeps_the_log_for_recove
     file.write(b"x")
     with pytest.raises(OSError, match="Input/output error"):
         file.commit()
-    with pytest.raises(untorn.FailedError):
+    with pytest.raises(untorn.HandleFailedError):
         file.close()
 
     assert sidecar(path).exists()

@@ -76,7 +76,7 @@ def test_a_second_opener_in_the_same_process_hears_its_own_pid(path: Path, first
 
 def test_an_open_file_can_be_neither_recovered_nor_examined(path: Path) -> None:
     with another_process(path, "r+b") as pid:
-        for call in (untorn.recover, untorn.status, untorn.check):
+        for call in (untorn.recover, untorn.status, untorn.verify):
             with pytest.raises(LockedError) as caught:
                 call(path)
             assert caught.value.pid == pid
@@ -192,8 +192,8 @@ def test_readers_of_a_hot_file_see_the_last_commit_and_write_nothing(path: Path)
         assert one.tell() == len(NEW)
         assert snapshot(path.parent) == before
     status = untorn.status(path)
-    assert (status.size, status.home_size, status.commits) == (len(NEW), len(OLD), 3)
-    assert untorn.check(path) == status
+    assert (status.size, status.size_on_disk, status.commits) == (len(NEW), len(OLD), 3)
+    assert untorn.verify(path) == status
     assert snapshot(path.parent) == before
 
 

@@ -112,7 +112,9 @@ def test_random_work_at_the_brink_is_whole_or_refused(small: Path, seed: int) ->
     path.write_bytes(OLD)
     leave(small, MIB)
     model, refused = bytearray(OLD), 0
-    file = untorn.open(path, "r+b", folio_size=PAGE, cache_bytes=64 * PAGE, log_bytes=chance.choice([1, 4]) << 17)
+    file = untorn.open(
+        path, "r+b", folio_size=PAGE, cache_bytes=64 * PAGE, checkpoint_bytes=chance.choice([1, 4]) << 17
+    )
     for _ in range(250):
         offset = chance.randrange(len(model) + 1) + chance.choice([0, 0, 100_000])
         data = bytes([chance.randrange(256)]) * chance.choice([1, 5000, 60_000, 300_000])
@@ -271,7 +273,7 @@ def test_after_a_checkpoint_that_failed_for_space_the_handle_goes_on(small: Path
     path.write_bytes(OLD)
     leave(small, 5 * MIB if small.name != "tmpfs" else 3 * MIB)
     storage = hand_over(path, lambda: fill(small))
-    file = untorn.open(path, "r+b", folio_size=PAGE, log_bytes=PAGE, storage=storage)
+    file = untorn.open(path, "r+b", folio_size=PAGE, checkpoint_bytes=PAGE, storage=storage)
     file.seek(0, os.SEEK_END)
     file.write(b"N" * 500_000)
     file.commit()
@@ -297,7 +299,7 @@ def test_a_process_killed_after_a_checkpoint_failed_for_space_loses_nothing(tiny
         file.commit()
         assert file.stats()["checkpoints"] == 0, "no checkpoint failed"
 
-    killed(path, work, folio_size=PAGE, log_bytes=PAGE, storage=hand_over(path, lambda: fill(tiny)))
+    killed(path, work, folio_size=PAGE, checkpoint_bytes=PAGE, storage=hand_over(path, lambda: fill(tiny)))
     new = OLD + b"N" * 300_000
     with untorn.open(path, "rb") as reader:
         assert reader.read() == new

@@ -125,7 +125,7 @@ def test_wrong_use_changes_nothing(pair: tuple[Path, Path], tmp_path: Path, sour
 
 # Ends before its time
 
-STAGES = [("Copying, 2 MiB", OLD), ("Committing", OLD), ("Moving it home", NEW)]
+STAGES = [("Copying, 2 MiB", OLD), ("Committing", OLD), ("Moving it into the file", NEW)]
 
 
 def copy_that_dies(source: Path, target: Path, at: str) -> None:

@@ -180,7 +180,7 @@ def test_built_in_targets_are_listed_and_found_by_their_names() -> None:
 
     assert listed.exit_code == 0
     assert all(f"  {name}\n" in listed.stdout for name in names)
-    code, (found,) = explored("commits", "--recoveries", "3", "--depth", "0")
+    code, (found,) = explored("commits", "--recoveries", "3", "--recovery-crashes", "0")
     assert (code, found["target"]) == (0, "commits")
 
 
@@ -283,7 +283,7 @@ def test_a_worker_that_dies_is_told_and_is_exit_code_3(safe: Path) -> None:
 def test_a_built_in_target_is_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = tmp_path / "kept.json"
     monkeypatch.setattr("untorn.explore.selftest.targets.state_is_a_commit", refuse)
-    first = run("explore", "--jobs", "0", "--depth", "0", "--seed", "3", "--save", kept, "commits")
+    first = run("explore", "--jobs", "0", "--recovery-crashes", "0", "--seed", "3", "--save", kept, "commits")
     again = run("explore", "--replay", kept)
 
     assert (first.exit_code, again.exit_code) == (1, 1)

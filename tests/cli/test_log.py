@@ -29,12 +29,12 @@ def test_each_commit_is_one_line_with_its_sizes_and_digest(tmp_path: Path) -> No
 
     lines = result.stdout.splitlines()
     assert result.exit_code == 0
-    assert lines[0].startswith(f"{tmp_path}/file-untorn: hot log, generation 1")
+    assert lines[0].startswith(f"{tmp_path}/file-untorn: waiting commits, generation 1")
     rows = [line.split() for line in lines[3:6]]
     assert [row[:6] for row in rows] == [[str(n), "COMMIT", str(n), "1", "4,096", "32,768"] for n in (1, 2, 3)]
     assert [int(row[6]) for row in rows] == [32768, 40960, 49152]
     assert lines[6] == "3 transactions in 3 records"
-    assert lines[7].startswith("ends at byte 57,344: record 4: ")
+    assert lines[7].startswith("The log ends at byte 57,344: record 4: ")
 
 
 def test_a_record_is_durable_if_a_later_one_says_so(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def transactions(path: Path) -> None:
             raise ZeroDivisionError
     file.commit()  # 5 COMMIT, with 3
     file.pwrite(b"six", 0)
-    file.begin()  # 6 DATA, unfinished
+    file._begin()  # 6 DATA, unfinished
     os._exit(0)
 
 
@@ -110,7 +110,7 @@ def test_a_damaged_log_is_shown_up_to_the_damage(tmp_path: Path) -> None:
     result = run("log", tmp_path / "file")
 
     assert result.exit_code == 1
-    assert f"ends at byte {start:,}: record 2: " in result.stdout
+    assert f"The log ends at byte {start:,}: record 2: " in result.stdout
     assert "DAMAGED" in result.stdout
     assert "untorn check" in result.stderr
     assert [record["durable"] for record in records(tmp_path / "file")] == [True]
@@ -131,6 +131,6 @@ def test_a_torn_tail_is_the_end_and_nothing_bad(tmp_path: Path) -> None:
 def test_a_plain_file_has_no_log(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"data")
 
-    assert run("log", tmp_path / "file").stdout == f"{tmp_path}/file: no log that could be read (plain)\n"
+    assert run("log", tmp_path / "file").stdout == f"{tmp_path}/file: there is no log that can be read (plain)\n"
     found = json.loads(run("log", "--json", tmp_path / "file").stdout)
     assert (found["schema"], found["records"], found["slot"], found["end"]) == (1, [], None, None)

@@ -18,8 +18,8 @@ from untorn.cli.main import cli
 from untorn.errors import (
     CheckpointError,
     CorruptLogError,
-    FailedError,
     ForeignEditError,
+    HandleFailedError,
     LockedError,
     MissingLogError,
     UntornError,
@@ -54,7 +54,7 @@ def test_wrong_use_is_exit_code_2(arguments: list[str]) -> None:
         (UntrustedLogError("m", "p"), 1),
         (ForeignEditError("m", "p"), 1),
         (CheckpointError("m", "p"), 3),
-        (FailedError("m", "p"), 3),
+        (HandleFailedError("m", "p"), 3),
         (UntornError("m"), 3),
         (FileNotFoundError(2, "m", "p"), 2),
         (IsADirectoryError(21, "m", "p"), 2),
@@ -74,7 +74,7 @@ def test_a_bad_state_weighs_more_than_a_lock_and_that_more_than_wrong_use() -> N
 
 def test_an_error_of_the_system_is_told_with_its_file_and_a_remedy() -> None:
     assert words_of(OSError(28, os.strerror(28), "/a b")) == (
-        "'/a b': No space left on device: free space and run it again"
+        "'/a b': No space left on device: free some space and run it again"
     )
     assert words_of(PermissionError(13, os.strerror(13), b"\xff")).startswith(r"$'\xff': Permission denied: run it as ")
     assert words_of(UntornError("two\nlines")) == r"two\nlines"

@@ -75,7 +75,7 @@ def test_a_copy_shows_its_progress_on_a_terminal_and_only_on_standard_error(tmp_
 
     assert (code, output) == (0, b"")
     assert b"Copying" in shown
-    assert b"Moving it home" in shown
+    assert b"Moving it into the file" in shown
     assert (b"\x1b[3" in shown) is False, "NO_COLOR is set"
 
 

@@ -16,7 +16,7 @@ import pytest
 import untorn
 from tests.support.commands import PAGE, damage_record, leave_log, run, run_process, tree
 from tests.support.mounts import mounted
-from untorn.api.functions import check as check_file
+from untorn.api.functions import verify
 from untorn.errors import CorruptLogError
 
 
@@ -70,7 +70,7 @@ def of_another_file(path: Path) -> None:
     path.with_name("other-untorn").rename(path.with_name("file-untorn"))
 
 
-FINE = {plain: "plain", hot: "hot log", unfinished: "hot log", stray: "stray log"}
+FINE = {plain: "plain", hot: "waiting commits", unfinished: "empty log", stray: "foreign log"}
 BAD = {
     damaged: "log damaged",
     missing: "log missing",
@@ -141,7 +141,7 @@ def test_json_of_status_and_check_has_the_same_fields_in_every_state(
 
     assert (status["schema"], status["command"], check["command"]) == (1, "status", "check")
     fields = {
-        "path", "path_hex", "state", "log_bytes", "commits", "size", "home_size", "log", "filesystem", "problem",
+        "path", "path_hex", "state", "log_bytes", "commits", "size", "size_on_disk", "log", "filesystem", "problem",
         "error",
     }  # fmt: skip
     (of_status,) = status["files"]
@@ -191,7 +191,7 @@ def test_json_of_a_damaged_log_says_where(tmp_path: Path) -> None:
     assert "record 2" in found["problem"]["reason"]
     assert found["diagnosis"]["where"] == f"byte {start} of {tmp_path}/file-untorn"
     with pytest.raises(CorruptLogError) as caught:
-        check_file(tmp_path / "file")
+        verify(tmp_path / "file")
     assert caught.value.offset == start
 
 
@@ -239,9 +239,9 @@ def test_recover_brings_commits_home_and_leaves_one_file(tmp_path: Path) -> None
 
     result = run("recover", tmp_path / "file")
 
-    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/file: 3 commits brought home\n")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/file: 3 commits were moved into the file\n")
     assert {name: data for name, (_, _, _, data) in tree(tmp_path).items()} == {b"file": content}
-    assert run("recover", tmp_path / "file").stdout == f"{tmp_path}/file: nothing to recover\n"
+    assert run("recover", tmp_path / "file").stdout == f"{tmp_path}/file: there was nothing to recover\n"
 
 
 def test_recover_changes_nothing_where_something_is_wrong(tmp_path: Path) -> None:
@@ -255,13 +255,13 @@ def test_recover_changes_nothing_where_something_is_wrong(tmp_path: Path) -> Non
     assert tree(tmp_path) == before
 
 
-def test_recover_with_force_applies_what_is_proved_and_keeps_the_log(tmp_path: Path) -> None:
+def test_recover_with_apply_installs_what_is_proved_and_keeps_the_log(tmp_path: Path) -> None:
     damaged(tmp_path / "file")
 
-    result = run("recover", "--force", tmp_path / "file")
+    result = run("recover", "--on-damage", "apply", tmp_path / "file")
 
     assert result.exit_code == 0
-    assert "1 commit brought home; the log was set aside as" in result.stdout
+    assert "1 commit was moved into the file; the log was set aside as" in result.stdout
     assert (tmp_path / "file").read_bytes() == bytes(PAGE) + b"\x01" * PAGE + bytes(6 * PAGE)
     assert [name.split(b".")[0] for name in sorted(tree(tmp_path))] == [b"file", b"file-untorn"]
 
@@ -269,17 +269,18 @@ def test_recover_with_force_applies_what_is_proved_and_keeps_the_log(tmp_path: P
 def test_recover_with_discard_keeps_the_file_and_the_log(tmp_path: Path) -> None:
     edited(tmp_path / "file")
 
-    result = run("recover", "--discard", tmp_path / "file")
+    result = run("recover", "--on-damage", "discard", tmp_path / "file")
 
     assert result.exit_code == 0
     assert "kept as it is; the log was set aside as" in result.stdout
     assert (tmp_path / "file").read_bytes() == b"another program's"
 
 
-def test_recover_cannot_both_force_and_discard(tmp_path: Path) -> None:
+def test_recover_knows_three_words_of_what_to_do_on_damage(tmp_path: Path) -> None:
     hot(tmp_path / "file")
 
-    assert run("recover", "--force", "--discard", tmp_path / "file").exit_code == 2
+    for arguments in (("--on-damage", "both"), ("--force",), ("--discard",)):
+        assert run("recover", *arguments, tmp_path / "file").exit_code == 2
     assert (tmp_path / "file-untorn").exists()
 
 

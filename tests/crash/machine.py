@@ -44,7 +44,7 @@ options = st.fixed_dictionaries(
         "folio_size": st.sampled_from([BLOCK, BLOCK, 4 * BLOCK]),
         # Small caches and logs, so that spills, evictions and checkpoints are frequent.
         "cache_bytes": st.sampled_from([2 * BLOCK, 16 * BLOCK, 16 * BLOCK, 256 * BLOCK]),
-        "log_bytes": st.sampled_from([BLOCK, 16 * BLOCK, 1 << 26]),
+        "checkpoint_bytes": st.sampled_from([BLOCK, 16 * BLOCK, 1 << 26]),
     }
 )
 cuts = st.sampled_from(["drawn", "drawn", "seeded", "newest", "oldest"])

@@ -130,7 +130,7 @@ SESSIONS: Final[dict[str, Session]] = {
     "checkpoints": Session(
         _OLD,
         [
-            opened("r+b", log_bytes=3 * BLOCK, **SMALL), put(2, 0, 99), commit, put(3, 5000, 9000), commit,
+            opened("r+b", checkpoint_bytes=3 * BLOCK, **SMALL), put(2, 0, 99), commit, put(3, 5000, 9000), commit,
             put(4, 50000, 9), commit, close,
         ],
     ),

@@ -165,7 +165,7 @@ def filled() -> None:
     """One file appended to until the disk is full, committed, moved home and closed."""
     for blocks in range(24, 37):
         driver = Driver(b"", capacity=blocks * BLOCK)
-        driver.open("r+b", folio_size=BLOCK, cache_bytes=256 * BLOCK, log_bytes=BLOCK)
+        driver.open("r+b", folio_size=BLOCK, cache_bytes=256 * BLOCK, checkpoint_bytes=BLOCK)
         try:
             for index in range(12):
                 driver.pwritev([stamp(index, BLOCK)], index * BLOCK)

@@ -53,7 +53,7 @@ def a_log_used_again() -> Iterator[Driver]:
     """New records that were not synced, over those of an older generation."""
     for seed in range(60):
         driver = Driver(stamp(1, 5 * BLOCK))
-        driver.open("r+b", log_bytes=4 * BLOCK, **SMALL)
+        driver.open("r+b", checkpoint_bytes=4 * BLOCK, **SMALL)
         for serial in range(3):  # the third one brings the checkpoint, and the log starts again
             driver.pwritev([stamp(10 + serial, 100)], serial * 50)
             driver.commit(durable=True)

@@ -209,7 +209,7 @@ def test_a_checkpoint_that_found_no_space_reserves_again_and_the_next_commit_mak
     storage = FaultyStorage(
         machine, Fault(nth=0, names={"allocate"}, paths={PATH}, onwards=True, before=lambda: fill(junk))
     )
-    with untorn.open(PATH, "r+b", folio_size=BLOCK, log_bytes=BLOCK, storage=storage) as file:
+    with untorn.open(PATH, "r+b", folio_size=BLOCK, checkpoint_bytes=BLOCK, storage=storage) as file:
         file.pwrite(stamp(2, 20 * BLOCK), BLOCK)
         file.commit()  # another process takes the blocks that the log gives up
         assert file.stats()["checkpoints"] == 0

@@ -155,7 +155,7 @@ CASES: Final[dict[str, Case]] = {
     "a commit that is not durable": Case(lambda file: file.commit(durable=False), commits=True, before=_dirty),
     "a flush": Case(lambda file: file.flush(), commits=True, before=_dirty),
     "a commit with a checkpoint": Case(
-        lambda file: file.commit(), commits=True, before=_dirty, options={"log_bytes": BLOCK}
+        lambda file: file.commit(), commits=True, before=_dirty, options={"checkpoint_bytes": BLOCK}
     ),
     "a durable write": _put(5000, 77)._replace(
         call=lambda file: file.pwrite(NEW[:5000], 77, untorn.RWF_DSYNC), commits=True, whole=True
@@ -208,15 +208,15 @@ def judge(driver: Driver, case: Case, place: str) -> str:
         # Other threads would wait for ever; so it must not come from a line where a signal can strike.
         assert _is_unguarded(place), "a lock was left held"
         for call in (lambda: file.pread(1, 0), lambda: file.write(b"x"), file.commit):
-            with suppress(untorn.ReentrantError, untorn.FailedError):
+            with suppress(untorn.ReentrantError, untorn.HandleFailedError):
                 call()
         driver.history.maybe(overwritten(old, driver.position, b"x"), overwritten(new, driver.position, b"x"))
         crash(driver)
         return "a lock stayed held"
     try:
         content = file.pread(1 << 30, 0)
-    except untorn.FailedError:
-        with pytest.raises(untorn.FailedError):
+    except untorn.HandleFailedError:
+        with pytest.raises(untorn.HandleFailedError):
             file.write(b"x")
         crash(driver)
         return "out of work"

@@ -58,7 +58,7 @@ class Brute:
     """All variables of a trace, and what may be left of them at ``time``."""
 
     def __init__(
-        self, trace: Trace, time: int, *, linux: bool = False, sector: int = 512, block: int = 0, trash: bool = False
+        self, trace: Trace, time: int, *, linux: bool = False, sector: int = 512, block: int = 0, powersafe: bool = True
     ) -> None:
         self.time = time
         self.linux = linux
@@ -68,7 +68,7 @@ class Brute:
         self.position = 0
         self.unit = sector
         self.block = block or (4096 if linux else sector)
-        self.garbage = bytes(range(256)) * (sector // 256) if trash else None
+        self.garbage = None if powersafe else bytes(range(256)) * (sector // 256)
         self.atomics: list[list[Given]] = []
         self.operations = [o for o in trace.operations if o.issued <= time]
         self.chains: dict[tuple[Any, ...], list[Given]] = {}

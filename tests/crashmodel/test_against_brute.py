@@ -151,18 +151,18 @@ def traced(calls: Sequence[tuple[object, ...]], delays: Sequence[int]) -> Trace:
 @settings(max_examples=300, derandomize=True, deadline=None)
 @given(CALLS, DELAYS, st.booleans(), st.sampled_from(((512, 0), (512, 1024), (4096, 0))), st.booleans(), st.data())
 def test_the_rules_allow_what_brute_force_finds_and_nothing_else(
-    calls: list[tuple[object, ...]], delays: list[int], linux: bool, units: tuple[int, int], trash: bool,
+    calls: list[tuple[object, ...]], delays: list[int], linux: bool, units: tuple[int, int], powersafe: bool,
     data: st.DataObject,
 ) -> None:  # fmt: skip
     trace = traced(calls, delays)
     time = data.draw(st.integers(0, trace.now), label="crash point")
     sector, block = units
-    history = History(trace, profile=LINUX if linux else STRICT, sector=sector, block=block, trash=trash)
+    history = History(trace, profile=LINUX if linux else STRICT, sector=sector, block=block, powersafe=powersafe)
     history.advance(time)
     limit = 3000
     found = [state(image) for image in images(history, limit)]
     assume(len(found) < limit)
-    assert set(found) == Brute(trace, time, linux=linux, sector=sector, block=block, trash=trash).states()
+    assert set(found) == Brute(trace, time, linux=linux, sector=sector, block=block, powersafe=powersafe).states()
 
 
 @settings(max_examples=300, derandomize=True, deadline=None)

@@ -111,9 +111,9 @@ def test_a_part_of_a_sector_brings_what_the_cache_had_around_it() -> None:
 
 
 def test_a_sector_being_written_may_be_garbage_if_the_device_is_such() -> None:
-    assert pictures(w(0, "B"), make=partial(History, trash=True)) == {"AAA", "#AA", "BAA"}
-    assert pictures(w(0, "A"), make=partial(History, trash=True)) == {"AAA", "#AA"}
-    assert pictures(steps(w(0, "B"), sync), make=partial(History, trash=True)) == {"BAA"}
+    assert pictures(w(0, "B"), make=partial(History, powersafe=False)) == {"AAA", "#AA", "BAA"}
+    assert pictures(w(0, "A"), make=partial(History, powersafe=False)) == {"AAA", "#AA"}
+    assert pictures(steps(w(0, "B"), sync), make=partial(History, powersafe=False)) == {"BAA"}
 
 
 NAMES: list[tuple[str, Work, set[str]]] = [

@@ -32,7 +32,7 @@ def caught(name: str) -> Result:
     target = next(target for target in TARGETS if target.name == defect.target)
     with with_defect(defect), warnings.catch_warnings():
         warnings.simplefilter("ignore", UntornWarning)
-        return explore(target, depth=0, budget=Budget(recoveries=5000))
+        return explore(target, recovery_crashes=0, budget=Budget(recoveries=5000))
 
 
 def table(names: Iterable[str] = DEFECTS) -> Iterator[Row]:

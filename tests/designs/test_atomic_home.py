@@ -23,7 +23,7 @@ from untorn.storage.fault_injection import Fault, FaultyStorage
 from untorn.storage.interface import RWF_ATOMIC, AtomicLimits
 
 OLD: Final = b"o" * 8 * FOLIO
-SMALL_LOG: Final[dict[str, Any]] = {"log_bytes": BLOCK}
+SMALL_LOG: Final[dict[str, Any]] = {"checkpoint_bytes": BLOCK}
 """Every commit in the log is followed by a checkpoint, and the log is empty again."""
 
 
@@ -161,19 +161,21 @@ def judge(storage: SimulatedStorage, states: list[bytes], samples: int = 8) -> N
 
 def recorded(log_bytes: int = BLOCK, **options: Any) -> tuple[SimulatedStorage, list[bytes], dict[str, int]]:
     storage, states = machine(OLD, **options), [OLD]
-    file = opened(storage, "cow", log_bytes=log_bytes)
+    file = opened(storage, "cow", checkpoint_bytes=log_bytes)
     mixed_work(file, storage, states)
     file.close()
     return storage, states, file.stats()
 
 
-@pytest.mark.parametrize("options", [{}, {"xattrs": False}, {"trash": True}], ids=["plain", "no xattrs", "trash"])
+@pytest.mark.parametrize(
+    "options", [{}, {"xattrs": False}, {"powersafe": False}], ids=["plain", "no xattrs", "not powersafe"]
+)
 def test_commits_of_both_ways_survive_as_a_prefix(options: dict[str, Any]) -> None:
     for log_bytes, in_home in ((BLOCK, 5), (1 << 20, 3)):
         storage, states, stats = recorded(log_bytes, **options)
         assert stats["atomic_bios"] == in_home
         with warnings.catch_warnings():
-            if "trash" in options:  # a slot that was being written first is garbage that is put aside
+            if "powersafe" in options:  # a slot that was being written first is garbage that is put aside
                 warnings.simplefilter("ignore", untorn.UntornWarning)
             judge(storage, states)
 
@@ -257,7 +259,7 @@ def test_a_commit_whose_sync_failed_is_not_seen_and_then_lost() -> None:
             file = untorn.open(PATH, "r+b", storage=failing)
             with pytest.raises(OSError):
                 one_range(file)
-            with pytest.raises(untorn.FailedError):
+            with pytest.raises(untorn.HandleFailedError):
                 file.close()
         with opened(storage, "cow") as file:
             assert file.pread(1, 0) == b"n"
@@ -325,7 +327,7 @@ def test_an_edit_by_another_program_is_noticed_before_and_after_a_commit_in_home
         with pytest.raises(untorn.ForeignEditError):
             assert not in_home(file, one_range), "home was written over an edit"
             file.close()
-        with pytest.raises(untorn.FailedError):
+        with pytest.raises(untorn.HandleFailedError):
             file.close()
         assert storage.read_file(PATH)[3 * FOLIO :][:6] == b"edited"
         with pytest.raises(untorn.ForeignEditError):
@@ -398,7 +400,7 @@ def test_an_error_of_the_bio_puts_the_handle_out_of_work_and_leaves_old_or_new()
             file.close()
         except OSError:
             if not file.closed:
-                with pytest.raises(untorn.FailedError):
+                with pytest.raises(untorn.HandleFailedError):
                     file.close()
         with opened(simulated, "cow") as after:
             content = after.read()

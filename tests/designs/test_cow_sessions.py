@@ -50,7 +50,7 @@ class Sessions:
         """Opens, works, and ends in some way; a fault may end it before."""
         driver, chance = self.driver, self.chance
         log_bytes = chance.choice([BLOCK, 3 * BLOCK, 1 << 20])
-        if driver.open("r+b", folio_size=BLOCK, cache_bytes=16 * BLOCK, log_bytes=log_bytes):
+        if driver.open("r+b", folio_size=BLOCK, cache_bytes=16 * BLOCK, checkpoint_bytes=log_bytes):
             for _ in range(chance.randrange(1, 8)):
                 if chance.random() < 0.15:
                     self.plant()

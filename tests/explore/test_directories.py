@@ -92,7 +92,7 @@ def swapped(missing: str = "", check: Callable[[Path], None] = check_swap, **opt
     target = FunctionTarget(
         "swap", workload=swap(missing), check=check, recover=swap_back, prepare=prepare, options=options
     )
-    return explore(target, depth=1)
+    return explore(target, recovery_crashes=1)
 
 
 def test_a_directory_that_is_synced_before_and_after_its_rename_is_certified() -> None:

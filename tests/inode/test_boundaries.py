@@ -94,7 +94,7 @@ def test_writes_between_all_edges_one_over_the_other_are_all_in_the_file(cache_b
     content = CONTENT[: FOLIO + 7]
     storage = machine(content)
     model = Model(content)
-    with opened(storage, commit="explicit", cache_bytes=cache_bytes, log_bytes=16 * FOLIO) as file:
+    with opened(storage, commit="explicit", cache_bytes=cache_bytes, checkpoint_bytes=16 * FOLIO) as file:
         pairs = list(itertools.combinations(EDGES, 2))
         # Neither ever growing nor ever shrinking.
         for number, (start, stop) in enumerate(pairs[::2] + pairs[1::2][::-1]):

@@ -65,7 +65,10 @@ def test_one_transaction_of_a_large_file_takes_little_more_than_the_cache(tmp_pa
 
 def test_many_commits_of_a_large_new_file_take_little_more_than_the_cache(tmp_path: Path) -> None:
     path = tmp_path / "data"
-    with little_memory(CHECKPOINTED), untorn.open(path, "xb+", cache_bytes=CACHE_BYTES, log_bytes=8 << 20) as file:
+    with (
+        little_memory(CHECKPOINTED),
+        untorn.open(path, "xb+", cache_bytes=CACHE_BYTES, checkpoint_bytes=8 << 20) as file,
+    ):
         write_all(file, 2, commit_every=4)
         assert file.stats()["checkpoints"] >= 5
         read_all(file, 2)

@@ -123,7 +123,7 @@ def piece_by_piece(file: Any, meet: threading.Barrier) -> Callable[[bytes, int],
         ({}, "pwrite"),
         ({}, "pwritev"),
         ({"cache_bytes": 8 * PAGE}, "pwrite"),  # more than may be dirty at once: spilled piece by piece
-        ({"commit": "write", "cache_bytes": 24 * PAGE, "log_bytes": 16 * PAGE}, "pwrite"),
+        ({"commit": "write", "cache_bytes": 24 * PAGE, "checkpoint_bytes": 16 * PAGE}, "pwrite"),
     ],
     ids=["at once", "many buffers", "more than the cache", "committed and checkpointed meanwhile"],
 )
@@ -251,7 +251,9 @@ CALLS = [("pwritev", "log"), ("fdatasync", "log"), ("pwritev", "home"), ("fsync"
 def test_readers_and_writers_go_on_while_a_commit_or_checkpoint_stands_still(path: Path, name: str, where: str) -> None:
     gate = Gate()
     home = os.path.realpath(path)
-    with untorn.open(path, "r+b", folio_size=PAGE, log_bytes=PAGE, storage=gate.storage, commit="explicit") as file:
+    with untorn.open(
+        path, "r+b", folio_size=PAGE, checkpoint_bytes=PAGE, storage=gate.storage, commit="explicit"
+    ) as file:
         commit_once(file)
         with standing_still(path, file, gate, name, home if where == "home" else home + "-untorn"):
             assert Worker(lambda: use(file)).outcome() == b"2" * 50 + b"3" * 50
@@ -322,7 +324,7 @@ def test_who_waits_for_a_transaction_longer_than_the_timeout_is_told_and_has_don
         with transaction:
             file.pwrite(b"mine", 0)
             for call in (
-                lambda: file.pwrite(b"yours", 0), file.flush, file.commit, file.rollback, file.begin,
+                lambda: file.pwrite(b"yours", 0), file.flush, file.commit, file.rollback, file._begin,
                 lambda: file.truncate(1), lambda: file.pwrite(b"x", 0, untorn.RWF_DSYNC),
                 lambda: file.pwrite(bytes(1 << 27), 0),
             ):  # fmt: skip
@@ -342,7 +344,7 @@ def test_only_its_opener_ends_a_transaction(path: Path) -> None:
             file.pwrite(b"mine", 0)
             for keep in (True, False):
                 with pytest.raises(TransactionError, match="only the thread"):
-                    together(partial(file.end, 1, keep=keep))
+                    together(partial(file._end, 1, keep=keep))
             with pytest.raises(TransactionError, match="only the thread"):
                 together(lambda: transaction.__exit__(None, None, None))
             assert file.pread(4, 0) == b"mine"

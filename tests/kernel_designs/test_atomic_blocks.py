@@ -124,9 +124,9 @@ def test_a_cut_takes_the_flag_from_what_it_cuts_through(before: AtomicBlocks, le
 
 def states(design: str, *writes: tuple[int, int, int]) -> str:
     """Of the file's first folio after writes of (first block, blocks, flags)."""
-    seen: list[untorn.Step] = []
+    seen: list[untorn.TraceEvent] = []
     with opened(machine(), design) as file:
-        file.observe(lambda step: seen.append(step) if step.folio == 0 and step.event == "write" else None)
+        file.set_trace(lambda step: seen.append(step) if step.folio == 0 and step.event == "write" else None)
         for first, blocks, flags in writes:
             file.pwrite(bytes(blocks * BLOCK), first * BLOCK, flags)
     assert ("atomic" in seen[-1].flags) is ("A" in seen[-1].blocks)
@@ -147,9 +147,9 @@ def test_writes_to_a_file_move_the_bitmaps_as_the_rfc_says() -> None:
 
 def test_a_store_through_a_mapping_clears_all_of_the_folio() -> None:
     """Simulated: untorn has no mappings. RFC: ``AA__``, a store to any block, ``DDDD``."""
-    seen: list[untorn.Step] = []
+    seen: list[untorn.TraceEvent] = []
     with opened(machine(), "folio-flag") as file:
-        file.observe(seen.append)
+        file.set_trace(seen.append)
         file.pwrite(bytes(2 * BLOCK), 0, RWF_ATOMIC)
         file.pwrite(bytes(BLOCK), FOLIO, RWF_ATOMIC)
         file._inode.store(b"s", 3 * BLOCK)

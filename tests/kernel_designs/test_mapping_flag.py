@@ -100,4 +100,4 @@ def test_it_costs_one_bit_for_the_file_and_the_rfc_some_for_each_folio() -> None
         "mapping-flag": (0, 1),
         "folio-flag": (1 + 2 * 4, 0),
     }
-    assert untorn.Step("x").folio == -1
+    assert untorn.TraceEvent("x").folio == -1

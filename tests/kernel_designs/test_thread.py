@@ -145,8 +145,8 @@ def test_copy_on_write_keeps_it_with_no_state_in_the_page_cache(limits: AtomicLi
     found = contents(done("cow", atomic_then_plain, limits=limits))
     assert {content[:FOLIO] for content in found} == {OLD, MIXED}
     with opened(machine(limits=limits), "cow") as file:
-        steps: list[untorn.Step] = []
-        file.observe(steps.append)
+        steps: list[untorn.TraceEvent] = []
+        file.set_trace(steps.append)
         atomic_then_plain(file)
         assert not any("atomic" in step.flags for step in steps)
         assert file._inode.design.memory_cost() == (0, 0)
@@ -235,9 +235,9 @@ def test_writethrough_tells_the_error_at_the_write_and_the_others_at_the_flush()
         with pytest.raises(OSError) as caught:
             file.pwrite(NEW, 0, RWF_ATOMIC) if design == "writethrough" else file.flush()
         assert caught.value.errno == errno.EIO
-        with pytest.raises(untorn.FailedError):
+        with pytest.raises(untorn.HandleFailedError):
             file.pwrite(NEW, 0)
-        with pytest.raises(untorn.FailedError):
+        with pytest.raises(untorn.HandleFailedError):
             file.close()
 
 
@@ -254,9 +254,9 @@ def test_durable_writethrough_is_one_bio_with_fua_and_no_flush() -> None:
     """DSYNC as FUA; Freund: "no FUA/flush wanted" where none was asked for."""
     storage = machine()
     with opened(storage, "writethrough") as file:
-        steps: list[untorn.Step] = []
+        steps: list[untorn.TraceEvent] = []
         file.pwrite(NEW, 0, RWF_DSYNC)  # once, the name and what others left are synced too
-        file.observe(steps.append)
+        file.set_trace(steps.append)
         file.pwrite(NEW, FOLIO, RWF_ATOMIC | RWF_DSYNC)
         file.pwrite(NEW, 2 * FOLIO, RWF_ATOMIC)
         file.flush()

@@ -110,7 +110,7 @@ class Twin(io.BufferedIOBase):
             if self._real is not None:
                 # Nothing of this reaches the storage, which is dead; the object must not complain later.
                 with contextlib.suppress(ProcessDeath):
-                    self._real.abandon()
+                    self._real.close(commit=False)
 
     def _both(self, name: str, *arguments: Any) -> Any:
         expected = getattr(self._model, name)(*arguments)

@@ -260,15 +260,15 @@ def test_a_reader_of_any_other_file_has_it(path: Path) -> None:
             assert view[:] == OLD
 
 
-@pytest.mark.parametrize("way", ["close", "with", "exception", "abandon", "collected"])
+@pytest.mark.parametrize("way", ["close", "with", "exception", "rolled back", "collected"])
 def test_it_is_closed_with_the_file(path: Path, way: str) -> None:
     file = untorn.open(path, "r+b")
     descriptor = file.fileno()
     assert file.fileno() == descriptor
     if way == "close":
         file.close()
-    elif way == "abandon":
-        file.abandon()
+    elif way == "rolled back":
+        file.close(commit=False)
     elif way == "collected":
         with pytest.warns(ResourceWarning):
             del file

@@ -30,7 +30,7 @@ def made(directory: Path, name: str, open_: Open) -> str:
 
 def tight(*arguments: Any, **options: Any) -> Any:
     """``untorn.open`` such that pages are evicted, spilled and checkpointed while the library works."""
-    options |= {"cache_bytes": 1 << 14, "log_bytes": 1 << 14, "folio_size": 4096}
+    options |= {"cache_bytes": 1 << 14, "checkpoint_bytes": 1 << 14, "folio_size": 4096}
     return untorn.open(*arguments, **options)
 
 

@@ -132,7 +132,7 @@ def test_readers_see_whole_writes_in_order_while_pages_are_spilled_and_checkpoin
     sys.setswitchinterval(1e-5)
     try:
         with untorn.open(
-            path, "r+b", commit=commit, cache_bytes=1 << 17, log_bytes=1 << 18, folio_size=4096
+            path, "r+b", commit=commit, cache_bytes=1 << 17, checkpoint_bytes=1 << 18, folio_size=4096
         ) as file:  # fmt: skip
             readers = Readers(file, 3)
             with readers.running():

@@ -87,8 +87,8 @@ class Picture:
     home: str
     outcome: str
     """The file afterwards; ``aside ...`` if the log was set aside; or an error's name, with ``@`` and offset."""
-    force: str = ""
-    """Where the outcome is an error, or the log is set aside: the file after ``force``, if that differs from home."""
+    applied: str = ""
+    """Where the outcome is an error, or the log is set aside: the file after ``apply``, if that differs from home."""
     mark: str = "own"
     """own, other or none."""
     edited: str = ""
@@ -107,8 +107,8 @@ class Picture:
         return "Error" in self.outcome
 
     @property
-    def forcible(self) -> bool:
-        """Whether ``force`` may go on nevertheless: the log is this file's."""
+    def appliable(self) -> bool:
+        """Whether ``apply`` may go on nevertheless: the log is this file's."""
         return self.outcome.startswith(("CorruptLogError", "ForeignEditError"))
 
     @property

@@ -24,8 +24,8 @@ from tests.support.real_files import (
     snapshot,
 )
 from untorn.errors import (
-    FailedError,
     ForeignEditError,
+    HandleFailedError,
     LogError,
     MissingLogError,
     UntornWarning,
@@ -85,7 +85,7 @@ def test_after_an_edit_the_file_can_be_kept(path: Path, edit: str) -> None:
     log = hot(path)
     EDITS[edit](path)
     theirs = read(path)
-    quietly(lambda: untorn.recover(path, discard=True))
+    quietly(lambda: untorn.recover(path, on_damage="discard"))
     assert read(path) == theirs
     (aside,) = asides(path.parent)
     assert aside.read_bytes() == log
@@ -96,7 +96,7 @@ def test_after_an_edit_the_file_can_be_kept(path: Path, edit: str) -> None:
 def test_after_an_edit_the_commits_can_be_applied(path: Path) -> None:
     hot(path)
     EDITS["overwritten with as many bytes"](path)
-    quietly(lambda: untorn.recover(path, force=True))
+    quietly(lambda: untorn.recover(path, on_damage="apply"))
     theirs = OLD.swapcase()
     assert read(path) == NEW[: 2 * PAGE] + theirs[2 * PAGE :] + NEW[4 * PAGE :]
     assert len(asides(path.parent)) == 1
@@ -287,14 +287,14 @@ def test_a_checkpoint_that_finds_the_file_changed_puts_the_handle_out_of_work(
     path: Path, act: Callable[[Path], None]
 ) -> None:
     path.write_bytes(OLD)
-    file = untorn.open(path, "r+b", folio_size=PAGE, log_bytes=PAGE)
+    file = untorn.open(path, "r+b", folio_size=PAGE, checkpoint_bytes=PAGE)
     file.write(b"A" * PAGE)
     act(path)
     with pytest.raises(ForeignEditError, match=REFUSED):
         file.commit()
-    with pytest.raises(FailedError):
+    with pytest.raises(HandleFailedError):
         file.write(b"B")
-    with pytest.raises(FailedError):
+    with pytest.raises(HandleFailedError):
         file.close()
     assert sidecar(path).exists(), "the commits are gone"
     if act in (edit, replace):
@@ -309,7 +309,7 @@ def test_commits_to_a_file_that_was_edited_while_open_wait_for_a_decision(path: 
     with pytest.raises(ForeignEditError):
         file.close()
     refused(path, ForeignEditError)
-    quietly(lambda: untorn.recover(path, discard=True))
+    quietly(lambda: untorn.recover(path, on_damage="discard"))
     assert read(path) == THEIRS
 
 

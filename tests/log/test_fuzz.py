@@ -52,10 +52,12 @@ class Scene:
         return machine
 
 
-def work(storage: Any, seed: int, *, log_bytes: int = 1 << 20, close: bool = False) -> set[bytes]:
+def work(storage: Any, seed: int, *, checkpoint_bytes: int = 1 << 20, close: bool = False) -> set[bytes]:
     """Commits, spills, truncates and rolls back, and may begin to close; returns what was committed."""
     chance = random.Random(seed)
-    file = untorn.open(FILE, "r+b", folio_size=BLOCK, cache_bytes=12 * BLOCK, log_bytes=log_bytes, storage=storage)
+    file = untorn.open(
+        FILE, "r+b", folio_size=BLOCK, cache_bytes=12 * BLOCK, checkpoint_bytes=checkpoint_bytes, storage=storage
+    )
     committed = {file.pread(1 << 20, 0)}
     try:
         for number in range(8):
@@ -87,7 +89,7 @@ def scene(seed: int, name: str) -> Scene:
         dying = FaultyStorage(storage, Fault(nth=0, names={"pwritev"}, paths={FILE}, death=True, transfer=0.5))
         legal = work(dying, seed, close=True)
     else:
-        legal = work(storage, seed, log_bytes=8 * BLOCK)
+        legal = work(storage, seed, checkpoint_bytes=8 * BLOCK)
     storage.kill_process()
     machine = storage.power_cut(newest)
     log = machine.read_file(LOG)

@@ -1,4 +1,4 @@
-"""Logs that are not where they belong, and what force and discard may do: no advice and no command loses a commit."""
+"""Logs that are not where they belong, and what apply and discard may do: no advice and no command loses a commit."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_log_under_a_name_that_says_nothing_is_not_looked_into(path: Path) -> 
     sidecar(path).rename(path.with_name("data.bak"))
     error = refused(path, MissingLogError)
     assert "data.bak" not in str(error)
-    assert "was the file renamed, copied or linked" in str(error)
+    assert "Was the file renamed, copied or linked" in str(error)
 
 
 @pytest.mark.parametrize("way", ["linked", "copied"])
@@ -92,7 +92,7 @@ def test_a_log_whose_file_is_gone_keeps_its_commits(path: Path) -> None:
     hot(path)
     path.unlink()
     before = snapshot(path.parent)
-    ways: list[dict[str, Any]] = [{}, {"force": True}, {"discard": True}]
+    ways: list[dict[str, Any]] = [{}, {"on_damage": "apply"}, {"on_damage": "discard"}]
     for options in ways:
         with pytest.raises(LogError, match=r"no such file, but a log with 3 commits .* rename its log with it"):
             untorn.recover(path, **options)
@@ -106,31 +106,31 @@ def test_what_is_no_log_is_not_removed_with_a_file_that_is_gone(path: Path) -> N
     assert sidecar(path).read_bytes() == b"precious"
 
 
-# Force and discard
+# Apply and discard
 
 
-def test_force_does_not_install_the_commits_of_a_file_that_had_the_name_before(path: Path) -> None:
+def test_apply_does_not_install_the_commits_of_a_file_that_had_the_name_before(path: Path) -> None:
     hot(path)
     path.rename(path.with_name("moved"))
     path.write_bytes(THEIRS)
     before = snapshot(path.parent)
     with pytest.raises(LogError, match=r"nothing shows that they are this file's: its inode is \d+, \d+ was recorded"):
-        untorn.recover(path, force=True)
+        untorn.recover(path, on_damage="apply")
     assert snapshot(path.parent) == before
 
 
-def test_force_takes_no_mark_away_while_its_log_is_elsewhere(path: Path) -> None:
+def test_apply_takes_no_mark_away_while_its_log_is_elsewhere(path: Path) -> None:
     hot(path)
     moved = path.with_name("moved")
     path.rename(moved)
     before = snapshot(path.parent)
     with pytest.raises(MissingLogError):
-        untorn.recover(moved, force=True)
+        untorn.recover(moved, on_damage="apply")
     assert snapshot(path.parent) == before
     assert MARK in os.listxattr(moved)
 
 
-def test_force_brings_the_commits_into_a_faithful_copy(path: Path) -> None:
+def test_apply_brings_the_commits_into_a_faithful_copy(path: Path) -> None:
     hot(path)
     copy = path.with_name("copies") / "data"
     copy.parent.mkdir()
@@ -138,17 +138,17 @@ def test_force_brings_the_commits_into_a_faithful_copy(path: Path) -> None:
     os.utime(copy, ns=(0, path.stat().st_mtime_ns))
     shutil.copyfile(sidecar(path), sidecar(copy))
     assert MARK not in os.listxattr(copy)
-    assert quietly(lambda: untorn.recover(copy, force=True)) == 3
+    assert quietly(lambda: untorn.recover(copy, on_damage="apply")) == 3
     assert read(copy) == NEW
 
 
-def test_discarded_commits_come_back_with_the_log_and_force(path: Path) -> None:
+def test_discarded_commits_come_back_with_the_log_and_apply(path: Path) -> None:
     hot(path)
-    quietly(lambda: untorn.recover(path, discard=True))
+    quietly(lambda: untorn.recover(path, on_damage="discard"))
     assert read(path) == OLD
     (aside,) = asides(path.parent)
     aside.rename(sidecar(path))
-    assert quietly(lambda: untorn.recover(path, force=True)) == 3
+    assert quietly(lambda: untorn.recover(path, on_damage="apply")) == 3
     assert read(path) == NEW
 
 
@@ -171,12 +171,12 @@ def test_recovery_logs_what_it_did(path: Path, caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.INFO, "untorn"):
         untorn.recover(path)
     told = [(record.levelname, record.getMessage()) for record in caplog.records]
-    assert told[0] == ("INFO", f"{str(path)!r}: 3 commits were brought home, the file has {len(NEW)} bytes")
+    assert told[0] == ("INFO", f"{str(path)!r}: 3 commits were moved into the file, which has {len(NEW)} bytes")
     assert re.fullmatch(r"'.*/data': its log of \d+ bytes was removed", told[1][1])
     caplog.clear()
     hot(path)
     with caplog.at_level(logging.INFO, "untorn"):
-        quietly(lambda: untorn.recover(path, discard=True))
+        quietly(lambda: untorn.recover(path, on_damage="discard"))
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "was set aside as" in record.getMessage()

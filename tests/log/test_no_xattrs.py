@@ -129,7 +129,7 @@ def test_a_mark_that_fails_otherwise_fails_the_commit(tmp_path: Path) -> None:
     file.write(b"x")
     with pytest.raises(OSError, match="Input/output error"):
         file.commit()
-    with pytest.raises(untorn.FailedError):
+    with pytest.raises(untorn.HandleFailedError):
         file.close()
     untorn.recover(path)
     assert read(path) == OLD

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,20 +76,20 @@ def test_beside_a_plain_file_a_foreign_one_is_set_aside_whole(path: Path, kind: 
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-@pytest.mark.parametrize("way", ["force", "discard"])
-def test_in_place_of_a_hot_log_a_foreign_one_is_never_replayed(path: Path, kind: str, way: str) -> None:
+@pytest.mark.parametrize("way", ["apply", "discard"])
+def test_in_place_of_a_hot_log_a_foreign_one_is_never_replayed(path: Path, kind: str, way: Any) -> None:
     hot(path)
     foreign = FOREIGN[kind](path)
     sidecar(path).write_bytes(foreign)
     error = refused(path, LogError)
-    if way == "force" and not isinstance(error, CorruptLogError):
-        # Its own log may be somewhere: by force the mark does not go without it.
+    if way == "apply" and not isinstance(error, CorruptLogError):
+        # Its own log may be somewhere: by apply the mark does not go without it.
         before = snapshot(path.parent)
         with pytest.raises(LogError):
-            untorn.recover(path, force=True)
+            untorn.recover(path, on_damage="apply")
         assert snapshot(path.parent) == before
         return
-    quietly(lambda: untorn.recover(path, force=way == "force", discard=way == "discard"))
+    quietly(lambda: untorn.recover(path, on_damage=way))
     assert read(path) == OLD
     (aside,) = asides(path.parent)
     assert aside.read_bytes() == foreign
@@ -117,7 +118,7 @@ def test_an_older_generation_behind_the_new_one_stays_dead(path: Path) -> None:
         file.pwrite(b"5" * PAGE, 0)
         file.commit()
 
-    killed(path, work, folio_size=PAGE, log_bytes=24 << 10)
+    killed(path, work, folio_size=PAGE, checkpoint_bytes=24 << 10)
     log = sidecar(path).read_bytes()
     assert log.count(b"untornR\x01") > 2, "no old record is left to come back"
     assert recovered(path) == b"5" * PAGE + OLD[PAGE:]
@@ -181,7 +182,7 @@ def test_what_is_not_a_regular_file_of_its_own_is_never_opened(
         with pytest.raises(UntrustedLogError):
             untorn.open(path, "rb")
     assert snapshot(path.parent) == before
-    quietly(lambda: untorn.recover(path, discard=True))
+    quietly(lambda: untorn.recover(path, on_damage="discard"))
     assert read(path) == OLD
     assert len(asides(path.parent)) == 1
     if plant is not dangling:

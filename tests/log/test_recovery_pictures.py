@@ -1,6 +1,6 @@
 """Recovery as pictures: one row per disk state, in ``tests/log/rows.py``.
 
-Every row is recovered, recovered twice, read without being recovered, forced, discarded, and recovered with a
+Every row is recovered, recovered twice, read without being recovered, applied, discarded, and recovered with a
 crash at each call through the seam.
 """
 
@@ -25,8 +25,8 @@ from untorn.storage.fault_injection import Fault, FaultyStorage, ProcessDeath
 ROWS = [pytest.param(row, id=name) for name, row in PICTURES.items()]
 GOOD = [pytest.param(row, id=name) for name, row in PICTURES.items() if not row.problem]
 BAD = [pytest.param(row, id=name) for name, row in PICTURES.items() if row.problem]
-FORCIBLE = [pytest.param(row, id=name) for name, row in PICTURES.items() if row.forcible]
-ELSEWHERE = [pytest.param(row, id=name) for name, row in PICTURES.items() if row.problem and not row.forcible]
+APPLIABLE = [pytest.param(row, id=name) for name, row in PICTURES.items() if row.appliable]
+ELSEWHERE = [pytest.param(row, id=name) for name, row in PICTURES.items() if row.problem and not row.appliable]
 STRAYS = [pytest.param(row, id=name) for name, row in PICTURES.items() if row.aside]
 
 READING = {"open", "stat", "resolve", "pread", "getxattr", "lock", "lock_holder", "first_hole", "close"}
@@ -133,15 +133,15 @@ def test_status_and_check_tell_the_outcome_and_write_nothing(row: Picture) -> No
     storage = machine(row)
     before, now = everything(storage), storage.trace.now
     status = untorn.status(FILE, storage=storage)
-    assert (status.path, status.home_size) == (FILE, len(storage.read_file(FILE)))
+    assert (status.path, status.size_on_disk) == (FILE, len(storage.read_file(FILE)))
     if row.problem:
         name, _, _ = row.outcome.partition("@")
         assert type(status.problem).__name__ == name
-        check_refused(row, lambda: untorn.check(FILE, storage=storage))
+        check_refused(row, lambda: untorn.verify(FILE, storage=storage))
     else:
         assert status.problem is None
         assert status.size == len(content(row.result))
-        assert untorn.check(FILE, storage=storage) == status
+        assert untorn.verify(FILE, storage=storage) == status
     assert everything(storage) == before
     assert set(operations(storage, now)) <= READING
 
@@ -163,26 +163,26 @@ def test_recovering_twice_is_recovering_once(row: Picture) -> None:
 # Crashes within recovery
 
 
-def crash(row: Picture, nth: int, *, force: bool = False, torn: bool = False) -> SimulatedStorage | None:
+def crash(row: Picture, nth: int, *, apply: bool = False, torn: bool = False) -> SimulatedStorage | None:
     """The machine after a death at the nth change that recovery makes; None if there are not that many."""
     storage = machine(row)
     fault = Fault(nth=nth, names={"pwritev"} if torn else CHANGES, death=True, transfer=4096 if torn else None)
     faulty = FaultyStorage(storage, fault)
     try:
-        quietly(lambda: untorn.recover(FILE, force=force, storage=faulty))
+        quietly(lambda: untorn.recover(FILE, on_damage="apply" if apply else "raise", storage=faulty))
     except ProcessDeath:
         return storage
     return None
 
 
-def crashes(row: Picture, *, force: bool = False, torn: bool = False) -> Iterator[SimulatedStorage]:
+def crashes(row: Picture, *, apply: bool = False, torn: bool = False) -> Iterator[SimulatedStorage]:
     """The machine after a death at each change that recovery makes."""
     storage = machine(row)
     now = storage.trace.now
-    quietly(lambda: untorn.recover(FILE, force=force, storage=storage))
+    quietly(lambda: untorn.recover(FILE, on_damage="apply" if apply else "raise", storage=storage))
     done = operations(storage, now)
     for nth in range(sum(name == "pwritev" if torn else name in CHANGES for name in done)):
-        crashed = crash(row, nth, force=force, torn=torn)
+        crashed = crash(row, nth, apply=apply, torn=torn)
         assert crashed is not None
         yield crashed
 
@@ -233,65 +233,65 @@ def test_recovery_makes_the_changes_that_the_crashes_are_planted_at() -> None:
 # The ways out
 
 
-@pytest.mark.parametrize("row", FORCIBLE)
-def test_force_applies_what_can_be_proved_and_keeps_the_log_aside(row: Picture) -> None:
+@pytest.mark.parametrize("row", APPLIABLE)
+def test_apply_installs_what_can_be_proved_and_keeps_the_log_aside(row: Picture) -> None:
     storage = machine(row)
     log = log_of(storage)
-    quietly(lambda: untorn.recover(FILE, force=True, storage=storage))
-    check_plain(storage, row.force or row.home, log)
+    quietly(lambda: untorn.recover(FILE, on_damage="apply", storage=storage))
+    check_plain(storage, row.applied or row.home, log)
 
 
 @pytest.mark.parametrize("row", ELSEWHERE)
-def test_force_takes_no_mark_away_while_its_log_is_elsewhere(row: Picture) -> None:
+def test_apply_takes_no_mark_away_while_its_log_is_elsewhere(row: Picture) -> None:
     storage = machine(row)
     before = everything(storage)
-    check_refused(row, lambda: untorn.recover(FILE, force=True, storage=storage))
+    check_refused(row, lambda: untorn.recover(FILE, on_damage="apply", storage=storage))
     assert everything(storage) == before
 
 
 @pytest.mark.parametrize("row", STRAYS)
-def test_force_applies_an_unmarked_log_only_where_it_is_shown_to_be_the_files(row: Picture) -> None:
+def test_apply_installs_an_unmarked_log_only_where_it_is_shown_to_be_the_files(row: Picture) -> None:
     storage = machine(row)
     log, before = log_of(storage), everything(storage)
     if row.moved and row.edited:
         with pytest.raises(LogError, match="nothing shows that they are this file's: its inode is"):
-            untorn.recover(FILE, force=True, storage=storage)
+            untorn.recover(FILE, on_damage="apply", storage=storage)
         assert everything(storage) == before
         return
-    quietly(lambda: untorn.recover(FILE, force=True, storage=storage))
-    check_plain(storage, row.force or row.home, log)
+    quietly(lambda: untorn.recover(FILE, on_damage="apply", storage=storage))
+    check_plain(storage, row.applied or row.home, log)
 
 
 @pytest.mark.parametrize("row", ROWS)
 def test_a_log_that_was_discarded_and_is_put_back_gives_its_commits(row: Picture) -> None:
     storage = machine(row)
     home = picture(storage.read_file(FILE))
-    quietly(lambda: untorn.recover(FILE, discard=True, storage=storage))
+    quietly(lambda: untorn.recover(FILE, on_damage="discard", storage=storage))
     aside = [name for name in storage.listdir(FOLDER) if name != "file"]
     if not aside or row in [one.values[0] for one in ELSEWHERE]:
         return
     storage.rename(f"{FOLDER}/{aside[0]}", LOG)
     if row.moved and row.edited:
         return
-    quietly(lambda: untorn.recover(FILE, force=True, storage=storage))
-    forced = row.force or home if row.problem or row.aside else row.result
-    assert picture(storage.read_file(FILE)) == forced
+    quietly(lambda: untorn.recover(FILE, on_damage="apply", storage=storage))
+    applied = row.applied or home if row.problem or row.aside else row.result
+    assert picture(storage.read_file(FILE)) == applied
 
 
-@pytest.mark.parametrize("row", FORCIBLE)
-def test_a_process_that_dies_in_force_loses_neither_file_nor_evidence(row: Picture) -> None:
+@pytest.mark.parametrize("row", APPLIABLE)
+def test_a_process_that_dies_in_apply_loses_neither_file_nor_evidence(row: Picture) -> None:
     log = log_of(machine(row))
-    forced = row.force or row.home
-    for nth, storage in enumerate(crashes(row, force=True)):
+    applied = row.applied or row.home
+    for nth, storage in enumerate(crashes(row, apply=True)):
         storage.kill_process()
         try:
             quietly(lambda: untorn.recover(FILE, storage=storage))  # noqa: B023
         except UntornError:
-            quietly(lambda: untorn.recover(FILE, force=True, storage=storage))  # noqa: B023
+            quietly(lambda: untorn.recover(FILE, on_damage="apply", storage=storage))  # noqa: B023
         found = picture(storage.read_file(FILE))
-        assert found in (row.home, forced), f"died at change {nth}"
+        assert found in (row.home, applied), f"died at change {nth}"
         # A log that holds nothing, or nothing that was not applied, is no evidence.
-        spent = not {"c", "d"} & set(row.log) or (row.outcome == "ForeignEditError" and found == forced)
+        spent = not {"c", "d"} & set(row.log) or (row.outcome == "ForeignEditError" and found == applied)
         kept = len(storage.listdir(FOLDER)) > 1
         check_plain(storage, found, log if kept or not spent else None)
 
@@ -301,10 +301,13 @@ def test_discard_keeps_the_file_as_it_is_and_the_log_aside(row: Picture) -> None
     storage = machine(row)
     log = log_of(storage)
     home = picture(storage.read_file(FILE))
-    quietly(lambda: untorn.recover(FILE, discard=True, storage=storage))
+    quietly(lambda: untorn.recover(FILE, on_damage="discard", storage=storage))
     check_plain(storage, home, log)
 
 
-def test_force_and_discard_exclude_each_other() -> None:
-    with pytest.raises(ValueError, match="exclude"):
-        untorn.recover(FILE, force=True, discard=True, storage=machine(PICTURES["edited"]))
+def test_on_damage_is_one_of_three_words() -> None:
+    storage = machine(PICTURES["edited"])
+    before = everything(storage)
+    with pytest.raises(ValueError, match="on_damage must be one of raise, apply, discard, not 'force'"):
+        untorn.recover(FILE, on_damage="force", storage=storage)  # type: ignore[arg-type]
+    assert everything(storage) == before

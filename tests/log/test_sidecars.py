@@ -6,6 +6,7 @@ import errno
 import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from xxhash import xxh3_64_intdigest
@@ -94,7 +95,7 @@ def test_a_flipped_bit_in_a_durable_record_is_refused(path: Path, record: int, w
     assert isinstance(error, CorruptLogError)
     assert error.offset == start
     assert read(path) == OLD
-    quietly(lambda: untorn.recover(path, force=True))
+    quietly(lambda: untorn.recover(path, on_damage="apply"))
     assert read(path) == STATES[record]
     assert len(asides(path.parent)) == 1
 
@@ -106,13 +107,13 @@ def test_a_log_without_a_valid_slot_is_refused(path: Path) -> None:
     refused(path, CorruptLogError)
 
 
-@pytest.mark.parametrize("way", ["force", "discard"])
-def test_the_ways_out_leave_a_plain_file_and_the_evidence(path: Path, way: str) -> None:
+@pytest.mark.parametrize("way", ["apply", "discard"])
+def test_the_ways_out_leave_a_plain_file_and_the_evidence(path: Path, way: Any) -> None:
     log = bytearray(hot(path))
     log[RECORDS_OFFSET + 8192 + 520] ^= 1
     sidecar(path).write_bytes(log)
-    quietly(lambda: untorn.recover(path, force=way == "force", discard=way == "discard"))
-    assert read(path) == (FIRST if way == "force" else OLD)
+    quietly(lambda: untorn.recover(path, on_damage=way))
+    assert read(path) == (FIRST if way == "apply" else OLD)
     (aside,) = asides(path.parent)
     assert aside.read_bytes()[RECORDS_OFFSET:] == log[RECORDS_OFFSET:]
     with untorn.open(path, "r+b") as file:
@@ -125,8 +126,8 @@ def test_discard_takes_a_file_without_its_log_as_it_is(path: Path) -> None:
     hot(path)
     sidecar(path).unlink()
     error = refused(path, untorn.MissingLogError)
-    assert "--discard" in str(error)
-    untorn.recover(path, discard=True)
+    assert "--on-damage discard" in str(error)
+    untorn.recover(path, on_damage="discard")
     assert read(path) == OLD
     assert recovered(path) == OLD
 
@@ -184,7 +185,7 @@ def check_size_is_refused(path: Path) -> None:
     with pytest.raises(OSError, match="too large"):
         untorn.recover(path)
     assert snapshot(path.parent) == before
-    quietly(lambda: untorn.recover(path, discard=True))
+    quietly(lambda: untorn.recover(path, on_damage="discard"))
     assert read(path) == OLD
 
 

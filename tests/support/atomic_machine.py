@@ -53,10 +53,10 @@ def opened(storage: Storage, design: str, **options: Any) -> Any:
     return untorn.open(PATH, "r+b", design=design, storage=storage, **options)  # type: ignore[call-overload]
 
 
-def bios(file: Any) -> list[untorn.Step]:
+def bios(file: Any) -> list[untorn.TraceEvent]:
     """From now on every bio, in a list that grows."""
-    seen: list[untorn.Step] = []
-    file.observe(lambda step: seen.append(step) if step.event == "bio" else None)
+    seen: list[untorn.TraceEvent] = []
+    file.set_trace(lambda step: seen.append(step) if step.event == "bio" else None)
     return seen
 
 

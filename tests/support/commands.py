@@ -65,7 +65,7 @@ def leave_log(path: str | Path, commits: int = 3, *, unfinished: bool = False) -
             file.commit()
         if unfinished:
             file.pwrite(b"never" * 100, 0)
-            file.begin()
+            file._begin()
             file.pwrite(b"never" * 100, 7 * PAGE)
         os._exit(0)
 

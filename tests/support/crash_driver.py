@@ -341,7 +341,7 @@ class Driver(Ground):
     def _discard(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", untorn.UntornWarning)
-            untorn.recover(PATH, discard=True, storage=self.storage)
+            untorn.recover(PATH, on_damage="discard", storage=self.storage)
 
     def may_be_edited(self) -> bool:
         """Whether there is a file, room for another, and no checkpoint half done, of which nothing can be said."""

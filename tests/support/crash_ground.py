@@ -143,12 +143,12 @@ class Ground:
             return
         try:
             self.file.pread(1, 0)
-        except untorn.FailedError:
+        except untorn.HandleFailedError:
             self.seen["handle out of work"] += 1
-            assert not isinstance(error, untorn.FailedError), "the first error is the cause itself"
+            assert not isinstance(error, untorn.HandleFailedError), "the first error is the cause itself"
             self.history.maybe(*in_flight)
             for refused in (lambda: self.file.write(b"x"), self.file.commit, self.file.close):
-                raises(untorn.FailedError, refused)
+                raises(untorn.HandleFailedError, refused)
             assert self.file.closed
             self.let_go()
         else:

@@ -123,10 +123,10 @@ def _frozen(image: Image) -> Hashable:
     return tuple(inodes), tuple(sorted(image.names.items()))
 
 
-def disks(trace: Trace, *, profile: str, sector: int, trash: bool, block: int = 0) -> Iterator[tuple[int, Image]]:
+def disks(trace: Trace, *, profile: str, sector: int, powersafe: bool, block: int = 0) -> Iterator[tuple[int, Image]]:
     """Every crash point of a trace with every disk that it may leave; the same disk may come more than once."""
     start = ImageStart(trace.image, sector)
-    sweep = Sweep(trace.operations, start, trace.now, profile=profile, sector=sector, block=block, trash=trash)
+    sweep = Sweep(trace.operations, start, trace.now, profile=profile, sector=sector, block=block, powersafe=powersafe)
     spans = sweep.spans()
     births = {number: _newborn(number, found, trace) for number, found in sweep.births.items()}
     told = {o.completed for o in trace.operations if o.name == "acknowledge"}

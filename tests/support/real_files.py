@@ -171,7 +171,7 @@ def refused(path: Path, kind: type[UntornError]) -> UntornError:
         with pytest.raises(kind):
             untorn.open(path, mode)
     with pytest.raises(kind):
-        untorn.check(path)
+        untorn.verify(path)
     assert isinstance(untorn.status(path).problem, kind)
     assert snapshot(path.parent) == before
     assert WAYS_OUT.search(str(caught.value)), caught.value

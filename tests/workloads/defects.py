@@ -12,7 +12,7 @@ from tests.workloads.sequences import Seen, every, tenth
 from tests.workloads.target import DEVICES, Generated
 from untorn.errors import UntornWarning
 
-_DEVICES: Final = tuple(device for device in DEVICES if not device.startswith("trash"))
+_DEVICES: Final = tuple(device for device in DEVICES if not device.startswith("garbage"))
 
 _NOT_GENERATED: Final = {
     "closes": "a recovery without a session after it",

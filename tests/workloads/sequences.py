@@ -79,7 +79,7 @@ class Seen:
         """
         trace, options = recording.trace, recording.options
         atomic = any(one.name == "pwritev" and one.arguments[2] & RWF_ATOMIC for one in trace.operations)
-        device = options.atomic if atomic else None, options.xattrs, options.sector, options.trash
+        device = options.atomic if atomic else None, options.xattrs, options.sector, options.powersafe
         deeds = [one for one in trace.operations if not _only_looks(one)]
         what = f"{generated.start} {device} {generated.states!r} {list(map(_line, deeds))}"
         key = xxh3_128_hexdigest(what.encode())

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any, Final
 
 from untorn.api import functions as api
-from untorn.errors import FailedError, ForeignEditError
+from untorn.errors import ForeignEditError, HandleFailedError
 from untorn.explore.oracles import Content
 from untorn.explore.selftest.scripted_session import BLOCK, PATH, Script
 
@@ -82,7 +82,7 @@ class Session(Script):
             return
         try:
             step(self)
-        except (ForeignEditError, FailedError):
+        except (ForeignEditError, HandleFailedError):
             if not self._foreign:
                 raise
             self.kill()

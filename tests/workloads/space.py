@@ -40,7 +40,7 @@ class Holder(Script):
         self._enter()
 
     def _enter(self) -> None:
-        self.open(folio_size=1 << 14, cache_bytes=64 * MIB, log_bytes=LOG)
+        self.open(folio_size=1 << 14, cache_bytes=64 * MIB, checkpoint_bytes=LOG)
 
     def kill(self) -> None:
         super().kill()

@@ -22,8 +22,8 @@ DEVICES: Final[dict[str, dict[str, Any]]] = {
     "4096": {"sector": 4096},
     "no-attributes": {"xattrs": False, "block": BLOCK},
     "atomic": {"atomic": AtomicLimits(BLOCK, 4 * BLOCK, 0, 1)},
-    "trash-512": {"trash": True, "block": BLOCK},
-    "trash-4096": {"trash": True, "sector": 4096},
+    "garbage-512": {"powersafe": False, "block": BLOCK},
+    "garbage-4096": {"powersafe": False, "sector": 4096},
 }
 """Options of the simulated machine, by name."""
 
@@ -55,7 +55,7 @@ class Generated:
 
     @property
     def _trash(self) -> bool:
-        return bool(DEVICES[self.device].get("trash"))
+        return not DEVICES[self.device].get("powersafe", True)
 
     def session(self, *, watched: bool = False) -> Session:
         """Does it all once; whatever it raises is a defect that needs no crash."""

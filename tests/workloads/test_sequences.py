@@ -99,7 +99,7 @@ def test_what_does_nothing_to_storage_is_not_explored_again(first: tuple[str, ..
     ("first", "second"),
     [
         (Generated(("write",), "512", "content"), Generated(("write",), "4096", "content")),
-        (Generated(("write",), "512", "content"), Generated(("write",), "trash-512", "content")),
+        (Generated(("write",), "512", "content"), Generated(("write",), "garbage-512", "content")),
         (Generated(("write",), "512", "content"), Generated(("write",), "512", "missing")),
         (Generated(("write",), "512", "content"), Generated(("overlap",), "512", "content")),
         (Generated(("write",), "512", "content"), Generated(("write",), "512", "content", LEAVE)),

@@ -29,18 +29,18 @@ class Transaction:
         self._depth = 0
 
     def __enter__(self) -> None:
-        self._depth = self._file.begin()
+        self._depth = self._file._begin()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.end(self._depth, keep=ended_well(error))
+        self._file._end(self._depth, keep=ended_well(error))
 
 
 class File(Stream):
     """A file whose writes, and whose transactions, a crash cannot tear. Made by ``untorn.open``.
 
-    Thread-safe; readers see whole writes only. After an I/O error it refuses further work (FailedError) and the
+    Thread-safe; readers see whole writes only. After an I/O error it refuses further work (HandleFailedError) and the
     file on disk is as of the last commit or of the one that failed.
     """
 
@@ -95,7 +95,7 @@ class File(Stream):
 
         TransactionError within a transaction, or if another thread's does not end within ``timeout`` seconds; nothing
         was done then. OSError if writing or syncing fails: the file is as of this commit or of the one before, which of
-        them the next open finds out, and this handle refuses further work with a FailedError.
+        them the next open finds out, and this handle refuses further work with a HandleFailedError.
         """
         self._check_writable()
         self._inode.commit(durable=durable)
@@ -121,11 +121,11 @@ class File(Stream):
         self._check_writable()
         return Transaction(self)
 
-    def begin(self) -> int:
+    def _begin(self) -> int:
         """Opens a transaction; ``with transaction()`` calls it. Returns its depth."""
         return self._inode.begin()
 
-    def end(self, depth: int, *, keep: bool) -> None:
+    def _end(self, depth: int, *, keep: bool) -> None:
         """Ends the transaction of this depth; ``with transaction()`` calls it."""
         inode = self._inode
         # Closed within it, the file has no later moment for another commit but the end of a ``with`` around it.
@@ -142,8 +142,11 @@ class File(Stream):
 
     # The end
 
-    def close(self) -> None:
+    def close(self, *, commit: bool = True) -> None:
         """Commits, unless the mode is ``explicit``, and leaves one ordinary file and nothing beside it.
+
+        ``close(commit=False)`` takes back what is not committed, in every mode, and closes the file at once, also
+        within a block. The rest holds of ``close()``.
 
         Within a ``with`` around the file or a transaction it only ends reading and writing: the end of the block
         decides. Outside of one it rolls back, with an UntornWarning, if an exception is being handled that was not
@@ -153,10 +156,13 @@ class File(Stream):
         the log stays beside it, and the next open takes it from there.
         """
         inode = self._inode
+        if not commit:
+            self._close(commit=False)
+            return
         if self.closed or (self._mode.writable and inode.state is State.OPEN and inode.end_io()):
             return
         if self._collected:
-            self.abandon("closed by the collection of what it was wrapped in")
+            self._roll_back_and_close("closed by the collection of what it was wrapped in")
             return
         error = newly_handled(self._handled_at_open) if self._mode.writable else None
         if error is None or inode.state is State.FAILED:
@@ -182,14 +188,14 @@ class File(Stream):
         if lost is not None:
             what = f"written {since}, {lost} byte{'s' * (lost != 1)}," if lost else f"cut {since}"
             warn(
-                f"{self.name!r} was {why}: what was {what} was rolled back. Use 'with', or commit() first, to keep it",
+                f"{self.name!r} was {why}: what was {what} was rolled back. To keep it, use 'with' or commit() first",
                 package=self._package,
             )
 
-    def abandon(self, why: str = "abandoned") -> None:
-        """Rolls back what is not committed and closes; what fails is left to the next open's recovery.
+    def _roll_back_and_close(self, why: str) -> None:
+        """As ``close(commit=False)`` where nobody asked for it and nobody would see an exception.
 
-        What was rolled back is told by an UntornWarning, with ``why``.
+        What was rolled back is told by an UntornWarning, with ``why``; what fails is left to the next open's recovery.
         """
         inode = self._inode
         if inode.state in (State.CLOSED, State.FORKED) or inode.busy:
@@ -198,7 +204,7 @@ class File(Stream):
         try:
             self._close(commit=False)
         except Exception as error:
-            warn(f"closing {self.name!r}: {error}", package=self._package)
+            warn(f"{self.name!r} could not be closed in order: {error}", package=self._package)
         self._tell(lost, why)
 
     def _dealloc_warn(self, source: Any) -> None:
@@ -232,7 +238,7 @@ class File(Stream):
             return
         clean = self._mode.writable and inode.state is State.OPEN and inode.uncommitted is None
         message = f"unclosed file {self!r}"
-        self.abandon("never closed")
+        self._roll_back_and_close("never closed")
         if clean:
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
 
@@ -258,7 +264,7 @@ def _let_go_in_child() -> None:
 
 def _roll_back_at_exit() -> None:
     for file in live_files():
-        (file._text() or file).abandon("still open when the program ended")
+        (file._text() or file)._roll_back_and_close("still open when the program ended")
 
 
 os.register_at_fork(after_in_child=_let_go_in_child)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from dataclasses import dataclass
-from typing import Any, Final, overload
+from typing import Any, Final, get_args, overload
 
 from untorn.api.file import File
 from untorn.api.open_inode import open_inode, open_locked
@@ -15,6 +15,7 @@ from untorn.api.options import (
     CommitMode,
     DesignName,
     Mode,
+    OnDamage,
     Options,
     TextMode,
     parse_mode,
@@ -38,8 +39,8 @@ AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 def open(
     path: AnyPath, mode: TextMode = "r", buffering: int = -1, encoding: str | None = None, errors: str | None = None,
     newline: str | None = None, *, commit: CommitMode = "flush", design: DesignName = "cow",
-    folio_size: int = FOLIO_SIZE, cache_bytes: int = 1 << 26, log_bytes: int = 1 << 26, timeout: float | None = TIMEOUT,
-    storage: Storage | None = None,
+    folio_size: int = FOLIO_SIZE, cache_bytes: int = 1 << 26, checkpoint_bytes: int = 1 << 26,
+    timeout: float | None = TIMEOUT, storage: Storage | None = None,
 ) -> TextFile: ...  # fmt: skip
 
 
@@ -47,8 +48,8 @@ def open(
 def open(
     path: AnyPath, mode: BinaryMode, buffering: int = -1, encoding: None = None, errors: None = None,
     newline: None = None, *, commit: CommitMode = "flush", design: DesignName = "cow",
-    folio_size: int = FOLIO_SIZE, cache_bytes: int = 1 << 26, log_bytes: int = 1 << 26, timeout: float | None = TIMEOUT,
-    storage: Storage | None = None,
+    folio_size: int = FOLIO_SIZE, cache_bytes: int = 1 << 26, checkpoint_bytes: int = 1 << 26,
+    timeout: float | None = TIMEOUT, storage: Storage | None = None,
 ) -> File: ...  # fmt: skip
 
 
@@ -56,8 +57,8 @@ def open(
 def open(
     path: AnyPath, mode: str, buffering: int = -1, encoding: str | None = None, errors: str | None = None,
     newline: str | None = None, *, commit: CommitMode = "flush", design: DesignName = "cow",
-    folio_size: int = FOLIO_SIZE, cache_bytes: int = 1 << 26, log_bytes: int = 1 << 26, timeout: float | None = TIMEOUT,
-    storage: Storage | None = None,
+    folio_size: int = FOLIO_SIZE, cache_bytes: int = 1 << 26, checkpoint_bytes: int = 1 << 26,
+    timeout: float | None = TIMEOUT, storage: Storage | None = None,
 ) -> Any: ...  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def open(  # noqa: PLR0913 - builtins.open alone has eight
     design: DesignName = "cow",
     folio_size: int = FOLIO_SIZE,
     cache_bytes: int = 1 << 26,
-    log_bytes: int = 1 << 26,
+    checkpoint_bytes: int = 1 << 26,
     timeout: float | None = TIMEOUT,
     storage: Storage | None = None,
 ) -> Any:
@@ -93,8 +94,9 @@ def open(  # noqa: PLR0913 - builtins.open alone has eight
     a transaction open, for its end; 0 not to wait, None for ever.
 
     ``folio_size`` is the page cache's unit, ``cache_bytes`` bounds its committed folios (as much again may be
-    dirty or on its way), ``log_bytes`` is when the log is moved home; all in bytes. ``buffering`` is accepted
-    for the sake of callers; 0 is refused and 1 means line buffering of text, as for builtins.open.
+    dirty or on its way), ``checkpoint_bytes`` is how large the log grows before its commits are moved into the file;
+    all in bytes. ``buffering`` is accepted for the sake of callers; 0 is refused and 1 means line buffering of text,
+    as for builtins.open.
 
     Returns a :class:`File`, or a :class:`TextFile` without ``b`` in the mode. Raises what builtins.open raises;
     LockedError if another handle has the file; LogError or ForeignEditError if its log cannot be applied.
@@ -111,7 +113,7 @@ def open(  # noqa: PLR0913 - builtins.open alone has eight
     if operator.index(buffering) == 0:
         raise ValueError("can't have unbuffered I/O: untorn is a buffer")
     options = Options(
-        commit=commit, design=design, folio_size=folio_size, cache_bytes=cache_bytes, log_bytes=log_bytes,
+        commit=commit, design=design, folio_size=folio_size, cache_bytes=cache_bytes, checkpoint_bytes=checkpoint_bytes,
         timeout=timeout,
     )  # fmt: skip
     inode = open_inode(storage or LinuxStorage(), _name(path), parsed, options)
@@ -121,7 +123,7 @@ def open(  # noqa: PLR0913 - builtins.open alone has eight
     try:
         return TextFile(file, mode, encoding, errors, newline, line_buffering=buffering == 1)
     except BaseException:
-        file.abandon()
+        file._roll_back_and_close("not opened as text")
         raise
 
 
@@ -136,7 +138,7 @@ class Status:
     commits: int
     size: int
     """Of the file as untorn reads it."""
-    home_size: int
+    size_on_disk: int
     """Of the file as other programs read it."""
     problem: UntornError | None
     filesystem: FileSystem | None = None
@@ -157,12 +159,12 @@ def status(path: str | bytes | os.PathLike[Any], *, storage: Storage | None = No
             replay = found.replay if found.state is recovery.LogState.HOT else None
             return Status(
                 path=home.path,
-                state=found.state.value,
+                state=found.shown_state.value,
                 log_path=found.log_path if found.log is not None else None,
                 log_bytes=replay.tail if replay else 0,
                 commits=replay.commits if replay else 0,
                 size=replay.size if replay and replay.commits else size,
-                home_size=size,
+                size_on_disk=size,
                 problem=found.problem,
                 filesystem=home.filesystem(),
             )
@@ -172,7 +174,7 @@ def status(path: str | bytes | os.PathLike[Any], *, storage: Storage | None = No
         home.close()
 
 
-def check(path: str | bytes | os.PathLike[Any], *, storage: Storage | None = None) -> Status:
+def verify(path: str | bytes | os.PathLike[Any], *, storage: Storage | None = None) -> Status:
     """As status, but raises what is wrong with the file's log: a LogError or a ForeignEditError."""
     found = status(path, storage=storage)
     if found.problem is not None:
@@ -183,19 +185,20 @@ def check(path: str | bytes | os.PathLike[Any], *, storage: Storage | None = Non
 def recover(
     path: str | bytes | os.PathLike[Any],
     *,
-    force: bool = False,
-    discard: bool = False,
+    on_damage: OnDamage = "raise",
     storage: Storage | None = None,
 ) -> int:
     """Brings the file to its last commit and takes its log away; returns the number of commits installed.
 
-    ``force`` applies what can be proved even if something is wrong, ``discard`` keeps the file as it is; both
-    keep the log under another name. Without them a problem, a LogError or ForeignEditError, is raised and nothing is
-    changed. LockedError if a handle has the file open. OSError if reading, writing or syncing fails: file and log are
-    then such that it can be called again.
+    ``on_damage`` says what to do if the log is damaged or missing, or another program changed the file: ``"raise"``
+    the LogError or ForeignEditError and change nothing, ``"apply"`` the commits that can be proved, or ``"discard"``
+    the commits and keep the file as it is. The last two keep the log under another name; ``"apply"`` raises, too,
+    if the log is not there or is another file's. ``"discard"`` also gives up the commits of a log that is sound.
+
+    LockedError if a handle has the file open. OSError if reading, writing or syncing fails; call it again then.
     """
-    if force and discard:
-        raise ValueError("force and discard exclude each other")
+    if on_damage not in get_args(OnDamage):
+        raise ValueError(f"on_damage must be one of {', '.join(get_args(OnDamage))}, not {on_damage!r}")
     storage = storage or LinuxStorage()
     try:
         home = open_locked(storage, _name(path), _UPDATE)
@@ -206,10 +209,10 @@ def recover(
     try:
         found = examine(storage, home, writable=True)
         try:
-            if discard:
+            if on_damage == "discard":
                 recovery.discard(storage, home, found)
                 return 0
-            return recovery.recover(storage, home, found, force=force)
+            return recovery.recover(storage, home, found, apply=on_damage == "apply")
         finally:
             found.close()
     finally:

@@ -73,7 +73,7 @@ def read_log(path: str | bytes | os.PathLike[Any], *, extents: bool = False, sto
         try:
             records, end = _records(found, extents=extents)
             return LogView(
-                home.path, found.state.value, found.log_path if found.log is not None else None,
+                home.path, found.shown_state.value, found.log_path if found.log is not None else None,
                 found.problem, found.slot, records, end,
             )  # fmt: skip
         finally:

@@ -49,7 +49,7 @@ def open_inode(storage: Storage, path: str, mode: Mode, options: Options) -> Ino
             _warn_of_network(home)
         found = examine(storage, home, writable=mode.writable)
         try:
-            # Of a file that is not marked, a reader needs nothing that stands beside it.
+            # Of a file that is not tagged, a reader needs nothing that stands beside it.
             if found.problem is not None and (mode.writable or found.state is not LogState.FOREIGN or found.marked):
                 raise found.problem
             if not mode.writable:
@@ -73,9 +73,9 @@ def _warn_of_network(home: StorageFile) -> None:
     _devices.add(device)
     if home.on_network() and (found := home.filesystem()) is not None:
         warn(
-            f"{home.shown!r} is on a network file system ({found.kind}). Whether a commit survives there, whether only "
-            "one machine writes at a time and whether another program's change is noticed is up to its server and its "
-            "mount options; docs/guides/filesystems.md of untorn says which"
+            f"{home.shown!r} is on a network file system ({found.kind}). Whether commits survive there, whether "
+            "only one machine writes at a time and whether another program's change is noticed depends on the server "
+            "and the mount options; docs/guides/filesystems.md of untorn says on which"
         )
 
 
@@ -84,7 +84,7 @@ def _writer(storage: Storage, home: StorageFile, mode: Mode, options: Options) -
     kind: type[Inode] = Inode
     design: Design
     if options.design == "cow":
-        design = CopyOnWrite(storage, home, folio_size=size, log_bytes=options.log_bytes)
+        design = CopyOnWrite(storage, home, folio_size=size, checkpoint_bytes=options.checkpoint_bytes)
     else:
         design = IN_PLACE[options.design](storage, home, folio_size=size)
         kind = ThroughInode if design.through else InPlaceInode
@@ -105,7 +105,7 @@ def _writer(storage: Storage, home: StorageFile, mode: Mode, options: Options) -
 
 
 def _reader(storage: Storage, home: StorageFile, found: FoundLog, options: Options) -> Inode:
-    """Of a hot file the committed state, read through its log; nothing is written."""
+    """The committed state, read through the log if commits wait there; nothing is written."""
     size = options.folio_size
     hot = found if found.state is LogState.HOT and found.replay is not None and found.replay.commits else None
     if hot is not None and found.slot is not None:
@@ -116,7 +116,7 @@ def _reader(storage: Storage, home: StorageFile, found: FoundLog, options: Optio
     if hot is None and options.design != "cow":
         design = IN_PLACE[options.design](storage, home, folio_size=size, readonly=True)
     else:
-        design = CopyOnWrite(storage, home, folio_size=size, log_bytes=options.log_bytes, found=hot)
+        design = CopyOnWrite(storage, home, folio_size=size, checkpoint_bytes=options.checkpoint_bytes, found=hot)
     return Inode(home, design, folio_size=size, cache_bytes=options.cache_bytes, dirty_bytes=size, readonly=True)
 
 
@@ -145,7 +145,7 @@ def open_locked(storage: Storage, path: str, mode: Mode, timeout: float | None =
             home.close()
             raise
         home.close()
-    raise LockedError("the name keeps changing from one file to another", path)
+    raise LockedError("the name keeps changing from one file to another; nothing was done", path)
 
 
 class _Patience:
@@ -169,7 +169,7 @@ class _Patience:
 def _open(storage: Storage, target: str, path: str, mode: Mode) -> StorageFile | None:
     """None if another program made or removed the file just now, so that it has to be tried again."""
     if mode.writable and len(os.fsencode(os.path.basename(target) + SUFFIX)) > _NAME_MAX:
-        message = f"the name leaves no room for that of its log, which has {len(SUFFIX)} bytes more"
+        message = f"the name is too long: that of its log has {len(SUFFIX)} bytes more, and does not fit"
         raise OSError(errno.ENAMETOOLONG, message, path)
     access = os.O_RDWR if mode.writable else os.O_RDONLY
     try:
@@ -209,11 +209,11 @@ def _lock(home: StorageFile, path: str, patience: _Patience, *, exclusive: bool)
                 raise
             message = (
                 f"{error.strerror}: the file system does not lock files by flock(2), so that two programs could write "
-                "at a time; nothing was done. Mount it with locks, or use a file elsewhere"
+                "at the same time. Nothing was done. Mount it with locks, or use a file elsewhere"
             )
             raise OSError(error.errno, message, path) from error
         if pid == os.getpid() and threading.active_count() == 1:
-            who = "this very program"  # there is nobody who could close it while we wait
+            who = "this program itself"  # there is nobody who could close it while we wait
         elif patience.sleep():
             continue
         else:

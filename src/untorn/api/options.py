@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple, get_args
 from untorn.sizes import BLOCK, FOLIO_SIZE, is_folio_size
 
 CommitMode = Literal["flush", "close", "write", "explicit"]
+OnDamage = Literal["raise", "apply", "discard"]
 DesignName = Literal["cow", "folio-flag", "mapping-flag", "writethrough", "plain"]
 
 BinaryMode = Literal[
@@ -67,7 +68,7 @@ class Options:
     design: DesignName = "cow"
     folio_size: int = FOLIO_SIZE
     cache_bytes: int = 1 << 26
-    log_bytes: int = 1 << 26
+    checkpoint_bytes: int = 1 << 26
     timeout: float | None = TIMEOUT
 
     def __post_init__(self) -> None:
@@ -81,7 +82,7 @@ class Options:
             raise ValueError(f"design {self.design!r} writes back when it must: commit={self.commit!r} needs 'cow'")
         if not is_folio_size(self.folio_size):
             raise ValueError(f"folio_size must be a power of two from 4096 to 1048576, not {self.folio_size}")
-        for name, size in (("cache_bytes", self.cache_bytes), ("log_bytes", self.log_bytes)):
+        for name, size in (("cache_bytes", self.cache_bytes), ("checkpoint_bytes", self.checkpoint_bytes)):
             if size < BLOCK:
                 raise ValueError(f"{name} must be at least {BLOCK}, not {size}")
         if self.timeout is not None and not 0 <= self.timeout <= threading.TIMEOUT_MAX:

@@ -17,7 +17,7 @@ from untorn.api.options import Mode
 from untorn.inode import SIZE_MAX, Inode, State
 from untorn.pagecache.address_space import Data
 from untorn.storage.interface import RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, AtomicLimits
-from untorn.trace_event import Observer
+from untorn.trace_event import TraceCallback
 
 STATX_WRITE_ATOMIC_DIO: Final = 0x10000
 STATX_WRITE_ATOMIC_BUF: Final = 0x40000
@@ -96,7 +96,7 @@ class Stream(_Buffered):
         asker = sys._getframe(1).f_globals.get("__name__")
         if self._mode.writable and asker in _WRITE_BENEATH:
             raise io.UnsupportedOperation(
-                f"fileno: {asker} might write to the descriptor, beneath untorn; write() is there. To another program "
+                f"fileno: {asker} might write to the descriptor, past untorn; it can use write(). To another program "
                 "that only reads, give the number that fileno() returns"
             )
         descriptor = self._inode.descriptor()
@@ -115,11 +115,11 @@ class Stream(_Buffered):
             return self._inode.design.limits()
         return self._inode.home.atomic_limits() if mask == STATX_WRITE_ATOMIC_DIO else AtomicLimits()
 
-    def observe(self, observer: Observer | None) -> None:
-        """Has each step of each write on its way to disk told to ``observer``, as a Step; None for no more."""
+    def set_trace(self, callback: TraceCallback | None) -> None:
+        """Calls ``callback`` with a TraceEvent at each step of each write on its way to disk; None ends that."""
         self._check_writable()
-        self._inode.observe(observer)
-        self._write = self._inode.write if observer is None else self._inode.write_observed
+        self._inode.set_trace(callback)
+        self._write = self._inode.write if callback is None else self._inode.write_traced
 
     def stats(self) -> dict[str, int]:
         """Counters by name, such as commits and syncs, and sizes in bytes."""

@@ -69,8 +69,8 @@ class TextFile(io.TextIOWrapper):
         timeout = self._file.timeout
         if not self._turn.acquire(timeout=-1 if timeout is None else timeout):
             raise TransactionError(
-                f"another thread has {self.name!r} in a transaction, which did not end within {timeout} seconds; "
-                "nothing was done. A longer timeout= can be given to untorn.open"
+                f"another thread has a transaction open on {self.name!r}, which did not end within {timeout} seconds; "
+                "nothing was done. To wait longer, give untorn.open a longer timeout="
             )
 
     def forked(self) -> None:
@@ -153,22 +153,22 @@ class TextFile(io.TextIOWrapper):
         self._file.transaction()
         return Transaction(self)  # type: ignore[arg-type]
 
-    def begin(self) -> int:
+    def _begin(self) -> int:
         """Opens a transaction; ``with transaction()`` calls it. Returns its depth."""
         self._enter()
         try:
             self._push()
-            return self._file.begin()
+            return self._file._begin()
         except BaseException:
             self._turn.release()
             raise
 
-    def end(self, depth: int, *, keep: bool) -> None:
+    def _end(self, depth: int, *, keep: bool) -> None:
         """Ends the transaction of this depth; ``with transaction()`` calls it."""
         try:
             if not self.closed:
                 self._push()
-            self._file.end(depth, keep=keep)
+            self._file._end(depth, keep=keep)
             if not keep and not self.closed:
                 self._reset()
         finally:
@@ -183,25 +183,28 @@ class TextFile(io.TextIOWrapper):
         return self._file.statx()
 
     @_alone
-    def close(self) -> None:
-        """Hands the text down and closes the binary file, whose rules hold; rolled back if the text cannot go down."""
+    def close(self, *, commit: bool = True) -> None:
+        """As File.close; rolled back if the text cannot be handed down to the binary file."""
+        if not commit:
+            self._file.close(commit=False)
+            return
         if self.closed:
             return
-        self._push_or_abandon()
+        self._push_or_roll_back()
         self._file.close()
 
-    def abandon(self, why: str = "abandoned") -> None:
-        """As File.abandon; text that was not yet handed down goes too."""
+    def _roll_back_and_close(self, why: str) -> None:
+        """As File._roll_back_and_close; text that was not yet handed down goes too."""
         with suppress(Exception):
             self._push()  # so that it is counted among what is lost
-        self._file.abandon(why)
+        self._file._roll_back_and_close(why)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self.closed:
             if ended_well(error):
-                self._push_or_abandon()
+                self._push_or_roll_back()
             elif isinstance(error, GeneratorExit):
                 with suppress(Exception):
                     self._push()  # so that it is counted among what is lost
@@ -224,11 +227,11 @@ class TextFile(io.TextIOWrapper):
         """Pending text to the binary file, and no further."""
         super().flush()
 
-    def _push_or_abandon(self) -> None:
+    def _push_or_roll_back(self) -> None:
         try:
             self._push()
         except BaseException:
-            self._file.abandon("closed with text that could not be written")
+            self._file._roll_back_and_close("closed with text that could not be written")
             raise
 
     def _reset(self) -> None:

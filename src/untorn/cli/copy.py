@@ -32,7 +32,7 @@ def cp(source: str, target: str) -> None:
     space again until the command ends.
     """
     if os.path.isdir(source):
-        raise click.UsageError(f"{printable(source)} is a directory: cp copies one file")
+        raise click.UsageError(f"{printable(source)} is a directory; cp copies one file")
     if os.path.isdir(target):
         target = os.path.join(target, os.path.basename(source))
     if os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
@@ -78,19 +78,19 @@ class _Copy:
         try:
             with file:
                 if created:
-                    self._left = f"{name} was not made"
+                    self._left = f"{name} was not created"
                     self._take_permissions()
                 size = self._fill(file)
                 file.truncate(size)
-                self._left = f"{name} is whole, old or new"
+                self._left = f"{name} is whole, with its old or its new content"
                 self._show("Committing", 1.0)
                 file.commit()
                 self._left = (
-                    f"{name} has its new content, committed; it waits in the log beside it, and the next open, or "
-                    f"'untorn recover {name}', brings it home"
+                    f"{name} has its new content, which is committed and is waiting in the log beside it; the next "
+                    f"open or 'untorn recover {name}' moves it into the file"
                 )
                 created = False
-                self._show("Moving it home", 1.0)
+                self._show("Moving it into the file", 1.0)
         except BaseException:
             if created:
                 self._unmake()
@@ -123,4 +123,4 @@ class _Copy:
             if os.stat(self._target).st_size == 0:
                 os.unlink(self._target)
         except OSError:
-            self._left = f"{quoted(self._target)} was made and is empty"
+            self._left = f"{quoted(self._target)} was created and is empty"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Effort:
     """How much is explored, and with what."""
 
-    depth: int
+    recovery_crashes: int
     budget: Budget
     keep_going: bool
     seed: int
@@ -66,14 +66,16 @@ def _known_targets() -> list[str]:
 )  # fmt: skip
 @click.option(
     "--sector", type=click.Choice(["512", "4096"]), default="512", show_default=True,
-    help="Take a device that writes so many bytes whole.",
+    help="Take a device that writes sectors of so many bytes whole.",
 )  # fmt: skip
 @click.option(
-    "--trash", is_flag=True, help="Take a device whose sectors may hold garbage if the power fails in a write."
+    "--no-powersafe-overwrite",
+    is_flag=True,
+    help="Take a device on which a sector that is being written when the power fails may hold garbage afterwards.",
 )
 @click.option(
-    "--depth", type=click.IntRange(0, 4), default=1, show_default=True, metavar="N",
-    help="Cut recovery itself off so often, one time within the other; 0 to 4.",
+    "--recovery-crashes", type=click.IntRange(0, 4), default=1, show_default=True, metavar="N",
+    help="Crash recovery itself, too, and the recovery after that, up to N times; 0 to 4.",
 )  # fmt: skip
 @JOBS
 @click.option("--dask", metavar="ADDRESS", help="Search on the machines of this dask scheduler instead.")
@@ -81,27 +83,32 @@ def _known_targets() -> list[str]:
     "--seconds",
     type=click.FloatRange(0, min_open=True),
     metavar="N",
-    help="Stop the search of a target after this time.",
+    help="Stop the search of a target after so many seconds.",
 )
 @click.option(
     "--each", type=click.FloatRange(0, min_open=True), default=10, show_default=True, metavar="SECONDS",
-    help="Take it for a bad state if one run of recover or check takes longer.",
+    help="Take it for a bad state if one run of recover or check takes longer than this.",
 )  # fmt: skip
 @click.option(
     "--recoveries", type=click.IntRange(1), metavar="N", help="Stop the search of a target after so many recoveries."
 )
 @click.option("--keep-going", is_flag=True, help="Go on after the first bad state of a target; show one of each kind.")
 @click.option(
-    "--seed", type=click.IntRange(0, 2**32), default=0, show_default=True, metavar="N", help="Choose all chance anew."
+    "--seed",
+    type=click.IntRange(0, 2**32),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Take other random numbers wherever there is chance.",
 )
 @JSON
 @REPORT
 @click.option(
-    "--save", type=click.Path(dir_okay=False), metavar="FILE", help="Keep the first bad state in a file, for --replay."
+    "--save", type=click.Path(dir_okay=False), metavar="FILE", help="Save the first bad state in a file, for --replay."
 )
 @click.option(
     "--replay", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
-    help="Run the target of a bad state that was kept again, and show the state; in place of a TARGET.",
+    help="Run the target of a saved bad state again, and show the state; in place of a TARGET.",
 )  # fmt: skip
 @click.pass_context
 def explore(
@@ -125,7 +132,7 @@ def explore(
     if listing:
         ctx.exit(_list(as_json))
     if sum((bool(names), group is not None, replay is not None)) != 1:
-        raise click.UsageError("name one or more TARGETs, or --all GROUP, or --replay FILE")
+        raise click.UsageError("name one or more TARGETs, or give --all GROUP or --replay FILE")
     for path in (report, save):
         check_writable(path)
     try:
@@ -148,8 +155,8 @@ def explore(
 def _machine(asked: dict[str, Any]) -> dict[str, Any]:
     """Options of the simulated machine."""
     return {
-        "seed": asked["seed"], "trash": asked["trash"], "sector": int(asked["sector"]), "sites": True,
-        "profile": asked["profile"],
+        "seed": asked["seed"], "powersafe": not asked["no_powersafe_overwrite"], "sector": int(asked["sector"]),
+        "sites": True, "profile": asked["profile"],
     }  # fmt: skip
 
 
@@ -159,13 +166,15 @@ def _effort(asked: dict[str, Any]) -> Effort:
     cores = len(os.sched_getaffinity(0))
     jobs = cores if asked["jobs"] is None else asked["jobs"]
     budget = Budget(asked["seconds"], asked["recoveries"])
-    return Effort(asked["depth"], budget, asked["keep_going"], asked["seed"], jobs, asked["dask"], asked["each"])
+    return Effort(
+        asked["recovery_crashes"], budget, asked["keep_going"], asked["seed"], jobs, asked["dask"], asked["each"]
+    )
 
 
 def _missing(error: Exception) -> str:
     if isinstance(error, MissingError):
         return printable(str(error))
-    return "a worker died, perhaps for lack of memory: try fewer --jobs, or --jobs 0 to see it in this process"
+    return "a worker process died, perhaps for lack of memory: try fewer --jobs, or --jobs 0 to see it in this process"
 
 
 @dataclass
@@ -292,9 +301,9 @@ def _explored(
                 return None
             with progress() as tick:
                 return run(
-                    target, depth=effort.depth, budget=effort.budget, executor=executor, workers=workers,
-                    jobs=effort.jobs, keep_going=effort.keep_going, report=Watch(tick), recording=recording,
-                    seed=effort.seed,
+                    target, recovery_crashes=effort.recovery_crashes, budget=effort.budget, executor=executor,
+                    workers=workers, jobs=effort.jobs, keep_going=effort.keep_going, report=Watch(tick),
+                    recording=recording, seed=effort.seed,
                 )  # fmt: skip
     except BrokenExecutor as error:
         outcome.fail(target.name, ENVIRONMENT, _missing(error))
@@ -378,8 +387,8 @@ def _hand_over(outcome: Outcome, *, as_json: bool, shown: bool, report: str | No
         from untorn.explore.counterexample import replay
 
         replay.save(bad, save)
-        tell(f"the first bad state is in {quoted(save)}; to see it again: untorn explore --replay {quoted(save)}")
+        tell(f"the first bad state is in {quoted(save)}; to see it again, run: untorn explore --replay {quoted(save)}")
     elif save is not None:
-        tell(f"no bad state, so nothing was written to {quoted(save)}")
+        tell(f"no bad state was found, so nothing was written to {quoted(save)}")
     elif bad is not None and shown and report is None:
-        tell("to keep this: --save FILE; to see it in pictures: --report FILE")
+        tell("to save this bad state, use --save FILE; to see it in pictures, use --report FILE")

@@ -35,14 +35,14 @@ NO_READER: Final = 141
 
 _WRONG_USE: Final = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ENAMETOOLONG, errno.ELOOP}
 _REMEDY: Final = {
-    errno.EACCES: "run it as a user who may do that",
-    errno.EPERM: "run it as a user who may do that",
+    errno.EACCES: "run it as a user who is allowed to do that",
+    errno.EPERM: "run it as a user who is allowed to do that",
     errno.EROFS: "mount the file system writable",
-    errno.ENOSPC: "free space and run it again",
-    errno.EDQUOT: "free space or raise the quota, and run it again",
+    errno.ENOSPC: "free some space and run it again",
+    errno.EDQUOT: "free some space or raise the quota, and run it again",
     errno.EFBIG: "raise the limit (ulimit -f) or take another file system",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
-    errno.EIO: "the device or file system failed: see the kernel's log",
+    errno.EIO: "the device or the file system failed; see the kernel's log",
 }
 
 

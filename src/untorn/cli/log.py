@@ -32,7 +32,7 @@ def log(ctx: click.Context, file: str, extents: bool, as_json: bool) -> None:
 
     A record has a sequence number, a kind (COMMIT, or DATA for a part of a transaction that was moved to the log before
     its commit), the commit that it belongs to, its extents, bytes, the file's size after it, its place in the log and
-    the digest of its table of extents. It is called durable if the log itself says so: the last record may be durable
+    the digest of its table of extents. It is called durable if the log itself says so; the last record may be durable
     all the same.
     """
     view = read_log(file, extents=extents)
@@ -42,19 +42,19 @@ def log(ctx: click.Context, file: str, extents: bool, as_json: bool) -> None:
         for line in _lines(view, extents=extents):
             say(line)
     if view.problem is not None:
-        tell(f"{quoted(file)}: something is wrong; 'untorn check' says what, and what to do")
+        tell(f"{quoted(file)}: something is wrong; run 'untorn check' to see what it is and what to do")
     ctx.exit(BAD if view.problem else FINE)
 
 
 def _lines(view: LogView, *, extents: bool) -> list[str]:
     if view.slot is None or view.end is None:
-        return [f"{quoted(view.path)}: no log that could be read ({view.state})"]
+        return [f"{quoted(view.path)}: there is no log that can be read ({view.state})"]
     slot = view.slot
     lines = [
         f"{quoted(view.log_path or view.path)}: {view.state}, generation {slot.generation}, slot {slot.kind.name}, "
         f"identity {slot.identity.name}",
         f"  salt {slot.salt:016x}, file id {slot.file_id.hex()}, folios of {size_of(slot.folio_size)}, "
-        f"home had {slot.home_size:,} bytes",
+        f"the file had {slot.home_size:,} bytes",
     ]
     head = ("SEQUENCE", "KIND", "COMMIT", "EXTENTS", "BYTES", "FILE SIZE", "AT", "DIGEST", "DURABLE", "")
     rows = table([head, *map(_row, view.records)], numbers=(0, 2, 3, 4, 5, 6))
@@ -86,7 +86,7 @@ def _end(view: LogView) -> str:
     end = view.end
     assert end is not None
     why = "DAMAGED: it was known to be durable" if end.damaged else "the end, or a tail that a crash tore"
-    return f"ends at byte {end.position:,}: {printable(end.reason)} ({why})"
+    return f"The log ends at byte {end.position:,}: {printable(end.reason)} ({why})"
 
 
 def _fields(file: str, view: LogView, *, extents: bool) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import click
 
@@ -13,6 +13,7 @@ from untorn.api.functions import Status
 from untorn.api.functions import recover as recover_file
 from untorn.api.functions import status as status_of
 from untorn.api.log_view import read_log
+from untorn.api.options import OnDamage
 from untorn.cli.failures import BAD, ENVIRONMENT, FINE, code_of, words_of, worst
 from untorn.cli.help import examples
 from untorn.cli.output import emit, path_fields, plural, printable, quoted, say, size_of, table, tell
@@ -81,7 +82,7 @@ class Finding:
     def fields(self) -> dict[str, Any]:
         """For JSON; every field is always there."""
         status, problem = self.status, self.problem
-        names = ("state", "log_bytes", "commits", "size", "home_size")
+        names = ("state", "log_bytes", "commits", "size", "size_on_disk")
         log = status.log_path if status else None
         return {
             **path_fields(self.path),
@@ -125,9 +126,9 @@ def find(files: tuple[str, ...], look: Callable[[str], Status]) -> list[Finding]
 @JSON
 @click.pass_context
 def status(ctx: click.Context, files: tuple[str, ...], as_json: bool) -> None:
-    """Show what stands beside each FILE: nothing (plain), a log with commits that wait there (hot log), one without
-    (empty log), one that is not this file's (stray log), or what is wrong. Then show what their file system is like,
-    and whether it survives a power failure. Nothing is written.
+    """Show what stands beside each FILE: nothing (plain), its log with commits that are not yet in the file (waiting
+    commits), a log without any (empty log), a log that is not this file's (foreign log), or what is wrong. Then show
+    what the file system is like, and whether it survives a power failure. Nothing is written.
     """
     findings = find(files, status_of)
     if as_json:
@@ -144,7 +145,7 @@ def status(ctx: click.Context, files: tuple[str, ...], as_json: bool) -> None:
         for line in _file_systems(findings):
             say(line)
         if any(finding.problem for finding in findings):
-            tell("'untorn check' says what is wrong and what to do")
+            tell("run 'untorn check' to see what is wrong and what to do")
     ctx.exit(worst([finding.code for finding in findings]))
 
 
@@ -160,14 +161,15 @@ def _file_systems(findings: list[Finding]) -> list[str]:
 
 
 @click.command(
-    short_help="Prove what waits in a file's log, or say what is wrong.", epilog=examples("untorn check data/*.h5")
+    short_help="Verify the commits that wait in a file's log, or say what is wrong.",
+    epilog=examples("untorn check data/*.h5"),
 )
 @FILES
 @JSON
 @click.pass_context
 def check(ctx: click.Context, files: tuple[str, ...], as_json: bool) -> None:
-    """Read every commit that waits in the log of each FILE and prove it by its digests. If something is wrong, say
-    what, where, what is on disk now, and the ways out. Nothing is written.
+    """Read every commit that waits in the log of each FILE and verify it by its digests. If something is wrong, say
+    what and where it is, what is on disk now, and what to do. Nothing is written.
     """
     findings = find(files, status_of)
     entries = []
@@ -189,17 +191,22 @@ def check(ctx: click.Context, files: tuple[str, ...], as_json: bool) -> None:
 def _fine(path: str, found: Status) -> str:
     """What stands beside a file that has no problem."""
     log = quoted(found.log_path) if found.log_path else ""
-    if found.state == LogState.HOT and found.commits:
+    if found.state == LogState.HOT:
         return (
-            f"{plural(found.commits, 'commit')} of {size_of(found.log_bytes)} in {log}, all proved. untorn reads them "
-            f"from there, other programs see the file without them ({size_of(found.home_size)}, with them "
-            f"{size_of(found.size)}) until the next open for writing, or: untorn recover {quoted(path)}"
+            f"{plural(found.commits, 'commit')} of {size_of(found.log_bytes)} {_are(found.commits)} waiting in {log}, "
+            "all verified. untorn reads them from there. Other programs see the file without them "
+            f"({size_of(found.size_on_disk)}; {size_of(found.size)} with them) until the next open for writing or "
+            f"'untorn recover {quoted(path)}'."
         )
-    if found.state in (LogState.HOT, LogState.UNSTARTED):
+    if found.state == LogState.UNSTARTED:
         return f"{log} holds no commit; the next open for writing removes it."
     if found.state == LogState.FOREIGN:
-        return f"{log} is not this file's log; the next open for writing sets it aside."
-    return f"An ordinary file of {size_of(found.home_size)}, nothing beside it."
+        return f"{log} is not this file's log; the next open for writing sets it aside under another name."
+    return f"It is an ordinary file of {size_of(found.size_on_disk)}, and nothing stands beside it."
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def diagnose(finding: Finding) -> Diagnosis:
@@ -207,10 +214,10 @@ def diagnose(finding: Finding) -> Diagnosis:
     problem, found = finding.problem, finding.status
     assert found is not None
     path, log = finding.path, quoted(found.log_path or log_path(found.path))
-    force = f"untorn recover --force {quoted(found.path)}"
-    discard = f"untorn recover --discard {quoted(found.path)}"
+    apply = f"untorn recover --on-damage apply {quoted(found.path)}"
+    discard = f"untorn recover --on-damage discard {quoted(found.path)}"
     name, aside = finding.name, "keeps the log under another name"
-    size = size_of(found.home_size)
+    size = size_of(found.size_on_disk)
     untouched = f"the file as other programs read it, {size}; nothing was changed"
     proved = plural(found.commits, "commit")
     match problem:
@@ -224,15 +231,15 @@ def diagnose(finding: Finding) -> Diagnosis:
                     else f", as of its last checkpoint; {proved} since then can be proved"
                 ),
                 (
-                    (force, f"applies the {proved} that can be proved, loses those behind the damage, {aside}"),
-                    (discard, f"takes the file as it is, without any commit in the log, {aside}"),
-                    *([("a backup", "neither of them need give one commit: compare with a backup")] if torn else []),
+                    (apply, f"applies the {proved} that can be proved, without those behind the damage, and {aside}"),
+                    (discard, f"takes the file as it is, without any commit in the log, and {aside}"),
+                    *([("a backup", "neither way need give one whole commit: compare with a backup")] if torn else []),
                 ),
             )  # fmt: skip
         case MissingLogError():
             return Diagnosis(
-                name, "commits to this file wait in its log, and that is not beside it: renamed, copied or restored "
-                "without it?", log, untouched,
+                name, "commits to this file are waiting in its log, which is not beside it; perhaps the file was "
+                "renamed, copied or restored without it", log, untouched,
                 (
                     (f"put its log back at {log}", "then the commits are there again"),
                     (discard, "takes the file as it is, without those commits"),
@@ -240,16 +247,16 @@ def diagnose(finding: Finding) -> Diagnosis:
             )  # fmt: skip
         case UntrustedLogError():
             return Diagnosis(
-                name, "what stands in the place of the log is no regular file with one name, or not of the file's "
-                "owner, ourselves or root", log, untouched,
-                ((f"look at {log} and move it away", "then check again: the file's own log may be missing"),),
+                name, "what stands in the place of the log is not a regular file with one name that belongs to the "
+                "file's owner, to you or to root", log, untouched,
+                ((f"look at {log} and move it away", "then run 'untorn check' again: its own log may be missing"),),
             )  # fmt: skip
         case ForeignEditError():
             return Diagnosis(
                 name, f"another program changed the file while {proved} to it waited in the log", log, untouched,
                 (
-                    (discard, f"keeps what the other program wrote, {aside}"),
-                    (force, f"writes the {proved} over it, {aside}"),
+                    (discard, f"keeps what the other program wrote, and {aside}"),
+                    (apply, f"writes the {proved} over it, and {aside}"),
                 ),
             )  # fmt: skip
         case _:
@@ -258,13 +265,13 @@ def diagnose(finding: Finding) -> Diagnosis:
                 untouched,
                 (
                     (f"put its own log back at {log}", "then the commits are there again"),
-                    (discard, f"takes the file as it is, {aside}"),
+                    (discard, f"takes the file as it is, and {aside}"),
                 ),
             )  # fmt: skip
 
 
 def _in_checkpoint(path: str) -> bool:
-    """Whether home was being rewritten when the log was left."""
+    """Whether the file was being rewritten when the log was left."""
     slot = read_log(path).slot
     return slot is not None and slot.kind is SlotKind.CHECKPOINT
 
@@ -284,46 +291,48 @@ def _lines(path: str, diagnosis: Diagnosis) -> list[str]:
 
 @click.command(
     short_help="Bring a file to its last commit.",
-    epilog=examples("untorn recover run.h5", "untorn recover --force run.h5"),
+    epilog=examples("untorn recover run.h5", "untorn recover --on-damage apply run.h5"),
 )
-@click.option("--force", is_flag=True, help="Apply the commits that can be proved.")
-@click.option("--discard", is_flag=True, help="Keep the file as it is, without the commits in its log.")
+@click.option(
+    "--on-damage", type=click.Choice(get_args(OnDamage)), default="raise", show_default=True,
+    help="What to do where 'untorn check' finds something wrong: change nothing and say so (raise), apply the commits "
+    "that can be proved (apply), or keep the file as it is, without the commits in its log (discard).",
+)  # fmt: skip
 @FILES
 @click.pass_context
-def recover(ctx: click.Context, files: tuple[str, ...], force: bool, discard: bool) -> None:
+def recover(ctx: click.Context, files: tuple[str, ...], on_damage: OnDamage) -> None:
     """Bring each FILE to its last commit and take its log away, as the next open for writing would.
 
-    Where 'untorn check' finds something wrong, nothing is changed without --force or --discard. Both keep the log under
-    another name.
+    Where 'untorn check' finds something wrong, nothing is changed unless --on-damage says what to do. Both 'apply' and
+    'discard' keep the log under another name. Name only damaged files with 'discard': it keeps the others as they are,
+    too, without the commits that wait in their logs.
     """
-    if force and discard:
-        raise click.UsageError("--force and --discard exclude each other")
     codes = []
     for path in files:
         try:
-            codes.append(_recover(path, force=force, discard=discard))
+            codes.append(_recover(path, on_damage))
         except (UntornError, OSError) as error:
             tell(words_of(error))
             codes.append(code_of(error))
     ctx.exit(worst(codes))
 
 
-def _recover(path: str, *, force: bool, discard: bool) -> int:
+def _recover(path: str, on_damage: OnDamage) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UntornWarning)
         try:
-            commits = recover_file(path, force=force, discard=discard)
+            commits = recover_file(path, on_damage=on_damage)
         except UntornError:
             raise
         except OSError as error:
             if code_of(error) == ENVIRONMENT:
-                error.add_note("the file and its log are such that it can be run again")
+                error.add_note("nothing is lost: run it again")
             raise
-    if discard:
-        done = "kept as it is"
+    if on_damage == "discard":
+        done = "the file was kept as it is"
     elif commits:
-        done = f"{plural(commits, 'commit')} brought home"
+        done = f"{plural(commits, 'commit')} {'was' if commits == 1 else 'were'} moved into the file"
     else:
-        done = "nothing to recover"
+        done = "there was nothing to recover"
     say("; ".join([f"{quoted(path)}: {done}", *(printable(str(warning.message)) for warning in caught)]))
     return FINE

@@ -70,10 +70,10 @@ class Ledger:
     and overrides it. So a question costs what is open, not what ever was written.
     """
 
-    def __init__(self, image: Image, *, sector: int, trash: bool) -> None:
+    def __init__(self, image: Image, *, sector: int, powersafe: bool) -> None:
         self.now = 0
         self.sector = sector
-        self._garbage = GARBAGE * (sector // SECTOR) if trash else None
+        self._garbage = None if powersafe else GARBAGE * (sector // SECTOR)
         self._inodes = {number: inode.copy() for number, inode in image.inodes.items()}
         self._root = image.root
         self._names: dict[Name, int | None] = dict(image.names)

@@ -59,8 +59,8 @@ class Options:
     block: int = 0
     """Bytes of the file system's blocks, a multiple of ``sector``: where a file may end while it is being extended. 0
     for what leaves most states: those of a sector under the strict rules, of 4096 under those of Linux."""
-    trash: bool = False
-    """Whether a power cut may leave garbage in a sector that was being written."""
+    powersafe: bool = True
+    """Powersafe overwrite: whether a sector that is being written when the power is cut stays free of garbage."""
     atomic: AtomicLimits = AtomicLimits()
     """What the device and its file system promise of RWF_ATOMIC; all 0: nothing."""
     atomic_boundary: int = 0

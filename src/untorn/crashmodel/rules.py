@@ -71,10 +71,10 @@ a sync that fails        What was not durable when it returned stays old-or-new 
                          touches it, the size by truncate or by a write that reaches the end.
 =======================  ==========================================================================
 
-Two options say what the device is. ``sector``: 512 or 4096 bytes survive whole. ``trash``: a sector
-in a write that is not durable may also hold garbage, as on devices without powersafe overwrite
-(SQLite's SQLITE_IOCAP_POWERSAFE_OVERWRITE), and so may the one that a truncate cuts through; not in
-a write with RWF_ATOMIC.
+Two options say what the device is. ``sector``: 512 or 4096 bytes survive whole. ``powersafe``: false
+for a device without powersafe overwrite (SQLite's SQLITE_IOCAP_POWERSAFE_OVERWRITE), where a sector
+in a write that is not durable may also hold garbage, and so may the one that a truncate cuts
+through; not in a write with RWF_ATOMIC.
 
 The rules above are the profile ``strict``: what POSIX and the device promise, not what one file
 system happens to do. Our own library must hold under it. The profile ``linux`` is to rank what is
@@ -145,9 +145,9 @@ class History(Ledger):
     """
 
     def __init__(
-        self, trace: Trace, *, profile: str = STRICT, sector: int = SECTOR, block: int = 0, trash: bool = False
+        self, trace: Trace, *, profile: str = STRICT, sector: int = SECTOR, block: int = 0, powersafe: bool = True
     ) -> None:
-        super().__init__(trace.image, sector=sector, trash=trash)
+        super().__init__(trace.image, sector=sector, powersafe=powersafe)
         self.trace = trace
         self.in_order = profile == LINUX
         """Whether names and metadata survive as a prefix of one order."""
@@ -296,7 +296,7 @@ class History(Ledger):
     def _add_sectors(
         self, operation: Operation, indices: Iterable[int], *, torn: Container[int], freed: int | None = None
     ) -> None:
-        """The cached content of sectors; ``torn`` may be garbage under ``trash``, ``freed`` is where blocks go."""
+        """Cached content of sectors; ``torn`` may be garbage without ``powersafe``, ``freed`` is where blocks go."""
         content = self._cached[operation.inode]
         for index in indices:
             variable = Variable("sector", operation.inode, index)

@@ -349,7 +349,11 @@ class SimulatedStorage(Storage):
         if history is None or history.trace is not self.trace or history.now > at:
             options = self._disk.options
             history = self._history = History(
-                self.trace, profile=options.profile, sector=options.sector, block=options.block, trash=options.trash
+                self.trace,
+                profile=options.profile,
+                sector=options.sector,
+                block=options.block,
+                powersafe=options.powersafe,
             )
         history.advance(at)
         return history

@@ -16,7 +16,7 @@ NEVER: Final = 1 << 62
 """An event that does not come."""
 
 GARBAGE: Final = bytes(range(256)) * (SECTOR // 256)
-"""What a torn sector may hold under ``trash``, as often as the sector is long."""
+"""What a torn sector may hold without ``powersafe``, as often as the sector is long."""
 
 Value = bytes | int | tuple[Any, ...] | None
 """Of a sector or attribute, of a size, time, owner or inode of a name, of several together, of nothing.

@@ -155,7 +155,9 @@ def _writer(
 ) -> tuple[Callable[[bytes, int], object], Callable[[], object], Callable[[], object]]:
     """How to write a page, to commit and to close."""
     if kind is Kind.UNTORN:
-        file = untorn_open(PATH, "r+b", commit="explicit", folio_size=PAGE, log_bytes=_LOG_BYTES, storage=storage)
+        file = untorn_open(
+            PATH, "r+b", commit="explicit", folio_size=PAGE, checkpoint_bytes=_LOG_BYTES, storage=storage
+        )
         return file.pwrite, file.commit, file.close
     plain = storage.open(PATH, os.O_RDWR)
     return lambda data, offset: plain.write([data], offset), plain.fdatasync, plain.close

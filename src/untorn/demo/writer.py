@@ -32,7 +32,7 @@ def write_plainly(path: str, pattern: Pattern, transactions: Iterable[int]) -> N
 def write_untorn(path: str, pattern: Pattern, transactions: Iterable[int]) -> None:
     """The same pages through untorn, a commit for each transaction."""
     # A small log, so that some of the kills fall into a checkpoint.
-    with untorn_open(path, "r+b", commit="explicit", log_bytes=8 << 20) as file:
+    with untorn_open(path, "r+b", commit="explicit", checkpoint_bytes=8 << 20) as file:
         for transaction in transactions:
             for data, offset in pattern.writes(transaction):
                 file.pwrite(data, offset)

@@ -11,7 +11,7 @@ from typing import Final
 from untorn.designs.atomic_write_rules import refusal
 from untorn.designs.bio import request_flags
 from untorn.storage.interface import RWF_ATOMIC, AtomicLimits, Storage, StorageFile
-from untorn.trace_event import Observer, Step
+from untorn.trace_event import TraceCallback, TraceEvent
 
 _NOT_TAKEN: Final = (errno.EINVAL, errno.EOPNOTSUPP, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT)
 """Errors of an atomic write, without RWF_DSYNC, that was refused before it began."""
@@ -26,7 +26,7 @@ class AtomicHome:
         largest = home.hardware_unit_max()
         if largest:
             self.limits = AtomicLimits(home.atomic_limits().unit_min, largest, 0, 1)
-        self.observer: Observer | None = None
+        self.trace: TraceCallback | None = None
         self.moved = False
         """Whether home's time moved since the log last recorded it."""
         self.bios = 0
@@ -58,9 +58,9 @@ class AtomicHome:
     def write(self, start: int, data: bytes) -> bool:
         """One bio with REQ_ATOMIC, not durable yet; False if it was not taken and nothing but the time changed."""
         assert self._direct is not None, "written before prepare"
-        if self.observer is not None:
+        if self.trace is not None:
             flags = request_flags(RWF_ATOMIC)
-            self.observer(Step("bio", flags=flags, offset=start, length=len(data), target="home"))
+            self.trace(TraceEvent("bio", flags=flags, offset=start, length=len(data), target="home"))
         self.moved = True
         try:
             written = self._direct.pwritev([data], start, RWF_ATOMIC)
@@ -79,8 +79,8 @@ class AtomicHome:
         """Makes what was written durable; returns the number of syncs. Never tried again after a failure."""
         if self._unsynced is None:
             return 0
-        if self.observer is not None:
-            self.observer(Step("fdatasync", target="home"))
+        if self.trace is not None:
+            self.trace(TraceEvent("fdatasync", target="home"))
         try:
             self._home.fdatasync()
         except OSError:

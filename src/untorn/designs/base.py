@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from untorn.pagecache.folio import Folio
 from untorn.storage.interface import AtomicLimits
-from untorn.trace_event import Observer
+from untorn.trace_event import TraceCallback
 
 
 class Savepoint(NamedTuple):
@@ -40,11 +40,11 @@ class Design(ABC):
     dirty_max: int = sys.maxsize
     """Folios that one ``write`` takes at most."""
 
-    observer: Observer | None = None
+    trace: TraceCallback | None = None
 
-    def observe(self, observer: Observer | None) -> None:
-        """Tells ``observer`` of each bio and sync from now on."""
-        self.observer = observer
+    def set_trace(self, callback: TraceCallback | None) -> None:
+        """Calls ``callback`` at each bio and sync from now on."""
+        self.trace = callback
 
     committed_size: int
     """The file's size as of the last commit."""

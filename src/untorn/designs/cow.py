@@ -39,7 +39,7 @@ from untorn.log.writer import Log
 from untorn.pagecache.folio import RANGES_MAX, Folio
 from untorn.sizes import BLOCK, SECTOR, round_up
 from untorn.storage.interface import NO_SPACE, AtomicLimits, Buffer, FileStat, Storage, StorageFile
-from untorn.trace_event import Observer, Step
+from untorn.trace_event import TraceCallback, TraceEvent
 
 EXTENTS_IN_LOG: Final = 1 << 16
 """Extents that wait for a checkpoint before one is made: bounds the map's memory."""
@@ -58,21 +58,21 @@ class CopyOnWrite(Design):
     after_error: ClassVar[str] = "is whole on disk, as of its last commit or of the one that failed"
 
     def __init__(
-        self, storage: Storage, home: StorageFile, *, folio_size: int, log_bytes: int,
+        self, storage: Storage, home: StorageFile, *, folio_size: int, checkpoint_bytes: int,
         found: FoundLog | None = None,
     ) -> None:  # fmt: skip
-        """``found``: a hot log to read through, never to write."""
+        """``found``: a log with waiting commits, to read through and never to write."""
         self._storage = storage
         self._home = home
         self._folio_size = folio_size
         # One less than a record has room for: it may get an edge.
         self.dirty_max = min(PAYLOAD_MAX // folio_size, EXTENTS_MAX // RANGES_MAX) - 1
         self._folio_cost = folio_size + RANGES_MAX * EXTENT_BYTES
-        self._log_bytes = log_bytes
+        self._checkpoint_bytes = checkpoint_bytes
         self._home_synced = False
         self._atomic = AtomicHome(storage, home)
         self._directory = None if found else storage.directory(os.path.dirname(home.path))
-        self._log = Log(storage, home, folio_size, self._directory, keep_max=log_bytes)
+        self._log = Log(storage, home, folio_size, self._directory, keep_max=checkpoint_bytes)
         self._extent_map = ExtentMap(folio_size, self._log.left.size)
         self._growth = Growth(folio_size)
         self._salt = 0
@@ -91,9 +91,9 @@ class CopyOnWrite(Design):
             self._salt = found.slot.salt
             self.committed_size = found.replay.size
 
-    def observe(self, observer: Observer | None) -> None:
-        super().observe(observer)
-        self._atomic.observer = observer
+    def set_trace(self, callback: TraceCallback | None) -> None:
+        super().set_trace(callback)
+        self._atomic.trace = callback
 
     # Reading
 
@@ -138,7 +138,10 @@ class CopyOnWrite(Design):
     def check_limit(self, folios: int) -> None:
         file = self._log.file
         if file is not None and not file.within_limit(self._log.tail + self._cost(folios, 1)):
-            message = "RLIMIT_FSIZE was lowered, and bars the log; nothing was changed. Raise it and try again"
+            message = (
+                "the limit of file sizes (RLIMIT_FSIZE, ulimit -f) was lowered and keeps the log from growing; nothing "
+                "was changed. Raise it and try again"
+            )
             raise OSError(errno.EFBIG, message, self._home.shown)
 
     def covers(self, folios: int, records: int) -> bool:
@@ -202,8 +205,8 @@ class CopyOnWrite(Design):
             _new_tuple(Extent, (offset, offset + length, offset, length, digest, position))
             for offset, length, digest, position in zip(offsets, lengths, digests, positions, strict=False)
         ]
-        if self.observer is not None:
-            self.observer(Step("bio", flags="REQ_OP_WRITE", offset=log.tail, length=sum(lengths), target="log"))
+        if self.trace is not None:
+            self.trace(TraceEvent("bio", flags="REQ_OP_WRITE", offset=log.tail, length=sum(lengths), target="log"))
         log.append(RecordKind.COMMIT if commit else RecordKind.DATA, extents, payload, size, size_min)
         return extents
 
@@ -296,8 +299,8 @@ class CopyOnWrite(Design):
             self._home_synced = True
 
     def sync(self) -> None:
-        if self.observer is not None and self._log.synced_through < self._log.sequence:
-            self.observer(Step("fdatasync", target="log"))
+        if self.trace is not None and self._log.synced_through < self._log.sequence:
+            self.trace(TraceEvent("fdatasync", target="log"))
         self._home_syncs += self._atomic.sync()
         self._log.sync()
         if self._log.slot is None:
@@ -322,7 +325,7 @@ class CopyOnWrite(Design):
     # Checkpoint
 
     def checkpoint_due(self) -> bool:
-        return self._log.tail - RECORDS_OFFSET > self._log_bytes or len(self._extent_map) > EXTENTS_IN_LOG
+        return self._log.tail - RECORDS_OFFSET > self._checkpoint_bytes or len(self._extent_map) > EXTENTS_IN_LOG
 
     def checkpoint(self, cached: Callable[[int], Folio | None]) -> None:
         assert self._extent_map.committed, "a checkpoint would write uncommitted data home"
@@ -350,16 +353,16 @@ class CopyOnWrite(Design):
             self._log.left = self._home.stat()
             log.take_back(self._growth.bytes)
             raise CheckpointError(
-                f"no space to move committed data home ({os.strerror(error.errno)}). Nothing is lost: it is in "
-                f"the log {log.path!r}, and opening the file through untorn reads it. Free space, then reopen "
-                "the file or run 'untorn recover'",
+                f"there is no space to move committed data into the file ({os.strerror(error.errno)}). Nothing is "
+                f"lost: the data are in the log {log.path!r}, and whoever opens the file through untorn reads them. "
+                "Free space, then reopen the file or run 'untorn recover'",
                 self._home.shown,
                 error.errno,
             ) from error
         self._home_bytes += written
-        if self.observer is not None:
-            self.observer(Step("checkpoint", length=written, target="home"))
-            self.observer(Step("fsync", target="home"))
+        if self.trace is not None:
+            self.trace(TraceEvent("checkpoint", length=written, target="home"))
+            self.trace(TraceEvent("fsync", target="home"))
         # fsync, not fdatasync: home's time must be durable too, for a foreign edit is noticed by it.
         self._home.fsync()
         self._home_syncs += 1
@@ -386,10 +389,11 @@ class CopyOnWrite(Design):
         different = messages.differences(known.size, known.mtime_ns, home)
         if different:
             raise ForeignEditError(
-                f"another program changed the file while it was open here ({different}); it was not "
-                f"overwritten, and the commits to it are kept in {self._log.path!r}. If it was only touched, or if you "
-                "want them rather than what that program wrote, run 'untorn recover --force'; '--discard' keeps the "
-                "file as it is, and the log under another name",
+                f"another program changed the file while it was open here ({different}). It was not overwritten, and "
+                f"the commits to it are waiting in {self._log.path!r}. If only its time was changed, or if you want "
+                f"the commits rather than what that program wrote, run {messages.on_damage('apply', self._home.path)}. "
+                f"{messages.on_damage('discard', self._home.path)} keeps the file as it is, and the log under "
+                "another name",
                 self._home.shown,
             )
         return home
@@ -404,10 +408,10 @@ class CopyOnWrite(Design):
             what = "another file was put in the place of this one while it was open here; that one was not touched"
         log = self._log.file
         if log is None or not log.stat().links:
-            return f"{what}. The commits to it went with it"
+            return f"{what}. The log with the commits to it was removed, too"
         return (
-            f"{what}. The commits to it are kept in {self._log.path!r}, which is of use only together with the file: "
-            "remove it if you do not want the file back"
+            f"{what}. The commits to it are kept in {self._log.path!r}, which is of use only together with the file. "
+            "Remove that log if you do not want the file back"
         )
 
     def remove(self) -> None:

@@ -87,15 +87,16 @@ Report = Callable[[Progress], None]
 
 
 def explore(
-    target: Target, *, depth: int = 1, budget: Budget | None = None, executor: Executor | None = None,
+    target: Target, *, recovery_crashes: int = 1, budget: Budget | None = None, executor: Executor | None = None,
     workers: int = 1, jobs: int = 0, keep_going: bool = False, report: Report | None = None,
     recording: Recording | None = None, crash: str = "power", seed: int = 0,
 ) -> Result:  # fmt: skip
     """Records the target's workload and explores every crash of it; see :class:`Result`.
 
     ``seed``: of the samples that are taken when the budget ends the search.
-    ``depth``: how many times recovery is itself cut off, one in the other. ``keep_going``: go on after the first
-    bad state. ``jobs``: processes that search, forked when the workload has been recorded; with 0 all runs here.
+    ``recovery_crashes``: how many crashes of recovery follow the first crash, one within the other.
+    ``keep_going``: go on after the first bad state. ``jobs``: processes that search, forked when the workload has been
+    recorded; with 0 all runs here.
     ``executor``: any of concurrent.futures instead, with so many ``workers``.
     KeyboardInterrupt ends the search and gives what was found by then. UnseenAccessError if the target does what the
     explorer cannot see.
@@ -112,7 +113,7 @@ def explore(
         return result
     progress = Progress(target.name, Coverage.EXHAUSTIVE, budget=budget or Budget())
     token = secrets.token_hex(8)
-    work = Work(token, target, recording, depth, keep_going, seed, bypass_watch.root(), time_limit.each())
+    work = Work(token, target, recording, recovery_crashes, keep_going, seed, bypass_watch.root(), time_limit.each())
     exploration = _Exploration(work, result, progress, started, report)
     exploration.forks = executor is None
     inherited[token] = work, exploration.outer

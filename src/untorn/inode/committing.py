@@ -14,7 +14,7 @@ from untorn.inode.handle_state import State, in_turn
 from untorn.pagecache.address_space import Data
 from untorn.pagecache.folio import Folio
 from untorn.storage.interface import NO_SPACE, RWF_APPEND, RWF_DSYNC, RWF_SYNC, StorageFile
-from untorn.trace_event import Observer, Step
+from untorn.trace_event import TraceCallback, TraceEvent
 
 _logger: Final = logging.getLogger("untorn")
 
@@ -51,7 +51,7 @@ class Committing(CachedFile):
         self._spilled_bytes = 0
         """Uncommitted bytes that went to storage already."""
         self._commit_writes = commit_writes
-        self._observer: Observer | None = None
+        self._trace: TraceCallback | None = None
         self._last_commit = self._rollback_point()
 
     @property
@@ -70,21 +70,21 @@ class Committing(CachedFile):
             raise TransactionError("a write cannot be durable before the transaction around it ends")
         if durable:
             self.design.check_limit(len(self.pages.dirty) + 1)
-        write = self.write if self._observer is None else self.write_observed
+        write = self.write if self._trace is None else self.write_traced
         written = write(joined(buffers), APPEND if flags & RWF_APPEND else offset)
         if durable:
             self.commit(durable=True)
         return written
 
-    # For an observer
+    # For a trace
 
-    def observe(self, observer: Observer | None) -> None:
-        """Tells ``observer`` of each step from now on; the handle must then write by ``write_observed``."""
-        self._observer = observer
-        self.design.observe(observer)
+    def set_trace(self, callback: TraceCallback | None) -> None:
+        """Calls ``callback`` at each step from now on; the handle must then write by ``write_traced``."""
+        self._trace = callback
+        self.design.set_trace(callback)
 
-    def write_observed(self, data: Data, offset: int | None = None) -> int:
-        """As write, told to the observer."""
+    def write_traced(self, data: Data, offset: int | None = None) -> int:
+        """As write, traced."""
         with self._state_lock():
             start = self._start(offset)
         written = self.write(data, offset)
@@ -94,14 +94,14 @@ class Committing(CachedFile):
         return written
 
     def _report(self, event: str, indices: Iterable[int], folios: Mapping[int, Folio], *, locked: bool = False) -> None:
-        if self._observer is None:
+        if self._trace is None:
             return
         for index in indices:
             folio = folios.get(index)
             if folio is not None:
                 flags = f"locked|{folio}" if locked else str(folio)
                 blocks = folio.block_states(self._folio_size)
-                self._observer(Step(event, index, flags, blocks, index << self._shift, self._folio_size))
+                self._trace(TraceEvent(event, index, flags, blocks, index << self._shift, self._folio_size))
 
     # Writing to storage
 
@@ -261,7 +261,7 @@ class Committing(CachedFile):
         """What was written so far is the state that a crash returns to; if ``durable``, from now on for sure."""
         self._check_alive()
         if self.rollback_points:
-            raise TransactionError("a transaction is open; it commits when its block ends")
+            raise TransactionError("a transaction is open; it is committed when its block ends")
         self._commit(durable=durable)
 
     @in_turn

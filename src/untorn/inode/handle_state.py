@@ -35,7 +35,7 @@ from enum import Enum
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from untorn.errors import FailedError, ReentrantError, TransactionError
+from untorn.errors import HandleFailedError, ReentrantError, TransactionError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -159,7 +159,7 @@ class HandleState:
             self._leave_queue(me)
         raise TransactionError(
             f"another thread has a transaction open on {self._path!r}, which did not end within {self.timeout} "
-            "seconds; nothing was done. A longer timeout= can be given to untorn.open"
+            "seconds; nothing was done. To wait longer, give untorn.open a longer timeout="
         )
 
     def _leave_queue(self, me: int) -> None:
@@ -206,16 +206,16 @@ class HandleState:
             self.state = State.FAILED
             self._cause = repr(error)
             error.add_note(
-                f"untorn: {self._path!r} {self._after_error}; this handle refuses further work, reopen the file"
+                f"untorn: {self._path!r} {self._after_error}. This handle refuses further work; reopen the file"
             )
 
     def _state_error(self) -> Exception:
         if self.state in (State.CLOSED, State.ENDED):
             return ValueError("I/O operation on closed file.")
         if self.state is State.FORKED:
-            return ValueError("this file belongs to the parent process; open it anew")
-        return FailedError(
-            f"an earlier error ({self._cause}) put this handle out of work. The file {self._after_error}; reopen it",
+            return ValueError("this file object belongs to the parent process; open the file again in this one")
+        return HandleFailedError(
+            f"an earlier error ({self._cause}) has made this handle unusable. The file {self._after_error}. Reopen it",
             self._path,
         )
 

@@ -52,7 +52,7 @@ class Inode(Committing):
     def end(self, depth: int, *, keep: bool, commit: bool) -> bool:
         """Ends the transaction of this depth; returns whether it was the outermost one, which ``commit`` commits."""
         if self.rollback_points and not self._turn_is_mine:
-            raise TransactionError("only the thread that opened a transaction ends it")
+            raise TransactionError("only the thread that opened a transaction can end it")
         try:
             return self._end(depth, keep=keep, commit=commit)
         finally:
@@ -84,7 +84,7 @@ class Inode(Committing):
         with self._lock:
             self._check_alive()
             if self.rollback_points:
-                raise TransactionError("a transaction is open; it rolls back when its block raises")
+                raise TransactionError("a transaction is open; it is rolled back when its block raises an exception")
             self._roll_back(self._last_commit)
 
     # The end
@@ -147,7 +147,7 @@ class Inode(Committing):
         self._check()
         if self.readonly and not self.design.at_home:
             raise io.UnsupportedOperation(
-                "fileno: commits to this file wait in its log; open it to write, or run 'untorn recover'"
+                "fileno: commits to this file are waiting in its log. Open it for writing, or run 'untorn recover'"
             )
         descriptor = self.home.reader()
         self._home_follows = True
@@ -198,7 +198,7 @@ class Inode(Committing):
             finally:
                 self._release()
             if unended and raise_if_failed:
-                raise TransactionError("closed within a transaction, which was rolled back")
+                raise TransactionError("the file was closed within a transaction, which was rolled back")
 
     def forked(self) -> None:
         """In a forked child: lets go of everything. Its descriptors would keep the parent's flock."""

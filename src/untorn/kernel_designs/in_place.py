@@ -29,7 +29,7 @@ from untorn.pagecache.address_space import AddressSpace
 from untorn.pagecache.folio import Folio, Ranges
 from untorn.sizes import BLOCK
 from untorn.storage.interface import RWF_ATOMIC, RWF_DSYNC, RWF_SYNC, AtomicLimits, Buffer, Storage, StorageFile
-from untorn.trace_event import Step
+from untorn.trace_event import TraceEvent
 
 NOTHING: Final = AtomicLimits()
 
@@ -156,8 +156,8 @@ class InPlace(Design):
 
     def _send(self, file: StorageFile, offset: int, buffers: Sequence[Buffer], flags: int) -> None:
         length = sum(map(len, buffers))
-        if self.observer is not None:
-            self.observer(Step("bio", flags=request_flags(flags), offset=offset, length=length, target="home"))
+        if self.trace is not None:
+            self.trace(TraceEvent("bio", flags=request_flags(flags), offset=offset, length=length, target="home"))
         if flags & RWF_ATOMIC:
             self._counts["atomic_bios"] += 1
             file.check_size(offset + length)  # Linux 6.18 judges the whole write, then trims it to RLIMIT_FSIZE
@@ -191,8 +191,8 @@ class InPlace(Design):
 
     def _note(self, event: str) -> None:
         self._counts["syncs"] += 1
-        if self.observer is not None:
-            self.observer(Step(event, target="home"))
+        if self.trace is not None:
+            self.trace(TraceEvent(event, target="home"))
 
     def release(self) -> None:
         if self._direct is not None:

@@ -28,7 +28,7 @@ class InPlaceInode(Inode):
     def write(self, data: Data, offset: int | None = None) -> int:
         return self.write_flagged([data], offset, 0)
 
-    def write_observed(self, data: Data, offset: int | None = None) -> int:
+    def write_traced(self, data: Data, offset: int | None = None) -> int:
         return self.write(data, offset)
 
     def write_flagged(self, buffers: Sequence[Data], offset: int | None, flags: int) -> int:
@@ -110,4 +110,4 @@ class InPlaceInode(Inode):
         raise self._unsupported("rollback")
 
     def _unsupported(self, what: str) -> io.UnsupportedOperation:
-        return io.UnsupportedOperation(errno.EOPNOTSUPP, f"design {self.design.name!r} has no {what}; 'cow' has")
+        return io.UnsupportedOperation(errno.EOPNOTSUPP, f"design {self.design.name!r} has no {what}; design 'cow' has")

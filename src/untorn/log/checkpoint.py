@@ -43,7 +43,7 @@ def _proved(log: StorageFile, salt: int, extent: Extent) -> bytes:
     data = log.read(extent.length, extent.position)
     if len(data) != extent.length or xxh3_64_intdigest(data, salt) != extent.digest:
         reason = f"the {extent.length} bytes logged for offset {extent.offset} do not have their digest"
-        message = f"{reason}; the file was not changed by them. Run 'untorn check' on it"
+        message = f"{reason}. They were not written to the file. Run 'untorn check' on the file"
         raise CorruptLogError(message, log.path, extent.position, reason)
     return data
 

@@ -40,7 +40,7 @@ def find_log(storage: Storage, path: str, file_id: bytes) -> messages.Elsewhere 
 
 
 def _owner(storage: Storage, log: str, file_id: bytes) -> str | None:
-    """The file in whose place the log is, if it has the log's mark."""
+    """The file in whose place the log is, if it has the log's tag."""
     path = log.removesuffix(SUFFIX)
     if path == log:
         return None

@@ -3,22 +3,23 @@
 ===========  ====================================  ==================================================
 the file is  the log is                            then
 ===========  ====================================  ==================================================
-unmarked     absent                                PLAIN: an ordinary file
-unmarked     blank, or without a valid record      UNSTARTED: a start or an end that was cut off; removed
-unmarked     anything else                         FOREIGN: not this file's; set aside under a new name
-marked       absent                                MissingLogError, which says where in the directory it is
+untagged     absent                                PLAIN: an ordinary file
+untagged     blank, or without a valid record      UNSTARTED: a start or an end that was cut off; removed
+untagged     anything else                         FOREIGN: not this file's; set aside under a new name
+tagged       absent                                MissingLogError, which says where in the directory it is
 any          not a regular file of an owner we     UntrustedLogError
              trust (the file's, ourselves, root)
-marked       a file with several names             UntrustedLogError
-marked       without a valid slot                  CorruptLogError: slots are durable before the mark
-marked       another file's                        LogError
-marked       its own, damaged                      CorruptLogError
-marked       its own, home changed meanwhile       ForeignEditError
-marked       its own                               HOT: made durable, installed, restarted, removed
+tagged       a file with several names             UntrustedLogError
+tagged       without a valid slot                  CorruptLogError: slots are durable before the tag
+tagged       another file's                        LogError
+tagged       its own, damaged                      CorruptLogError
+tagged       its own, home changed meanwhile       ForeignEditError
+tagged       its own                               HOT: made durable, installed, restarted, removed
 ===========  ====================================  ==================================================
 
-A file system without extended attributes has no marks: there a log is the file's own if inode and birth time
-are as its slot says, and a file that was copied, renamed or replaced while hot cannot be told from a plain one.
+The tag is an extended attribute of the file with the log's id. Without such attributes on the file system a log is the
+file's own if inode and birth time are as its slot says, and a file that was copied, renamed or replaced while commits
+to it were waiting cannot be told from a plain one.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ class LogState(StrEnum):
 
     PLAIN = "plain"
     UNSTARTED = "empty log"
-    FOREIGN = "stray log"
-    HOT = "hot log"
+    FOREIGN = "foreign log"
+    HOT = "waiting commits"
 
 
 @dataclass
@@ -76,6 +77,12 @@ class FoundLog:
     slot: Slot | None = None
     replay: Replay | None = None
     problem: UntornError | None = None
+
+    @property
+    def shown_state(self) -> LogState:
+        """The state for users, to whom a log of the file's own without a commit is an empty one."""
+        holds_nothing = self.problem is None and self.replay is not None and not self.replay.commits
+        return LogState.UNSTARTED if self.state is LogState.HOT and holds_nothing else self.state
 
     def close(self) -> None:
         """Lets go of the log."""
@@ -116,7 +123,7 @@ def examine(storage: Storage, home: StorageFile, *, writable: bool) -> FoundLog:
         if found.log.stat().links != 1 and (mark is not None or found.state is LogState.HOT):
             found.close()
             found.state, found.slot, found.replay = LogState.FOREIGN, None, None
-            found.problem = untrusted(path, "has several names")
+            found.problem = untrusted(path, "has several names (hard links)")
         elif found.state is LogState.FOREIGN and mark is not None:
             message = messages.anothers(home.path, path, find_log(storage, home.path, mark))
             found.problem = LogError(message, home.shown)
@@ -134,7 +141,7 @@ def _identify(found: FoundLog, home: StorageFile, mark: bytes | None) -> None:
     if slot is None:
         if mark is not None:
             found.state = LogState.HOT
-            found.problem = messages.corrupt("none of its slots is valid", log.path, 0)
+            found.problem = messages.corrupt("neither of its header slots is valid", log.path, 0)
         else:
             found.state = LogState.UNSTARTED if is_blank(log) else LogState.FOREIGN
         return
@@ -151,11 +158,7 @@ def _identify(found: FoundLog, home: StorageFile, mark: bytes | None) -> None:
         found.problem = messages.corrupt(replay.stop.reason, log.path, replay.stop.position)
     elif replay.commits and _edited(slot, info):
         different = messages.differences(slot.home_size, slot.home_mtime_ns, info)
-        message = (
-            f"another program changed this file after untorn last wrote it ({different}), and "
-            f"commits to it wait in {log.path!r}. {messages.WAYS_OUT}"
-        )
-        found.problem = ForeignEditError(message, home.shown)
+        found.problem = ForeignEditError(messages.edited(home.path, log.path, different), home.shown)
     elif _edited(slot, info) and (offset := damaged_slot(log)) is not None:
         # The lost slot may have been that of a checkpoint, which left the file half rewritten.
         different = messages.differences(slot.home_size, slot.home_mtime_ns, info)
@@ -173,16 +176,16 @@ def _edited(slot: Slot, home: FileStat) -> bool:
     return (home.size, home.mtime_ns) != (slot.home_size, slot.home_mtime_ns)
 
 
-def recover(storage: Storage, home: StorageFile, found: FoundLog, *, force: bool = False) -> int:
+def recover(storage: Storage, home: StorageFile, found: FoundLog, *, apply: bool = False) -> int:
     """Brings ``home`` to its last commit and takes the log away; returns the number of commits installed.
 
-    With ``force`` also where the log is damaged, the file was changed, or nothing marks it but the log is shown to be
-    its own: the valid records are installed and the log is kept under another name. Raises ``found.problem``
+    With ``apply`` also where the log is damaged, the file was changed, or is not tagged but the log is shown to be its
+    own: the valid records are installed and the log is kept under another name. Raises ``found.problem``
     otherwise. OSError leaves log and file such that it can be done again.
     """
-    if found.problem is not None and not (force and isinstance(found.problem, (CorruptLogError, ForeignEditError))):
+    if found.problem is not None and not (apply and isinstance(found.problem, (CorruptLogError, ForeignEditError))):
         raise found.problem
-    if found.state is LogState.FOREIGN and not force:
+    if found.state is LogState.FOREIGN and not apply:
         quarantine(storage, found)
         return 0
     slot, replay = found.slot, found.replay
@@ -210,7 +213,7 @@ def recover(storage: Storage, home: StorageFile, found: FoundLog, *, force: bool
             home.truncate(slot.home_size)
         _bring_home(home, log, found.log, replay, release_unused=not keep)
         home.fsync()
-        _LOG.info("%r: %d commits were brought home, the file has %d bytes", home.path, replay.commits, replay.size)
+        _LOG.info("%r: %d commits were moved into the file, which has %d bytes", home.path, replay.commits, replay.size)
     if keep:
         _detach(storage, home, found, keep=True)
     else:

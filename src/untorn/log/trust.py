@@ -33,5 +33,7 @@ def _check(path: str, log: FileStat, owners: Collection[int]) -> None:
 
 def untrusted(path: str, reason: str) -> UntrustedLogError:
     """What stands in the log's place is not used, and why."""
-    message = f"what stands in the place of this file's log {reason}; nothing was changed. Move it away and reopen"
+    message = (
+        f"what stands in the place of this file's log {reason}. Nothing was changed. Move it away and reopen the file"
+    )
     return UntrustedLogError(message, path)

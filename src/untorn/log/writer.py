@@ -106,10 +106,10 @@ class Log(LogSpace):
         try:
             file = self._directory.open(self._name, flags, 0o600)
         except FileExistsError as error:
-            message = f"something took the place of its log, {self.path!r}, meanwhile; move it away and reopen"
+            message = f"another file has taken the place of its log, {self.path!r}; move that away and reopen the file"
             raise UntrustedLogError(message, self._home.shown) from error
         except OSError as error:
-            message = f"{error.strerror}: the log cannot be made beside the file, which was not changed"
+            message = f"{error.strerror}: the log cannot be created beside the file, which was not changed"
             raise OSError(error.errno, message, self._home.shown) from error
         file.given_name = self._home.shown  # errors show the name that the caller knows
         try:

@@ -385,7 +385,7 @@ def test_another_disk_at_the_start_is_seen() -> None:
     refused(made, "does not know a legal value")
 
 
-@pytest.mark.parametrize("changed", [{"trash": True}, {"sector": 4096}, {"profile": "linux"}], ids=str)
+@pytest.mark.parametrize("changed", [{"powersafe": False}, {"sector": 4096}, {"profile": "linux"}], ids=str)
 def test_a_search_under_other_rules_is_refused(changed: dict[str, Any]) -> None:
     made = Made()
     refused(made, "", rules={**rules(made.case.machine.disk.options), **changed})

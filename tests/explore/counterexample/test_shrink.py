@@ -88,7 +88,7 @@ def _kept(content: bytes, told: list[Any]) -> bool:
 def test_a_bad_state_is_told_by_its_fewest_operations_and_its_kind(
     work: Callable[[SimulatedStorage], None], good: Callable[[bytes, list[Any]], bool], kind: str, deviations: int
 ) -> None:
-    result = explore(Scene(work, good), depth=0)
+    result = explore(Scene(work, good), recovery_crashes=0)
 
     (story,) = result.counterexamples
     assert story.kind == kind, story.text
@@ -157,7 +157,7 @@ def test_a_budget_that_ends_the_search_is_said_with_every_rung_and_nothing_is_ce
         for index in range(9):
             _write(machine, "/f", bytes([65 + index]) * 512 * SECTORS, 0)
 
-    result = explore(Scene(many, lambda content, told: True), depth=0, budget=Budget(recoveries=2000))
+    result = explore(Scene(many, lambda content, told: True), recovery_crashes=0, budget=Budget(recoveries=2000))
 
     assert not result.certified
     assert result.coverage in (Coverage.WRITES, Coverage.TEARS, Coverage.SAMPLED)
@@ -178,7 +178,7 @@ def test_a_check_that_is_not_deterministic_is_never_certified() -> None:
                 storage.read_file("/g")
             storage.read_file("/f")
 
-    result = explore(Moody(_two_files, moody), depth=0)
+    result = explore(Moody(_two_files, moody), recovery_crashes=0)
 
     assert not result.certified
     assert result.refusal

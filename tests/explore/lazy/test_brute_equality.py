@@ -42,7 +42,7 @@ from untorn.storage.interface import RWF_ATOMIC, AtomicLimits, Piece
 
 SECTOR = 512
 DEVICES: list[dict[str, Any]] = [
-    {}, {"sector": 4096}, {"trash": True, "block": 1024}, {"atomic": AtomicLimits(512, 4096, 0, 1)},
+    {}, {"sector": 4096}, {"powersafe": False, "block": 1024}, {"atomic": AtomicLimits(512, 4096, 0, 1)},
 ]  # fmt: skip
 
 
@@ -275,7 +275,7 @@ def test_a_sector_that_was_cut_through_is_no_longer_the_one_below() -> None:
 
 
 def commits(machine: SimulatedStorage) -> None:
-    file = api.open("/f", "r+b", storage=machine, folio_size=4096, log_bytes=1 << 18, cache_bytes=1 << 18)
+    file = api.open("/f", "r+b", storage=machine, folio_size=4096, checkpoint_bytes=1 << 18, cache_bytes=1 << 18)
     file.write(b"new" * 300)
     file.flush()
     machine.acknowledge("first")
@@ -288,7 +288,7 @@ def commits(machine: SimulatedStorage) -> None:
 
 
 def rolled_back(machine: SimulatedStorage) -> None:
-    file = api.open("/f", "r+b", storage=machine, folio_size=4096, log_bytes=1 << 18, cache_bytes=1 << 18)
+    file = api.open("/f", "r+b", storage=machine, folio_size=4096, checkpoint_bytes=1 << 18, cache_bytes=1 << 18)
     file.write(b"kept")
     file.commit(durable=False)
     file.write(b"forgotten")
@@ -298,7 +298,7 @@ def rolled_back(machine: SimulatedStorage) -> None:
 
 def dies(machine: SimulatedStorage) -> None:
     """The process dies between two commits; the next one recovers and goes on."""
-    file = api.open("/f", "r+b", storage=machine, folio_size=4096, log_bytes=1 << 18, cache_bytes=1 << 18)
+    file = api.open("/f", "r+b", storage=machine, folio_size=4096, checkpoint_bytes=1 << 18, cache_bytes=1 << 18)
     file.write(b"one" * 200)
     file.commit(durable=False)
     machine.kill_process()
@@ -311,7 +311,7 @@ def dies(machine: SimulatedStorage) -> None:
 def created(machine: SimulatedStorage) -> None:
     machine.unlink("/f")
     machine.sync_directory("/")
-    with api.open("/f", "w+b", storage=machine, folio_size=4096, log_bytes=1 << 18, cache_bytes=1 << 18) as file:
+    with api.open("/f", "w+b", storage=machine, folio_size=4096, checkpoint_bytes=1 << 18, cache_bytes=1 << 18) as file:
         file.write(b"all new" * 100)
 
 

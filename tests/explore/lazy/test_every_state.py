@@ -75,9 +75,9 @@ def tree(image: Image) -> Tree:
     return frozenset(found)
 
 
-def allowed(machine: SimulatedStorage, profile: Profile, sector: int = 512, trash: bool = False) -> set[Tree] | None:
+def allowed(machine: SimulatedStorage, profile: Profile, sector: int = 512, powersafe: bool = True) -> set[Tree] | None:
     """Every state at any crash point; None if there are too many."""
-    history = History(machine.trace, profile=profile, sector=sector, trash=trash)
+    history = History(machine.trace, profile=profile, sector=sector, powersafe=powersafe)
     result: set[Tree] = set()
     for time in range(machine.trace.now + 1):
         history.advance(time)
@@ -88,9 +88,9 @@ def allowed(machine: SimulatedStorage, profile: Profile, sector: int = 512, tras
     return result
 
 
-def machine_after(calls: list[tuple[object, ...]], profile: Profile, sector: int, trash: bool) -> SimulatedStorage:
+def machine_after(calls: list[tuple[object, ...]], profile: Profile, sector: int, powersafe: bool) -> SimulatedStorage:
     limits = AtomicLimits(512, 1024, 0, 1)
-    machine = SimulatedStorage(atomic=limits, profile=profile, sector=sector, trash=trash)
+    machine = SimulatedStorage(atomic=limits, profile=profile, sector=sector, powersafe=powersafe)
     machine.make_directory("/d")
     machine.make_directory("/e")
     machine.write_file("/d/f", b"A" * 700, {"user.a": b"old"})
@@ -108,13 +108,13 @@ def machine_after(calls: list[tuple[object, ...]], profile: Profile, sector: int
     st.booleans(),
 )
 def test_the_search_sees_every_state_that_the_rules_allow_and_no_other(
-    calls: list[tuple[object, ...]], profile: Profile, sector: int, trash: bool
+    calls: list[tuple[object, ...]], profile: Profile, sector: int, powersafe: bool
 ) -> None:
-    machine = machine_after(calls, profile, sector, trash)
-    states = allowed(machine, profile, sector, trash)
+    machine = machine_after(calls, profile, sector, powersafe)
+    states = allowed(machine, profile, sector, powersafe)
     assume(states is not None)
     target = Watch(machine)
-    result = explore(target, depth=0, keep_going=True)
+    result = explore(target, recovery_crashes=0, keep_going=True)
     assume(not result.unmeasured)  # where nothing was changed
     assert (result.coverage, result.bad) == (Coverage.EXHAUSTIVE, 0)
     assert target.seen == states
@@ -122,8 +122,8 @@ def test_the_search_sees_every_state_that_the_rules_allow_and_no_other(
 
 def test_other_rules_are_told_apart() -> None:
     calls: list[tuple[object, ...]] = [("rename", "/d/f", "/e/f")]
-    target = Watch(machine_after(calls, LINUX, 512, False))
-    explore(target, depth=0)
+    target = Watch(machine_after(calls, LINUX, 512, True))
+    explore(target, recovery_crashes=0)
     more = allowed(target.machine, STRICT)
     assert more
     assert target.seen < more

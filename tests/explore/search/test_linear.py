@@ -41,7 +41,7 @@ def steps(target: Target) -> int:
     before = sys.gettrace()
     sys.settrace(call)
     try:
-        result = explore(target, depth=0)
+        result = explore(target, recovery_crashes=0)
     finally:
         sys.settrace(before)
     assert result.certified, result.verdict()

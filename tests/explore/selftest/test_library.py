@@ -32,7 +32,7 @@ def depth(target: SelfTest) -> int:
 def test_no_crash_and_no_crash_in_recovery_breaks_a_guarantee(name: str) -> None:
     target = BY_NAME[name]
 
-    result = explore(target, depth=depth(target))
+    result = explore(target, recovery_crashes=depth(target))
 
     assert not result.bad, result.counterexamples[0].text
     assert result.certified, result.refusal
@@ -82,7 +82,7 @@ def test_a_row_that_is_not_caught_says_so(monkeypatch: pytest.MonkeyPatch) -> No
 
 def session(script: Script) -> None:
     """A little of everything that changes a file, short enough to die at each of its calls."""
-    script.open(log_bytes=3 * 4096)
+    script.open(checkpoint_bytes=3 * 4096)
     script.write(100, 600)
     script.commit(durable=False)
     with script.transaction():
@@ -99,7 +99,7 @@ MORTAL = SelfTest("dies", session)
 
 def after_each_death() -> Iterator[tuple[Death, Result]]:
     for death in deaths(MORTAL, recording_of(MORTAL.record())):
-        yield death, explore(MORTAL, depth=0, recording=death.recording, crash="process")
+        yield death, explore(MORTAL, recovery_crashes=0, recording=death.recording, crash="process")
 
 
 def test_after_the_death_of_the_process_recovery_keeps_what_was_ordered_and_makes_it_durable() -> None:

@@ -78,7 +78,7 @@ def the_slot_behind_commits_in_home() -> None:
     """The generation before had a checkpoint, whose records are all still there."""
 
     def workload(script: Script) -> None:
-        script.open(log_bytes=BLOCK)
+        script.open(checkpoint_bytes=BLOCK)
         script.write(600, 100)
         script.write(BLOCK + 600, 100)
         script.commit()
@@ -100,7 +100,7 @@ def the_slot_of_a_log_that_followed_commits_in_home() -> None:
         script.write(BLOCK + 600, 100)
         script.commit()
         script.close()
-        script.open(log_bytes=BLOCK)
+        script.open(checkpoint_bytes=BLOCK)
         script.write(600, 100)
         script.write(BLOCK + 600, 100)
         script.commit()

@@ -177,7 +177,7 @@ class Explorer:
 
 def _run(target: Target, recording: Recording, budget: Budget, *, keep_going: bool = False) -> Result:
     depth = 1 if target.design == "cow" else 0  # the others have nothing to recover
-    return explore(target, depth=depth, budget=budget, recording=recording, keep_going=keep_going)
+    return explore(target, recovery_crashes=depth, budget=budget, recording=recording, keep_going=keep_going)
 
 
 def _is_complete(result: Result) -> bool:

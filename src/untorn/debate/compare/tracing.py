@@ -14,7 +14,7 @@ from untorn.debate.compare.runner import PATH, Call, open_file, play
 from untorn.debate.compare.workloads import SYNC, Step, Workload, append, atomic, plain
 from untorn.sizes import SECTOR
 from untorn.storage.interface import RWF_APPEND, RWF_ATOMIC
-from untorn.trace_event import Step as Seen
+from untorn.trace_event import TraceEvent
 
 _K: Final = 1024
 _UNITS: Final = {"K": _K, "M": _K * _K}
@@ -32,7 +32,7 @@ class Line:
     call: int
     """The number of the call that it belongs to."""
     event: str
-    """pwrite, flush, close; else as the page cache's observer tells it: write, writeback, bio..."""
+    """pwrite, flush, close; else as the page cache's trace has it: write, writeback, bio..."""
     folio: int = -1
     """The folio's index; -1 where none is meant."""
     flags: str = ""
@@ -69,11 +69,11 @@ def trace(workload: Workload, design: str, device: Device) -> list[Line]:
         else:
             begin("pwrite", _call_flags(made.flags), made.offset, made.length)
 
-    def seen(step: Seen) -> None:
-        lines.append(Line(len(lines) + 1, call, *step))
+    def seen(event: TraceEvent) -> None:
+        lines.append(Line(len(lines) + 1, call, *event))
 
     file = open_file(PATH, design, machine)
-    file.observe(seen)
+    file.set_trace(seen)
     play(file, workload.short, stamped, told=told)
     begin("close")
     file.close()

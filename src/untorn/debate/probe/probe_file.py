@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from untorn.debate.probe.scratch_file import Subject, Unsupported
-from untorn.errors import FailedError, UntornError
+from untorn.errors import HandleFailedError, UntornError
 from untorn.storage.interface import RWF_ATOMIC, Buffer
 
 SIZE_TRIED_MAX: Final = 2 << 20
@@ -173,7 +173,7 @@ class Probed:
         """Nothing changed; or the file refuses all work until it is opened again, and then is old or new."""
         try:
             self.check(words)
-        except FailedError:
+        except HandleFailedError:
             content = self.file.reread()
             before = bytes(self.expected)
             self._now(data, offset)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import untorn
 from untorn.api.options import DesignName
 from untorn.debate.probe.scratch_file import Scratch, StorageScratch, Subject, Unsupported
-from untorn.errors import FailedError
+from untorn.errors import HandleFailedError
 from untorn.sizes import BLOCK
 from untorn.storage.interface import AtomicLimits, Buffer, Storage
 from untorn.storage.linux import DirectFile, LinuxStorage
@@ -169,7 +169,7 @@ class UntornScratch(Scratch):
         """As any program reads it, after untorn's recovery if the file failed."""
         try:
             self._file.close()
-        except FailedError:
+        except HandleFailedError:
             untorn.open(self._path, "r+b", design=self._design, storage=self._storage).close()
         file = self._storage.open(self._path, os.O_RDONLY)
         try:

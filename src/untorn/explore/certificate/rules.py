@@ -49,7 +49,7 @@ class Sweep:
 
     def __init__(
         self, operations: Iterable[Operation], start: Start, last: int, *,
-        profile: str = STRICT, sector: int = SECTOR, block: int = 0, trash: bool = False,
+        profile: str = STRICT, sector: int = SECTOR, block: int = 0, powersafe: bool = True,
     ) -> None:  # fmt: skip
         if profile != STRICT:
             raise UndecidedError(
@@ -57,7 +57,7 @@ class Sweep:
             )
         self._start = start
         self._unit, self._block = sector, block or sector
-        self._garbage = GARBAGE * (sector // SECTOR) if trash else None
+        self._garbage = None if powersafe else GARBAGE * (sector // SECTOR)
         self._files: dict[int, _File] = {}
         self._where = Whereabouts(start)
         self.chains = Chains()

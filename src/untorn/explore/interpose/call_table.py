@@ -254,7 +254,7 @@ def _replacements() -> dict[int, tuple[Any, Any]]:
             _posixsubprocess.fork_exec,
             _without_path(_posixsubprocess.fork_exec, "a subprocess: the explorer sees only this process"),
         ),
-        *((real, _untorn(real)) for real in (api.open, api.status, api.check, api.recover)),
+        *((real, _untorn(real)) for real in (api.open, api.status, api.verify, api.recover)),
         *determinism.replacements(),
         *process_end.replacements(),
     ]

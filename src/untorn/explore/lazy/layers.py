@@ -72,4 +72,6 @@ def births(trace: Trace) -> list[Operation]:
 
 def rules(options: Options) -> dict[str, Any]:
     """The persistence rules of a machine, as keyword arguments of History."""
-    return {"profile": options.profile, "sector": options.sector, "block": options.block, "trash": options.trash}
+    return {
+        "profile": options.profile, "sector": options.sector, "block": options.block, "powersafe": options.powersafe,
+    }  # fmt: skip

@@ -52,7 +52,7 @@ class Script:
 
     def open(self, mode: str = "r+b", fault: Fault | None = None, **options: Any) -> None:
         """Begins a session with a small cache and log, unless told otherwise; ``fault`` counts from here."""
-        options = {"folio_size": BLOCK, "cache_bytes": 64 * BLOCK, "log_bytes": 64 * BLOCK, **options}
+        options = {"folio_size": BLOCK, "cache_bytes": 64 * BLOCK, "checkpoint_bytes": 64 * BLOCK, **options}
         self._tell("opened")
         if self.states[-1] is None:
             self._begin(b"")
@@ -90,7 +90,7 @@ class Script:
         self._tell("begin")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UntornWarning)
-            api.recover(PATH, discard=True, storage=self.machine)
+            api.recover(PATH, on_damage="discard", storage=self.machine)
         self._tell("durable")
 
     def leave(self) -> None:
@@ -178,12 +178,12 @@ class Script:
     @contextmanager
     def transaction(self, *, keep: bool = True) -> Iterator[None]:
         """A block of writes; the outermost one commits durably. With ``keep`` False it is rolled back."""
-        content, depth = self.content, self.file.begin()
+        content, depth = self.content, self.file._begin()
         yield
         commits = keep and depth == 1
         if commits:
             self._begin(self.content)
-        self.file.end(depth, keep=keep)
+        self.file._end(depth, keep=keep)
         if not keep:
             self.content = content
         if commits:

@@ -52,7 +52,7 @@ class SelfTest:
     @property
     def may_quarantine(self) -> bool:
         """Whether a log may be set aside: one whose first slot is garbage cannot be told from another program's."""
-        return bool(self.machine.get("trash"))
+        return not self.machine.get("powersafe", True)
 
     def recover(self, storage: SimulatedStorage) -> None:
         with warnings.catch_warnings():
@@ -204,8 +204,8 @@ _ATOMIC: Final = AtomicLimits(BLOCK, 4 * BLOCK, 0, 1)
 _SECTORS: Final[dict[str, dict[str, Any]]] = {
     "": {},
     "4096": {"sector": 4096},
-    "garbage": {"trash": True},
-    "garbage of 4096": {"trash": True, "sector": 4096},
+    "garbage": {"powersafe": False},
+    "garbage of 4096": {"powersafe": False, "sector": 4096},
 }
 _MORE: Final[dict[str, dict[str, Any]]] = {
     "": {}, "no attributes": {"xattrs": False}, "atomic writes": {"atomic": _ATOMIC}
@@ -221,7 +221,7 @@ DEVICES: Final = {
 def on(target: SelfTest, device: str) -> SelfTest:
     """The same on this device. Garbage multiplies the states, so that there recovery is cut off once."""
     name = ", ".join(filter(None, (target.name, device)))
-    depth = min(target.depth, 1) if DEVICES[device].get("trash") else target.depth
+    depth = target.depth if DEVICES[device].get("powersafe", True) else min(target.depth, 1)
     return replace(target, name=name, machine=DEVICES[device], depth=depth)
 
 

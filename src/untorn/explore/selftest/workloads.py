@@ -36,7 +36,7 @@ def commits(script: Script) -> None:
 
 def restarts(script: Script) -> None:
     """A log that is full after two or three commits, so that it is checkpointed and restarted again and again."""
-    script.open(log_bytes=4 * BLOCK)
+    script.open(checkpoint_bytes=4 * BLOCK)
     for serial in range(16):
         script.write(300 * serial, 400)
         script.commit(durable=serial % 4 != 2)
@@ -45,7 +45,7 @@ def restarts(script: Script) -> None:
 
 def truncates(script: Script) -> None:
     """Down, up, and down and up within one transaction, over checkpoints: what was cut must not come back."""
-    script.open(log_bytes=3 * BLOCK)
+    script.open(checkpoint_bytes=3 * BLOCK)
     for serial, (low, high) in enumerate([(BLOCK + 100, 3 * BLOCK), (600, 2 * BLOCK + 1), (0, BLOCK)]):
         with script.transaction():
             script.truncate(low)
@@ -65,7 +65,7 @@ def truncates(script: Script) -> None:
 
 def spills(script: Script) -> None:
     """More dirty data than memory, savepoints, and rollbacks of what has reached the log already."""
-    script.open(cache_bytes=8 * BLOCK, log_bytes=24 * BLOCK)
+    script.open(cache_bytes=8 * BLOCK, checkpoint_bytes=24 * BLOCK)
     for serial in range(2):
         with script.transaction():
             for folio in range(5):
@@ -89,7 +89,7 @@ def spills(script: Script) -> None:
 
 def gives_back(script: Script) -> None:
     """Much that is rolled back, cut and handed over: the log gets shorter, and takes commits after that."""
-    script.open(cache_bytes=1 << 26, log_bytes=8 * BLOCK)
+    script.open(cache_bytes=1 << 26, checkpoint_bytes=8 * BLOCK)
     script.write(100, 300)
     script.commit()
     script.write(BLOCK, 300 * BLOCK)  # never written out: what it reserves goes back
@@ -107,7 +107,7 @@ def gives_back(script: Script) -> None:
 
 def orders(script: Script) -> None:
     """Commits that only order, between those that are durable, and a rollback of what waits for one."""
-    script.open(commit="explicit", log_bytes=12 * BLOCK)
+    script.open(commit="explicit", checkpoint_bytes=12 * BLOCK)
     for serial in range(12):
         script.write(200 * serial, 512)
         script.commit(durable=serial % 3 == 2)
@@ -119,7 +119,7 @@ def orders(script: Script) -> None:
 
 def grows(script: Script) -> None:
     """A new file: nothing, then more and more of it."""
-    script.open("w+b", log_bytes=8 * BLOCK)
+    script.open("w+b", checkpoint_bytes=8 * BLOCK)
     for serial in range(6):
         script.write(len(script.content), 900 + serial)
         script.commit()
@@ -154,7 +154,7 @@ def reads(script: Script) -> None:
 
 def blocks(script: Script) -> None:
     """Whole blocks only: what a sector that turns to garbage may not take with it is the commit before."""
-    script.open(log_bytes=12 * BLOCK)
+    script.open(checkpoint_bytes=12 * BLOCK)
     for serial in range(5):
         script.write(serial % 4 * BLOCK, BLOCK)
         script.commit(durable=serial % 3 != 1)
@@ -179,7 +179,7 @@ def sessions(script: Script) -> None:
 def kills(script: Script) -> None:
     """Processes that die with commits in the log, and others that recover these and go on, all in one cache."""
     for serial in range(4):
-        script.open(log_bytes=4 * BLOCK if serial == 2 else 64 * BLOCK)
+        script.open(checkpoint_bytes=4 * BLOCK if serial == 2 else 64 * BLOCK)
         for step in range(3):
             script.write(serial * 1000 + step * BLOCK, 600)
             script.commit(durable=step != 1)
@@ -294,12 +294,12 @@ def crowded(script: Script) -> None:
 def outages(script: Script) -> None:
     """Power failures between sessions: what follows begins on a disk that one of them left."""
     for seed in (1, 5):
-        script.open(log_bytes=8 * BLOCK)
+        script.open(checkpoint_bytes=8 * BLOCK)
         for step in range(5):
             script.write(step * 900, 1000)
             script.commit(durable=step != 3)
         script.cut_power(seeded(seed))
-    script.open(log_bytes=8 * BLOCK)
+    script.open(checkpoint_bytes=8 * BLOCK)
     for step in range(5):
         script.write(step * 900, 1000)
         script.truncate(3 * BLOCK - step)
@@ -392,7 +392,7 @@ def takes_over(script: Script) -> None:
 
 def in_place(script: Script) -> None:
     """Commits of one range that the device writes whole, in home itself, between commits through the log."""
-    script.open(log_bytes=3 * BLOCK)
+    script.open(checkpoint_bytes=3 * BLOCK)
     for serial in range(3):
         script.write(serial * BLOCK, BLOCK)
         script.commit()

@@ -1,39 +1,39 @@
-"""What an observer is told: each step of a write on its way to disk, with flags as the kernel prints them."""
+"""What a trace shows: each step of a write on its way to disk, with flags as the kernel prints them."""
 
 from __future__ import annotations
 
 from tests.support.atomic_machine import ALL, BLOCK, FOLIO, machine, opened
-from untorn import RWF_ATOMIC, RWF_DSYNC, Step
+from untorn import RWF_ATOMIC, RWF_DSYNC, TraceEvent
 
 NEW = b"n" * FOLIO
 
 
-def story(design: str) -> list[Step]:
+def story(design: str) -> list[TraceEvent]:
     """An atomic write, a plain one of another folio, and a flush."""
-    steps: list[Step] = []
+    steps: list[TraceEvent] = []
     with opened(machine(), design) as file:
         file.pwrite(b"", 0, RWF_DSYNC)
-        file.observe(steps.append)
+        file.set_trace(steps.append)
         if design != "plain":
             file.pwrite(NEW[: 2 * BLOCK], 0, RWF_ATOMIC)
         file.pwrite(b"p", FOLIO + 10)
         file.flush()
-        file.observe(None)
+        file.set_trace(None)
         file.pwrite(b"not told", 0)
     return steps
 
 
 def test_the_way_of_a_write_under_the_rfc() -> None:
     assert story("folio-flag") == [
-        Step("write", 0, "locked|uptodate|dirty|atomic", "AA__", 0, FOLIO),
-        Step("write", 1, "locked|uptodate|dirty", "D___", FOLIO, FOLIO),
-        Step("writeback", 0, "uptodate|atomic|writeback", "AA__", 0, FOLIO),
-        Step("writeback", 1, "uptodate|writeback", "D___", FOLIO, FOLIO),
-        Step("bio", flags="REQ_OP_WRITE|REQ_ATOMIC", offset=0, length=2 * BLOCK, target="home"),
-        Step("bio", flags="REQ_OP_WRITE", offset=FOLIO, length=BLOCK, target="home"),
-        Step("end_writeback", 0, "uptodate", "____", 0, FOLIO),
-        Step("end_writeback", 1, "uptodate", "____", FOLIO, FOLIO),
-        Step("fsync", target="home"),
+        TraceEvent("write", 0, "locked|uptodate|dirty|atomic", "AA__", 0, FOLIO),
+        TraceEvent("write", 1, "locked|uptodate|dirty", "D___", FOLIO, FOLIO),
+        TraceEvent("writeback", 0, "uptodate|atomic|writeback", "AA__", 0, FOLIO),
+        TraceEvent("writeback", 1, "uptodate|writeback", "D___", FOLIO, FOLIO),
+        TraceEvent("bio", flags="REQ_OP_WRITE|REQ_ATOMIC", offset=0, length=2 * BLOCK, target="home"),
+        TraceEvent("bio", flags="REQ_OP_WRITE", offset=FOLIO, length=BLOCK, target="home"),
+        TraceEvent("end_writeback", 0, "uptodate", "____", 0, FOLIO),
+        TraceEvent("end_writeback", 1, "uptodate", "____", FOLIO, FOLIO),
+        TraceEvent("fsync", target="home"),
     ]
 
 
@@ -55,13 +55,13 @@ def test_the_way_of_a_write_with_a_flag_on_the_mapping() -> None:
 
 def test_the_way_of_a_write_through() -> None:
     assert story("writethrough") == [
-        Step("write", 0, "locked|uptodate|writeback", "DD__", 0, FOLIO),
-        Step("bio", flags="REQ_OP_WRITE|REQ_ATOMIC", offset=0, length=2 * BLOCK, target="home"),
-        Step("end_writeback", 0, "uptodate", "____", 0, FOLIO),
-        Step("write", 1, "locked|uptodate|writeback", "D___", FOLIO, FOLIO),
-        Step("bio", flags="REQ_OP_WRITE", offset=FOLIO, length=BLOCK, target="home"),
-        Step("end_writeback", 1, "uptodate", "____", FOLIO, FOLIO),
-        Step("fsync", target="home"),
+        TraceEvent("write", 0, "locked|uptodate|writeback", "DD__", 0, FOLIO),
+        TraceEvent("bio", flags="REQ_OP_WRITE|REQ_ATOMIC", offset=0, length=2 * BLOCK, target="home"),
+        TraceEvent("end_writeback", 0, "uptodate", "____", 0, FOLIO),
+        TraceEvent("write", 1, "locked|uptodate|writeback", "D___", FOLIO, FOLIO),
+        TraceEvent("bio", flags="REQ_OP_WRITE", offset=FOLIO, length=BLOCK, target="home"),
+        TraceEvent("end_writeback", 1, "uptodate", "____", FOLIO, FOLIO),
+        TraceEvent("fsync", target="home"),
     ]
 
 
@@ -81,21 +81,21 @@ def test_the_way_of_a_write_by_copy_on_write() -> None:
 
 
 def test_the_way_of_a_commit_in_home_and_of_a_checkpoint() -> None:
-    steps: list[Step] = []
+    steps: list[TraceEvent] = []
     file = opened(machine(), "cow")
-    file.observe(steps.append)
+    file.set_trace(steps.append)
     file.pwrite(NEW, FOLIO, RWF_ATOMIC | RWF_DSYNC)
     assert steps[-3:] == [
-        Step("bio", flags="REQ_OP_WRITE|REQ_ATOMIC", offset=FOLIO, length=FOLIO, target="home"),
-        Step("end_writeback", 1, "uptodate", "____", FOLIO, FOLIO),
-        Step("fdatasync", target="home"),
+        TraceEvent("bio", flags="REQ_OP_WRITE|REQ_ATOMIC", offset=FOLIO, length=FOLIO, target="home"),
+        TraceEvent("end_writeback", 1, "uptodate", "____", FOLIO, FOLIO),
+        TraceEvent("fdatasync", target="home"),
     ]
     file.pwrite(b"ab", 5)
     file.close()
     assert steps[-3:] == [
-        Step("fdatasync", target="log"),
-        Step("checkpoint", length=BLOCK, target="home"),
-        Step("fsync", target="home"),
+        TraceEvent("fdatasync", target="log"),
+        TraceEvent("checkpoint", length=BLOCK, target="home"),
+        TraceEvent("fsync", target="home"),
     ]
 
 
@@ -111,9 +111,9 @@ def test_the_way_of_a_plain_write() -> None:
 
 def test_every_bio_is_told_and_counted() -> None:
     for design in ALL[:-1]:
-        steps: list[Step] = []
+        steps: list[TraceEvent] = []
         with opened(machine(), design) as file:
-            file.observe(steps.append)
+            file.set_trace(steps.append)
             for number in (5, 1, 2):
                 file.pwrite(NEW, number * FOLIO)
             file.flush()
@@ -123,10 +123,10 @@ def test_every_bio_is_told_and_counted() -> None:
 
 
 def test_without_an_observer_a_write_calls_nothing_more() -> None:
-    """The hot path is bound once: what it costs to be able to observe is nothing."""
+    """The hot path is bound once: what it costs to be able to trace is nothing."""
     with opened(machine(), "cow") as file:
         assert file._write == file._inode.write
-        file.observe(print)
-        assert file._write == file._inode.write_observed
-        file.observe(None)
+        file.set_trace(print)
+        assert file._write == file._inode.write_traced
+        file.set_trace(None)
         assert file._write == file._inode.write
