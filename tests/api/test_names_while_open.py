@@ -191,7 +191,9 @@ def test_a_directory_that_was_removed_is_not_said_to_keep_the_log(path: Path) ->
     file.pwrite(b"A" * PAGE, 0)
     file.flush()
     shutil.rmtree(path.parent)
-    with pytest.raises(ForeignEditError, match=r"was removed while it was open here\. The log with the commits to it was removed, too"):
+    with pytest.raises(
+        ForeignEditError, match=r"was removed while it was open here\. The log with the commits to it was removed, too"
+    ):
         file.close()
 
 
