@@ -57,12 +57,12 @@ def test_a_limit_that_is_lowered_in_mid_session_refuses_the_commit_and_costs_not
             file.write(b"A" * PAGE)
             file.commit()
             resource.setrlimit(resource.RLIMIT_FSIZE, (PAGE, hard))
-            with pytest.raises(OSError, match="limit of file sizes .* was lowered"):
+            with pytest.raises(OSError, match=r"limit of file sizes .* was lowered"):
                 file.pwrite(b"B" * PAGE, 0, untorn.RWF_DSYNC)
             assert file.pread(PAGE, 0) == b"A" * PAGE
             file.pwrite(b"C" * PAGE, PAGE)
             for refused in (file.commit, file.flush):
-                with pytest.raises(OSError, match="limit of file sizes .* was lowered"):
+                with pytest.raises(OSError, match=r"limit of file sizes .* was lowered"):
                     refused()
             resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
             file.commit()

@@ -368,10 +368,10 @@ def test_a_file_that_is_being_extended_may_end_at_each_block(block: int) -> None
     file = machine.open("/f", os.O_RDWR)
     file.write([b"B" * 5000], 100)
 
-    def nth(at: int) -> Choose:
+    def picking(at: int) -> Choose:
         return lambda variable, legal: at % len(legal)
 
-    sizes = {len(machine.power_cut(nth(at)).read_file("/f")) for at in range(20)}
+    sizes = {len(machine.power_cut(picking(at)).read_file("/f")) for at in range(20)}
     step = block or 512
     assert sizes == {100, 5100, *range(step, 5100, step)}
 

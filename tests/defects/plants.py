@@ -264,7 +264,12 @@ def time_recorded_anew(patch: Patch) -> None:
 
 def time_of_first_commit(patch: Patch) -> None:
     start = Log.start
-    patch(Log, "start", lambda self, home: start(self, self._home.stat()))
+
+    def mutant(self: Log) -> None:
+        self.left = self._home.stat()
+        start(self)
+
+    patch(Log, "start", mutant)
 
 
 # The mark
@@ -304,12 +309,11 @@ def unmarked_after_the_log_went(patch: Patch) -> None:
 def marked_before_the_log_is_durable(patch: Patch) -> None:
     start = Log.start
 
-    def mutant(self: Log, home: FileStat) -> None:
-        if self.slot is None:
-            with suppress(OSError):  # no attributes on this machine
-                self._home.setxattr(writer.MARK, bytes(16))
-            self._home.fsync()
-        start(self, home)
+    def mutant(self: Log) -> None:
+        with suppress(OSError):  # no attributes on this machine
+            self._home.setxattr(writer.MARK, bytes(16))
+        self._home.fsync()
+        start(self)
 
     patch(Log, "start", mutant)
 

@@ -56,9 +56,9 @@ def explored(generated: Generated, *, depth: int = 1) -> Outcome:
 def explore_all(generated: Generated, *, depth: int = 1) -> Result:
     """Of the exploration; if all is well, of that in which nothing recovers after the end, if that is bad."""
     result = explore(generated, recovery_crashes=depth, recording=generated.recording(), budget=Budget(_SECONDS_MAX))
-    untouched = generated.untouched() if good(result) else None
-    if untouched is not None:
-        target, recording = untouched
+    needs_no_recovery = generated.needs_no_recovery() if good(result) else None
+    if needs_no_recovery is not None:
+        target, recording = needs_no_recovery
         plain = explore(target, recovery_crashes=0, recording=recording)
         result.recoveries += plain.recoveries
         if not good(plain):

@@ -162,7 +162,7 @@ class History(Ledger):
         self._cached = {number: inode.content.copy() for number, inode in trace.image.inodes.items()}
         self._tree = Tree(trace.image)
         self._blocks: dict[int, list[tuple[int, int | None, list[int]]]] = {}
-        """By inode: (completed, cut to size, pages reserved), not yet synced."""
+        """By inode: (completed, truncated to this size, pages reserved), not yet synced."""
 
     # The sweep
 
@@ -283,13 +283,13 @@ class History(Ledger):
     def _settle_blocks(self, operation: Operation) -> None:
         waiting = self._blocks.pop(operation.inode, [])
         for entry in waiting:
-            completed, cut, pages = entry
+            completed, truncated, pages = entry
             if completed >= operation.issued:
                 self._blocks.setdefault(operation.inode, []).append(entry)
-            elif cut is None:
+            elif truncated is None:
                 self._inodes[operation.inode].content.reserve(pages)
             else:
-                self._inodes[operation.inode].content.release(cut)
+                self._inodes[operation.inode].content.release(truncated)
 
     # What operations add
 
@@ -366,14 +366,14 @@ class History(Ledger):
     def _truncated(self, operation: Operation) -> None:
         (size,) = operation.arguments
         content = self._cached[operation.inode]
-        cut = set(content.sectors(size, content.size, self.sector) if size < content.size else [])
-        # Where an earlier cut left a hole in the cache, the disk may still hold what was there.
+        truncated = set(content.sectors(size, content.size, self.sector) if size < content.size else [])
+        # Where an earlier truncate left a hole in the cache, the disk may still hold what was there.
         first, last = size // self.sector, -(-content.size // self.sector)
         waiting = (number(v.key) for v in self._open.get(operation.inode, ()) if v.kind == "sector")
-        cut.update(index for index in waiting if first <= index < last)
+        truncated.update(index for index in waiting if first <= index < last)
         partly = {first} if size % self.sector and size < content.size else set()
         content.truncate(size)
-        self._add_sectors(operation, sorted(cut), torn=partly, freed=round_up(size, PAGE))
+        self._add_sectors(operation, sorted(truncated), torn=partly, freed=round_up(size, PAGE))
         self._add_size(operation)
         self._blocks.setdefault(operation.inode, []).append((operation.completed or NEVER, size, []))
 

@@ -64,7 +64,6 @@ class CopyOnWrite(Design):
         """``found``: a log with waiting commits, to read through and never to write."""
         self._storage = storage
         self._home = home
-        self._info = home.stat()
         self._folio_size = folio_size
         # One less than a record has room for: it may get an edge.
         self.dirty_max = min(PAYLOAD_MAX // folio_size, EXTENTS_MAX // RANGES_MAX) - 1
@@ -74,14 +73,14 @@ class CopyOnWrite(Design):
         self._atomic = AtomicHome(storage, home)
         self._directory = None if found else storage.directory(os.path.dirname(home.path))
         self._log = Log(storage, home, folio_size, self._directory, keep_max=checkpoint_bytes)
-        self._extent_map = ExtentMap(folio_size, self._info.size)
+        self._extent_map = ExtentMap(folio_size, self._log.left.size)
         self._growth = Growth(folio_size)
         self._salt = 0
         """Of the generation whose records the map points at; the log may have restarted since."""
         self._home_bytes = 0
         self._checkpoints = 0
         self._home_syncs = 0
-        self.committed_size = self._info.size
+        self.committed_size = self._log.left.size
         self.allocated_end = home.first_hole()
         self._reads_found = found is not None
         if found is not None:
@@ -155,7 +154,7 @@ class CopyOnWrite(Design):
         return folios * self._folio_cost + records * _RECORD_COST
 
     def reserve_growth(self, first: int, last: int, end: int) -> None:
-        if end > self._info.size:
+        if end > self._log.left.size:
             self._home.check_size(end)
         self._growth.add(first, last, self.blocks)
 
@@ -186,7 +185,9 @@ class CopyOnWrite(Design):
         """None if the commit is in home already."""
         log = self._log
         self.changes += 1
-        alone = self._atomic.limits.unit_max and durable and log.sequence == 0 and size_min == size == self._info.size
+        alone = (
+            self._atomic.limits.unit_max and durable and log.sequence == 0 and size_min == size == self._log.left.size
+        )
         if alone and self._commit_in_home(folios):
             return None
         self._leave_home()
@@ -194,7 +195,8 @@ class CopyOnWrite(Design):
         if begins:  # else the map does not know yet what the pieces before hold of the edge
             self._add_edge(offsets, payload, size)
         lengths = [len(piece) for piece in payload]
-        log.start(self._info)
+        if log.slot is None:
+            log.start()
         assert log.slot is not None
         salt = log.slot.salt
         digests = [xxh3_64_intdigest(piece, salt) for piece in payload]
@@ -215,7 +217,7 @@ class CopyOnWrite(Design):
         """
         limit = self._extent_map.home_bytes_valid
         assert limit <= size, "of home no more counts than the file has"
-        if not limit % BLOCK or limit == size == self._info.size:
+        if not limit % BLOCK or limit == size == self._log.left.size:
             return
         start = limit - limit % BLOCK
         at = bisect_right(offsets, start)
@@ -245,6 +247,10 @@ class CopyOnWrite(Design):
             self._extent_map.commit()
             self._growth.commit()
             self.committed_size = size
+            valid = self._extent_map.home_bytes_valid
+            assert self.allocated_end <= valid <= min(size, self._log.left.size), (
+                "Z4: more of home counts than there is"
+            )
 
     # Commit in home, where the device writes whole what is to change
 
@@ -268,10 +274,10 @@ class CopyOnWrite(Design):
         self._sync_home()
         if self._log.slot is not None and not self._atomic.moved:
             # Also puts an end to the slot of the generation before: damage must not bring that back over this write.
-            self._log.begin_checkpoint(self._info)
+            self._log.begin_checkpoint(self._log.left)
         taken = self._atomic.write(start, data)
         # Its time moved, perhaps also where nothing was taken.
-        self._info = self._home.stat()
+        self._log.left = self._home.stat()
         return taken
 
     def _leave_home(self) -> None:
@@ -280,7 +286,7 @@ class CopyOnWrite(Design):
             if self._log.slot is not None:
                 self._home.fsync()
                 self._home_syncs += 1
-                self._log.restart(self._info)
+                self._log.restart(self._log.left)
             self._atomic.moved = False
 
     def _sync_home(self) -> None:
@@ -293,7 +299,6 @@ class CopyOnWrite(Design):
             self._home_synced = True
 
     def sync(self) -> None:
-        # THE COMMIT POINT of a durable commit is the one fdatasync here; of one that only orders, the append before it.
         if self.trace is not None and self._log.synced_through < self._log.sequence:
             self.trace(TraceEvent("fdatasync", target="log"))
         self._home_syncs += self._atomic.sync()
@@ -345,7 +350,7 @@ class CopyOnWrite(Design):
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
-            self._info = self._home.stat()
+            self._log.left = self._home.stat()
             log.take_back(self._growth.bytes)
             raise CheckpointError(
                 f"there is no space to move committed data into the file ({os.strerror(error.errno)}). Nothing is "
@@ -361,12 +366,11 @@ class CopyOnWrite(Design):
         # fsync, not fdatasync: home's time must be durable too, for a foreign edit is noticed by it.
         self._home.fsync()
         self._home_syncs += 1
-        self._info = self._home.stat()
-        log.restart(self._info)
+        log.restart(self._home.stat())
         self._checkpoints += 1
 
     def finish_checkpoint(self) -> None:
-        self._extent_map = ExtentMap(self._folio_size, self._info.size)
+        self._extent_map = ExtentMap(self._folio_size, self._log.left.size)
         self.allocated_end = self._home.first_hole()
         self._log.end_hand_over()
 
@@ -379,7 +383,7 @@ class CopyOnWrite(Design):
         Only the descriptor counts: a file that was renamed while it is open here is the same file.
         """
         home = self._home.stat()
-        known = self._info
+        known = self._log.left
         if not home.links:
             raise ForeignEditError(self._removed(), self._home.shown)
         different = messages.differences(known.size, known.mtime_ns, home)

@@ -44,14 +44,14 @@ from untorn.explore.targets.protocol import Target
 SLICE_SECONDS: Final = 0.3
 """How long one task runs before it hands back what is left."""
 _SEARCH_SHARE: Final = 0.75
-_STORIES: Final = 5
+_COUNTEREXAMPLES: Final = 5
 _STEPS_RECOVERIES: Final = 2000
 _AGAIN: Final = 8
-"""How many runs that found nothing bad are done again."""
+"""How many executions that found nothing bad are done again."""
 _WATCH_SECONDS: Final = 1.0
 """How often workers are looked after."""
-_STORY_SECONDS: Final = 5.0
-"""What a story may take when the budget is used up."""
+_COUNTEREXAMPLE_SECONDS: Final = 5.0
+"""What a counterexample may take when the budget is used up."""
 
 
 @dataclass(frozen=True)
@@ -181,11 +181,11 @@ class _Exploration:
             result.certified = False
         try:
             self.explain(crash)
-        except KeyboardInterrupt:  # what is bad stays bad without its story
+        except KeyboardInterrupt:  # what is bad stays bad without its explanation
             result.interrupted = True
 
     def confirm(self, nursery: Nursery) -> None:
-        """Does a sample of the runs again, each in a process that did nothing before; NotMeasuredError if one differs.
+        """Does a sample of the executions again, each in a new process; NotMeasuredError if one differs.
 
         So a check that judges once, or remembers what it saw, does not pass for one that judges every state.
         """
@@ -206,7 +206,7 @@ class _Exploration:
                 )
 
     def _sample(self) -> list[tuple[Origin, Execution]]:
-        """Of the bad runs the first, of the others some, as far from one another as may be."""
+        """Of the bad executions the first, of the others some, as far from one another as may be."""
         good = [execution for execution in self.done.executions if execution.outcome.problem is None]
         step = max(1, -(-len(good) // _AGAIN))
         return [*self.bad[:1], *((Origin(), execution) for execution in good[step - 1 :: step])]
@@ -341,7 +341,7 @@ class _Exploration:
             problem = execution.outcome.problem
             assert problem is not None
             kind = (problem.kind, problem.stage, problem.place)
-            if kind in kinds or len(kinds) >= _STORIES:
+            if kind in kinds or len(kinds) >= _COUNTEREXAMPLES:
                 continue
             kinds.add(kind)
             least = self._with_fewer_steps(problem) or self
@@ -379,7 +379,7 @@ class _Exploration:
         return found.get(tuple(minimize(range(steps), bad)))
 
     def counterexample(self, origin: Origin, execution: Execution, crash: str) -> Counterexample:
-        """A bad run, shrunk and told; one that needs no crash within recovery is told without."""
+        """A bad execution, shrunk and explained; one that needs no crash within recovery is explained without."""
         problem = execution.outcome.problem
         assert problem is not None
         simpler = without_inner_crash(self.outer, problem, _STEPS_RECOVERIES) if origin.crashes else None
@@ -396,11 +396,11 @@ class _Exploration:
         return counterexample
 
     def _shrunk(self, shrinker: Shrinker, execution: Execution) -> Shrunk:
-        """The state that is told: as it was found, if making it smaller would take too long."""
+        """The state that is explained: as it was found, if making it smaller would take too long."""
         problem = execution.outcome.problem
         assert problem is not None
         left = self.left()
-        patience = time_limit.Limit(None if left is None else max(left, _STORY_SECONDS))
+        patience = time_limit.Limit(None if left is None else max(left, _COUNTEREXAMPLE_SECONDS))
         if problem.kind != time_limit.DidNotEndError.__name__:
             try:
                 with patience, many_runs():

@@ -1,9 +1,9 @@
-"""What a search says that it did: its layers, its questions and its runs. The certificate is given this and no more.
+"""What a search says that it did: its layers, questions and executions. The certificate is given this and no more.
 
-A **layer** is one run that was cut off: the workload is layer 0, a recovery that is itself cut off is layer 1, and
-so on. Crash points of a layer that no legal set tells apart are one **class**; a set of classes is a bit mask.
+A **layer** is what was done until a crash: by the workload at depth 0, by a recovery that is itself cut off at depth 1,
+and so on. Crash points of a layer that no legal interval tells apart are one **class**; a set of classes is a **mask**.
 A variable that a recovery did not write, or whose new value did not survive, still has what it had in the layer
-below: its value there is ``INHERITED``.
+below: its value there is ``INHERITED``. All words: ``search/__init__.py``.
 
 Only data: search and certificate share these types, and no code that fills or judges them.
 """
@@ -57,7 +57,7 @@ class Alternatives:
 
 @dataclass
 class Layer:
-    """One run that is cut off, between events ``first`` and ``last`` of its trace."""
+    """What was done until a crash, which comes between events ``first`` and ``last`` of its trace."""
 
     trace: Trace
     class_starts: list[int]
@@ -69,7 +69,7 @@ class Layer:
     """By class: how many of ``acknowledgements`` had been told to the world."""
     acknowledgements: list[Any] = field(default_factory=list)
     chain: dict[Variable, Any] = field(default_factory=dict, repr=False, compare=False)
-    """By variable: who decides it in this layer and all below it, as searched so far; the same for every run."""
+    """By variable: who decides it in this layer and all below it, as searched so far; the same for every execution."""
 
     @property
     def all(self) -> int:
@@ -78,7 +78,7 @@ class Layer:
 
 
 Key = tuple[int, Variable]
-"""A variable of a layer."""
+"""A variable of the layer at a depth."""
 
 
 class AskValue(NamedTuple):
@@ -113,7 +113,7 @@ class Snapshot(NamedTuple):
 
 
 ChoicePath = tuple[int, ...]
-"""The first choices of a run: for each question that it meets, which branch it takes."""
+"""Choices of an execution: for each question that it meets, which branch it takes. The first of them are a prefix."""
 
 
 class Problem(NamedTuple):
@@ -129,7 +129,7 @@ class Problem(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """A run that is done: its choices, the crash points and values that it stands for."""
+    """What an execution came to: its choices, the crash points and values that it stands for, and what was bad."""
 
     choices: ChoicePath
     end: Snapshot
@@ -147,13 +147,13 @@ class RecoveryCrash(NamedTuple):
 
 @dataclass
 class Execution:
-    """What one run found out."""
+    """One run of recovery and check, and what it found out."""
 
     outcome: Outcome
     questions: list[tuple[Question, int]]
     """Those behind the prefix, each with its number of branches."""
     recovery_crashes: list[RecoveryCrash] = field(default_factory=list)
-    """Where recovery can be cut off itself, as far as no other run has the same."""
+    """Where recovery can be cut off itself, as far as no other execution has the same."""
     operations: list[Operation] = field(default_factory=list)
     """What recovery did, if it may be cut off itself."""
     choice_events: tuple[int, ...] = ()
@@ -165,7 +165,7 @@ class Execution:
         return self.outcome.choices[: len(self.outcome.choices) - len(self.questions)]
 
     def siblings(self) -> Iterator[ChoicePath]:
-        """The prefixes of the runs that this one leaves to be done, deepest first."""
+        """The prefixes of the executions that this one leaves to be done, deepest first."""
         known = len(self.prefix)
         for at in range(len(self.questions) - 1, -1, -1):
             for branch in range(self.questions[at][1] - 1, 0, -1):

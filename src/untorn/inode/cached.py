@@ -1,4 +1,23 @@
-"""What readers and writers of an open file see: the cached half of an inode."""
+"""What readers and writers of an open file see: the cached half of an inode.
+
+The file's size has several owners, each for a purpose of its own. Definitions, in bytes:
+
+- ``size``: what readers see.
+- ``_size_min``: the smallest size since the last record; the next record cuts the file to it first.
+- ``_recorded_size``: the size that the last record left, a spill's too.
+- ``design.committed_size``: the size that the last commit left.
+
+Between any two calls:
+
+Z1. ``_size_min <= _recorded_size`` and ``_size_min <= size``: writes grow the file, and only a cut lowers both.
+Z2. ``_size_min < _recorded_size`` exactly while a cut is in no record yet.
+
+When a commit is complete (a cut has to wait for it, a write has not):
+
+Z3. ``_size_min == _recorded_size == committed_size <= size``.
+Z4. Of home no more counts than the commit has and than home has, and what has its blocks is part of that (in the design
+    with a log: ``allocated_end <= home_bytes_valid <= committed_size`` and ``<= log.left.size``).
+"""
 
 from __future__ import annotations
 
@@ -371,6 +390,12 @@ class CachedFile(HandleState, ABC):
             folios += len(pages.writeback)
             records += 1
         return dirty + folios, records
+
+    def _assert_sizes(self) -> None:
+        """Z3, and with it Z1."""
+        sizes = self._size_min, self._recorded_size, self.design.committed_size
+        assert len(set(sizes)) == 1, f"Z3: three owners of the committed size say {sizes}"
+        assert sizes[0] <= self.size, f"Z1: the file has {self.size} bytes, and had never less than {sizes[0]}"
 
     def assert_space(self) -> None:
         """Asserts that just what is needed is reserved; between two calls. Looks at everything, so it is for tests."""

@@ -318,6 +318,7 @@ class Committing(CachedFile):
             if not self.pages.dirty and self.design.covers(room, RECORDS):
                 self._reserved_folios = room
             if commit:
+                self._assert_sizes()
                 self.commits += 1
                 self._last_commit = self._rollback_point(size)
             else:

@@ -1,10 +1,17 @@
 """Whether a handle may still be used, and by whom just now: its state, its locks, and whose turn it is.
 
-States, and the one method for each transition::
+States, and for each transition the one method that makes it::
 
-    OPEN --end_io--> ENDED (closed by its user within a block, whose end decides what becomes of it)
-    OPEN, ENDED --_fail--> FAILED          OPEN, ENDED, FAILED --_release--> CLOSED
-    OPEN, ENDED, FAILED --forked--> FORKED (the same object in a forked child)
+                      forked
+            +--------------------------> FORKED   the same object in a forked child: it only lets go
+            |                              ^
+            |                              | forked
+          OPEN ------_end_io------> ENDED -+      no more is read or written: what is open is being decided, by
+            |                         |           the end of a block around the file, or by its close
+            |                         |
+            +--------- _poison -------+---> FAILED    what reached the disk is not known (I7)
+            |                         |        |
+            +---------- _let_go ------+--------+---> CLOSED
 
 Locks, in the order in which they are taken:
 
@@ -182,6 +189,16 @@ class HandleState:
         """Whether what was written may still be committed or rolled back."""
         if self.state is not State.OPEN and self.state is not State.ENDED:
             raise self._state_error()
+
+    def _end_io(self) -> None:
+        """From now on nothing is read or written; what was written can still be committed or rolled back."""
+        assert self.state in (State.OPEN, State.ENDED)
+        self.state = State.ENDED
+
+    def _let_go(self) -> None:
+        """The handle is of no more use; a forked child's stays what it is."""
+        if self.state is not State.FORKED:
+            self.state = State.CLOSED
 
     def _poison(self, error: BaseException) -> None:
         """Puts the handle out of work: what reached the disk is not known."""

@@ -110,7 +110,7 @@ class Inode(Committing):
 
     def _stop_io(self, within_block: bool) -> bool:
         if within_block and self.state is State.OPEN:
-            self.state = State.ENDED
+            self._end_io()
             self.closed_beside = bool(self.rollback_points) and not self._turn_is_mine
         return within_block
 
@@ -185,7 +185,7 @@ class Inode(Committing):
                 unended = bool(self.rollback_points)
                 with self._lock:
                     # What another thread would write from here on would be lost.
-                    self.state = State.ENDED
+                    self._end_io()
                     self.rollback_points.clear()
                     if unended or not commit:
                         self._roll_back(self._last_commit)
@@ -206,8 +206,7 @@ class Inode(Committing):
         self._release()
 
     def _release(self) -> None:
-        if self.state is not State.FORKED:
-            self.state = State.CLOSED
+        self._let_go()
         self.design.release()
         self.home.close()
         self.pages.clean.clear()

@@ -38,7 +38,7 @@ class ThroughInode(InPlaceInode):
                 self.design.submit(bio, durable)
                 if durable:
                     self.design.sync_name()
-                self._end_io(built)
+                self._complete_io(built)
             except BaseException as error:
                 self._poison(error)
                 raise
@@ -71,7 +71,7 @@ class ThroughInode(InPlaceInode):
     def _make_durable(self) -> None:
         """What asked for it is durable when its write returns."""
 
-    def _end_io(self, built: dict[int, Folio]) -> None:
+    def _complete_io(self, built: dict[int, Folio]) -> None:
         pages = self.pages
         with self._lock:
             for index in built:

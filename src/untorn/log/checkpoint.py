@@ -65,12 +65,11 @@ def cut_home(home: StorageFile, extent_map: ExtentMap) -> None:
 
 
 def install(home: StorageFile, extent_map: ExtentMap, size: int, fetch: Fetch) -> int:
-    """Makes home's content that of the map and ``size``; returns bytes written. Not durable yet.
+    """Makes home's content that of the map and ``size``, after ``cut_home``; returns bytes written. Not durable yet.
 
     Can be done again from any state that a crash in its middle leaves: what the map does not cover it
     never changes, but for what lies beyond ``home_bytes_valid``, which is cut.
     """
-    cut_home(home, extent_map)
     written = 0
     for start, buffers in _runs(extent_map, fetch):
         home.write(buffers, start)

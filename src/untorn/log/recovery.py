@@ -42,7 +42,7 @@ from untorn.errors import (
     warn,
 )
 from untorn.log import messages
-from untorn.log.checkpoint import install, read_extents
+from untorn.log.checkpoint import cut_home, install, read_extents
 from untorn.log.format import Extent, Identity, Slot, SlotKind
 from untorn.log.misplaced import find_log
 from untorn.log.scan import Replay, damaged_slot, is_blank, read_slots, replay_log
@@ -237,6 +237,7 @@ def _bring_home(home: StorageFile, log: Log, file: StorageFile, replay: Replay, 
 
     def try_it() -> OSError | None:
         try:
+            cut_home(home, replay.extent_map)
             install(home, replay.extent_map, replay.size, fetch)
         except OSError as error:
             if error.errno not in NO_SPACE:

@@ -1,12 +1,22 @@
 """The log of one file: start, append, sync, checkpoint slot, restart, remove.
 
 One append and one fdatasync make a durable commit: a record is valid if its digests are, so nothing has to
-order data before a commit mark. What must be durable before what:
+order data before a commit mark.
 
-- slot and name before the mark, the mark before the first record (``start``);
-- every record before the CHECKPOINT slot, that before the first write to home (``begin_checkpoint``);
-- home before the START slot of the next generation, that before the first reused byte (``restart``);
-- the empty log before the mark goes, its going before the log's name goes (``remove``).
+Definitions. A *record* is one append. The *slot* that counts is the one of the highest *generation*: it says what home
+was like and where records begin to be valid. The *mark* is an attribute of home that says that it has a log.
+
+What must be durable before what:
+
+L1. Slot and name before the mark, the mark before the first record (``start``).
+L2. Every record before the CHECKPOINT slot, that before the first write to home (``begin_checkpoint``).
+L3. Home before the START slot of the next generation, that before the first reused byte (``restart``).
+L4. The empty log before the mark goes, its going before the log's name goes (``remove``).
+
+What only rises:
+
+L5. The generation, with each slot; within a generation the sequence, with each record, and ``synced_through``, with
+    each sync, never beyond the sequence.
 """
 
 from __future__ import annotations
@@ -78,6 +88,8 @@ class Log(LogSpace):
         self._directory = directory or Directory(storage, folder)
         self._storage = storage
         self._home = home
+        self.left = home.stat()
+        """Home as we last read or wrote it: where it differs, another program changed it (I8)."""
         self._folio_size = folio_size
         self._previous = 0
         self._durable = 0
@@ -118,13 +130,9 @@ class Log(LogSpace):
         if stat.S_ISREG(log.mode) and not log.size and log.links == 1 and log.uid in (home.uid, self._storage.user()):
             self._directory.unlink(self._name)
 
-    def start(self, home: FileStat) -> None:
-        """Makes the log findable and the file marked, before there is anything to find. Once is enough.
-
-        ``home`` is as it was when its content was read: what another program did to it since must show.
-        """
-        if self.slot is not None:
-            return
+    def start(self) -> None:
+        """Makes the log findable and the file marked, before there is anything to find (L1)."""
+        assert self.slot is None
         assert self.file is not None, "started without reservation"
         identity = Identity.MARK
         try:
@@ -134,7 +142,7 @@ class Log(LogSpace):
                 raise
             identity = Identity.INODE
         file_id = self._storage.random_bytes(16)
-        slot = self._new_slot(SlotKind.START, home, identity, file_id)._replace(generation=1)
+        slot = self._new_slot(SlotKind.START, self.left, identity, file_id)._replace(generation=1)
         self.file.write([encode_slot(slot).ljust(BLOCK, b"\0")], 0)
         self.file.fsync()
         self._durable, self._slots = slot.generation, {slot_offset(slot.generation)}
@@ -196,6 +204,8 @@ class Log(LogSpace):
         length = sum(map(len, payload))
         assert len(extents) <= EXTENTS_MAX
         assert length <= PAYLOAD_MAX
+        assert self.parent <= self.sequence, "L5: a record builds on one that comes later"
+        assert self.synced_through <= self.sequence, "L5: what is durable was never written"
         table = encode_table(extents)
         record = Record(
             kind, len(extents), self.slot.salt, self.sequence + 1, self.parent, self._previous,
@@ -229,6 +239,8 @@ class Log(LogSpace):
         """Makes every record durable. A failure is final: it is never tried again."""
         if self.synced_through < self.sequence:
             assert self.file is not None
+            # THE COMMIT POINT of a durable commit. Until this returns a crash leaves the commit or one before it; from
+            # then on the commit or a later one.
             self.file.fdatasync()
             self.syncs += 1
             self.synced_through = self.sequence
@@ -236,7 +248,7 @@ class Log(LogSpace):
     # Checkpoint, restart, end
 
     def begin_checkpoint(self, home: FileStat) -> None:
-        """After this, and not before, home may be written; ``home`` is as it was found."""
+        """After this, and not before, home may be written (L2); ``home`` is as it was found."""
         slot = self.slot
         assert slot is not None
         self.sync()
@@ -253,13 +265,14 @@ class Log(LogSpace):
         self.tail = tail
 
     def restart(self, home: FileStat) -> None:
-        """Empties the log; ``home`` is durable and as given."""
+        """Empties the log; ``home`` is durable and as given (L3)."""
         old = self.slot
         assert old is not None
+        self.left = home
         self._begin(self._write_slot(self._new_slot(SlotKind.START, home, old.identity, old.file_id)))
 
     def remove(self) -> None:
-        """Takes the log away after a restart: an ordinary file is left and nothing beside it."""
+        """Takes the log away after a restart: an ordinary file is left and nothing beside it (L4, I6)."""
         if self.file is None:
             return
         if self.slot is not None:
@@ -339,6 +352,7 @@ class Log(LogSpace):
         assert self.file is not None
         newest = self._durable if self.slot is None else self.slot.generation
         generation = next_generation(self._durable, newest)
+        assert self._durable <= newest < generation, "L5: the generation does not rise"
         slot = slot._replace(generation=generation, durable=self._durable)
         self.file.write([encode_slot(slot)], slot_offset(generation))
         self.file.fdatasync()

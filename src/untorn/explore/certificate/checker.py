@@ -13,15 +13,15 @@ What is checked:
   same. Of these layers only the order of values and the bounds of classes are used.
 - From the root on, at every node the parts of a question are disjoint and together exactly what is legal here, every
   branch is there, none stands for nothing, and no two groups of verified sectors overlap.
-- At every leaf, what the search says that is left is what is left.
-- For each crash point the ways that the leaves leave, counted exactly, add up to all ways that the trace allows. Of
+- At every leaf of the tree, what its outcome says that is left is what is left.
+- For each crash point the ways that the outcomes leave, counted exactly, add up to all ways that the trace allows. Of
   several layers that are cut off one after the other, for each crash point of each.
-- Every crash point of a recovery at which something it did is legal was explored, as deep as asked; runs that made
-  the same choices did the same.
+- Every crash point of a recovery at which something it did is legal was explored, as deep as asked; executions that
+  made the same choices did the same.
 - The acknowledgements that each class of crash points was given are those of the trace.
 
-What it takes on trust: that a run whose answer was "one of these values" would have gone the same way for each of
-them. That is so if recovery is deterministic and looks at the disk only through its storage.
+What it takes on trust: that an execution whose answer was "one of these values" would have gone the same way for each
+of them. That is so if recovery is deterministic and looks at the disk only through its storage.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _check_acknowledgements(layer: Layer, trace: Trace, last: int) -> None:
 
 @dataclass
 class _Tree:
-    """The runs of a search by the choices that lead to each of their questions."""
+    """The executions of a search by the choices that lead to each of their questions."""
 
     nodes: dict[ChoicePath, tuple[Question, int, Execution]] = field(default_factory=dict)
     leaves: dict[ChoicePath, Execution] = field(default_factory=dict)
@@ -262,7 +262,7 @@ def _verified(state: CheckedState, question: AskDigest) -> Group:
 
 
 def _add_up(sums: list[dict[int, int]], state: CheckedState) -> None:
-    """Adds the ways that a leaf leaves, by layer and class."""
+    """Adds the ways that an outcome leaves, by layer and class."""
     left = state.counts()
     ways = [sum(counts.values()) for counts in left]
     for depth, counts in enumerate(left):
@@ -283,7 +283,7 @@ def alters(operation: Operation) -> bool:
 
 
 def _check_same(one: Execution, other: Execution, choices: int) -> None:
-    """Two runs that made the same choices must have done the same before the last of them."""
+    """Two executions that made the same choices must have done the same before the last of them."""
     if one.choice_events[:choices] != other.choice_events[:choices]:
         raise RefusedError("two runs with the same choices did not do the same")
     if not choices or not one.choice_events:

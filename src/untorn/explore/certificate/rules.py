@@ -5,7 +5,7 @@ the two shows. Every version of a variable has at most one **witness**: the firs
 it is durable. A version is legal at T if it was issued by T and no later version of the variable has its witness by
 T. So one sweep over the operations finds the witnesses, and one pass over each chain of versions the crash points.
 
-A nested trace starts from a disk that is not all known. What was there and is still there is called BELOW; what an
+A nested trace starts from a disk that is not all known. What was there and is still there is called INHERITED; what an
 operation adds must not depend on anything undecided, or :class:`UndecidedError` is raised.
 """
 

@@ -1,8 +1,8 @@
-"""A told crash once more, on a plain disk and without the search: is what it says what really comes of it?
+"""The crash of a counterexample once more, on a plain disk and without the search: does it really come to the same?
 
-The choices of the story are put into the rules' own image of the disk (:meth:`History.image`, which power cuts use);
-recovery runs there, is cut off in the same way as often as the story says, and then recovery and check run. Nothing
-here is lazy, and no question, mask or layer of the search is asked but for what the story itself names.
+The values that it names are put into the rules' own image of the disk (:meth:`History.image`, which power cuts use);
+recovery runs there, is cut off in the same way as often as it says, and then recovery and check run. Nothing
+here is lazy, and no question, mask or layer of the search is asked but for what the counterexample itself names.
 """
 
 from __future__ import annotations
@@ -84,15 +84,15 @@ def _done(completed: int | None, event: int) -> bool:
 
 
 def _image(search: Search, state: PinnedState, depth: int, trace: Trace) -> Image:
-    """The disk that the crash of a level leaves."""
+    """The disk that the crash of the layer at ``depth`` leaves."""
     history = History(trace, **rules(search.shared.options))
     history.advance(_same_moment(search.shared.layers[depth].trace, _event(search, state, depth), trace))
     return history.image(_chooser(search, state, depth))
 
 
 def _chooser(search: Search, state: PinnedState, depth: int) -> Choose:
-    """Chooses as the story says. What it says of several variables together is looked up for each by itself, for by
-    the time of the crash the rules may not have seen yet that they belong together."""
+    """Chooses as the counterexample says. What it says of several variables together is looked up for each by itself,
+    for by the time of the crash the rules may not have seen yet that they belong together."""
     alternatives = search.shared.layers[depth].alternatives
     usual = -1 if state.baseline is Baseline.NEWEST else 0
     owners = {

@@ -23,7 +23,7 @@ _METADATA = frozenset({"name", "names", "size", "xattr", "mtime", "mode", "gid"}
 
 
 def explain(shrinker: Shrinker, shrunk: Shrunk, *, crash: str = "power") -> Counterexample:
-    """The story of a shrunk state."""
+    """The counterexample that a shrunk state is, told in words."""
     layers = shrinker.layers
     state = shrunk.state
     deviations = _deviations(shrinker, state)

@@ -1,4 +1,4 @@
-"""Which operation gave or took which name: for stories, for a variable knows its directory by number only."""
+"""Which operation gave or took which name: for counterexamples, for a variable knows its directory by number only."""
 
 from __future__ import annotations
 

@@ -59,14 +59,14 @@ def unpack(search: Search, saved: dict[str, Any]) -> PinnedState:
 
 
 def save(result: Result, path: str | Path) -> None:
-    """Writes the first story's crash; ValueError if there is none."""
+    """Writes the first counterexample's crash; ValueError if there is none."""
     if not result.counterexamples:
         raise ValueError("nothing bad was found, so there is nothing to replay")
     Path(path).write_text(json.dumps(result.counterexamples[0].replay, indent=1) + "\n", encoding="utf-8")
 
 
 def show_again(search: Search, saved: dict[str, Any], result: Result) -> None:
-    """Runs a saved state and puts its story, if it is still bad, into ``result``."""
+    """Runs a saved state and puts its counterexample, if it is still bad, into ``result``."""
     state = unpack(search, saved)
     outcome, _ = show(search, state)
     result.recoveries = 1

@@ -1,4 +1,4 @@
-"""From a bad leaf to a 1-minimal crash state: the earliest crash point, and no deviation that could be left out.
+"""From a bad outcome to a 1-minimal crash state: the earliest crash point, and no deviation that could be left out.
 
 A deviation is one operation that a crash treated otherwise than the baseline says. Sectors of one write count as one
 deviation if all of them together are as bad; else the write is torn.
@@ -66,7 +66,7 @@ class Shrinker:
         return self.search.shared.layers
 
     def bad(self, state: PinnedState) -> bool:
-        """Whether the state is bad in the same way as the leaf."""
+        """Whether the state is bad in the same way as the outcome."""
         if self.tries >= _TRIES or not is_legal(self.search, state):
             return False
         self.tries += 1
@@ -83,7 +83,7 @@ class Shrinker:
             if state is not None:
                 candidates.append(state)
         if not candidates:
-            raise NondeterminismError("the leaf is bad, and no state of it is")
+            raise NondeterminismError("the outcome is bad, and no state of it is")
         best = min(candidates, key=self._length)
         self.tries = 0
         best = self._earliest(best)
@@ -92,7 +92,7 @@ class Shrinker:
         return Shrunk(best, self.problem, self.tries)
 
     def _length(self, state: PinnedState) -> tuple[int, bool, int]:
-        """Of a story: operations first. "This write was lost" says more than "nothing that was not synced is there"."""
+        """Operations first. "This write was lost" says more than "nothing that was not synced is there"."""
         backwards = (0, ORDER) in state.deviations
         return (
             max(1, len(set(self.operations_of(state).values())) - backwards),

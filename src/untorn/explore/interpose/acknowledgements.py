@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from untorn.errors import UntornError
 
 
-class Run(Protocol):
+class ProgramRun(Protocol):
     """One run of a workload, of ``recover`` or of ``check``."""
 
     def ack(self, value: object) -> None: ...
@@ -16,10 +16,10 @@ class Run(Protocol):
     def acknowledged(self) -> Sequence[Any]: ...
 
 
-_current: Run | None = None
+_current: ProgramRun | None = None
 
 
-def set_current(run: Run | None) -> Run | None:
+def set_current(run: ProgramRun | None) -> ProgramRun | None:
     """Makes ``run`` the one that ``ack`` and ``acknowledged`` are about; returns the one before.
 
     A process explores one run at a time, and its threads all belong to it.

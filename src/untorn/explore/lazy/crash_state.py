@@ -3,7 +3,7 @@
 State = for each layer the mask of crash points that are still possible, for each variable asked about the values
 that it may still have (its **domain**), and for each group of sectors that failed a digest the constraint that
 they do not all match it. A question partitions a domain; the **chooser** picks the part. What nobody asks about
-stays open, so one run stands for all its values.
+stays open, so one execution stands for all its values.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from untorn.explore.search_record import (
 )
 
 Deciders = tuple[tuple[Key, int | None], ...]
-"""Who decides a variable, uppermost first: cells, each with the place in its tuples if it has such."""
+"""Who decides a variable, uppermost first: variables of layers, each with the place in its tuples if it has such."""
 
 
 class NondeterminismError(Exception):
@@ -72,7 +72,7 @@ class CrashState:
         self.asked = 0
         """How often something was asked, decided or not."""
         self.expected: tuple[int, Question] | None = None
-        """What a run before this one was asked next, and how often by then: it need not be found out again."""
+        """What an execution before this one was asked next, and how often by then: it need not be found out again."""
 
     def snapshot(self) -> Snapshot:
         return Snapshot(tuple(self.masks), dict(self.domains), tuple(dict(group.matching) for group in self.groups))
@@ -128,12 +128,12 @@ class CrashState:
         return self._left(variable, -1, base())
 
     def _left(self, variable: Variable, depth: int, value: Any) -> Any:
-        """What the crashes since have left of a value of layer ``level``: of a sector, what lay below the size."""
+        """What the crashes since have left of a value of layer ``depth``: of a sector, what is below the size."""
         if not self._nested or variable.kind != "sector":
             return value
         deciders = self.deciders(Variable("size", variable.inode))
         if not deciders or deciders[0][0][0] <= depth:
-            return value  # no run since has changed the size, so nobody sees what lies beyond
+            return value  # no layer since has changed the size, so nobody sees what lies beyond
         kept = len(value)
         assert isinstance(variable.key, int)
         for crash in range(max(depth, 0), len(self.layers) - 1):
@@ -160,11 +160,11 @@ class CrashState:
         return self._choose(question, branches)
 
     def ask_value(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> Any:
-        """The class of the variable's value, deciding it if need be; ``base`` is its value where no layer has it."""
+        """What ``classify`` says of the value, deciding it if need be; ``base`` is the value where no layer has it."""
         return self._ask(variable, classify, base, deciding=True)
 
     def ask_upper(self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]) -> Any:
-        """As ``ask_value``, but UNDECIDED where only the lowest cell has to decide, and it has not."""
+        """As ``ask_value``, but UNDECIDED where only the lowest layer has to decide, and it has not."""
         return self._ask(variable, classify, base, deciding=False)
 
     def _ask(
@@ -187,13 +187,13 @@ class CrashState:
                     value = value if place is None or value is INHERITED else value[place]
                     if value is not INHERITED and value is not None:
                         return classify(self._left(variable, key[0], value))
-                classes = self._parted(deciders, at, legal, variable, classify, base)
-                if len(classes) == 1:
-                    chosen = next(iter(classes))
+                by_answer = self._by_answer(deciders, at, legal, variable, classify, base)
+                if len(by_answer) == 1:
+                    chosen = next(iter(by_answer))
                 elif left_open:
                     return UNDECIDED
                 else:
-                    chosen = self._decide(key, classes)
+                    chosen = self._decide(key, by_answer)
             if chosen is not INHERITED:
                 return chosen
         return classify(self._left(variable, -1, base()))
@@ -206,25 +206,25 @@ class CrashState:
         classify: Callable[[Any], Hashable],
         base: Callable[[], Any],
     ) -> Any:
-        """The answer to a question that a run before this one was asked at the same point, else UNDECIDED."""
+        """The answer to a question that an execution before this one was asked at the same point, else UNDECIDED."""
         known, key = self._known(), deciders[at][0]
         if not isinstance(known, AskValue) or known.key != key:
             return UNDECIDED
         part = known.parts[self.branch(known, len(known.parts))]
         self.restrict(key, part)
-        classes = self._parted(deciders, at, part, variable, classify, base)
-        if len(classes) != 1:
-            raise NondeterminismError(f"what had one answer before has {len(classes)} now: {key[1]}")
-        return next(iter(classes))
+        by_answer = self._by_answer(deciders, at, part, variable, classify, base)
+        if len(by_answer) != 1:
+            raise NondeterminismError(f"what had one answer before has {len(by_answer)} now: {key[1]}")
+        return next(iter(by_answer))
 
     def _known(self) -> Question | None:
-        """What a run before this one was asked at this point."""
+        """What an execution before this one was asked at this point."""
         return self.expected[1] if self.expected is not None and self.expected[0] == self.asked else None
 
     def possible_answers(
         self, variable: Variable, classify: Callable[[Any], Hashable], base: Callable[[], Any]
     ) -> set[Any]:
-        """Every class that the variable's value may have; decides nothing."""
+        """Every answer that the variable's value may give; decides nothing."""
         return self._possible_answers(0, variable, classify, base)
 
     def _possible_answers(
@@ -233,34 +233,34 @@ class CrashState:
         deciders = self.deciders(variable)
         if at == len(deciders):
             return {classify(self._left(variable, -1, base()))}
-        classes = set(self._parted(deciders, at, self.legal(deciders[at][0]), variable, classify, base))
-        if INHERITED in classes:
-            classes.remove(INHERITED)
-            classes |= self._possible_answers(at + 1, variable, classify, base)
-        return classes
+        answers = set(self._by_answer(deciders, at, self.legal(deciders[at][0]), variable, classify, base))
+        if INHERITED in answers:
+            answers.remove(INHERITED)
+            answers |= self._possible_answers(at + 1, variable, classify, base)
+        return answers
 
-    def _parted(
+    def _by_answer(
         self, deciders: Deciders, at: int, legal: Sequence[int], variable: Variable,
         classify: Callable[[Any], Hashable], base: Callable[[], Any],
     ) -> dict[Hashable, list[int]]:  # fmt: skip
-        """These values by class; those of what lies below count as one class if they cannot be told apart."""
+        """These values by the answer that they give; what is inherited gives one answer if it can give no other."""
         key, place = deciders[at]
         values = self.layers[key[0]].alternatives[key[1]].values
         layered = variable.kind in LAYERED
         crashed = self._nested and variable.kind == "sector"
-        classes: dict[Hashable, list[int]] = {}
+        by_answer: dict[Hashable, list[int]] = {}
         for index in legal:
             value = values[index]
             if place is not None and value is not INHERITED:
                 value = value[place]
-            name: Hashable
+            answer: Hashable
             if value is INHERITED or (value is None and layered):
                 below = self._possible_answers(at + 1, variable, classify, base)
-                name = below.pop() if len(below) == 1 else INHERITED
+                answer = below.pop() if len(below) == 1 else INHERITED
             else:
-                name = classify(self._left(variable, key[0], value) if crashed else value)
-            classes.setdefault(name, []).append(index)
-        return classes
+                answer = classify(self._left(variable, key[0], value) if crashed else value)
+            by_answer.setdefault(answer, []).append(index)
+        return by_answer
 
     def deciders(self, variable: Variable) -> Deciders:
         found = self._deciders.get(variable)
@@ -272,13 +272,13 @@ class CrashState:
             )
         return found
 
-    def _decide(self, key: Key, classes: dict[Hashable, list[int]]) -> Hashable:
-        """Lets the chooser pick one class of values and takes the others away."""
-        names = list(classes)
-        parts = [tuple(classes[name]) for name in names]
+    def _decide(self, key: Key, by_answer: dict[Hashable, list[int]]) -> Hashable:
+        """Lets the chooser pick one answer and takes the values that give another away."""
+        answers = list(by_answer)
+        parts = [tuple(by_answer[answer]) for answer in answers]
         picked = self.branch(AskValue(key, tuple(parts)), len(parts))
         self.restrict(key, parts[picked])
-        return names[picked]
+        return answers[picked]
 
     def restrict(self, key: Key, part: tuple[int, ...]) -> None:
         """The variable has one of these values from now on."""
@@ -295,21 +295,21 @@ class CrashState:
             del self._grouped[key]
 
     def ask_crash_point(self, depth: int, classify: Callable[[int], Hashable]) -> Hashable:
-        """The class of the layer's crash point, deciding it if need be; ``classify`` takes a class's number."""
+        """What ``classify`` says of the layer's crash point, deciding it if need be; it is given a class's number."""
         self.asked += 1
         known = self._known()
         if isinstance(known, AskCrashPoint) and known.depth == depth:
             self.masks[depth] = mask = known.parts[self.branch(known, len(known.parts))]
             return classify((mask & -mask).bit_length() - 1)
-        classes: dict[Hashable, int] = {}
+        by_answer: dict[Hashable, int] = {}
         for at in bits(self.masks[depth]):
-            name = classify(at)
-            classes[name] = classes.get(name, 0) | 1 << at
-        if len(classes) == 1:
-            return next(iter(classes))
-        picked = self.branch(AskCrashPoint(depth, tuple(classes.values())), len(classes))
-        self.masks[depth] = list(classes.values())[picked]
-        return list(classes)[picked]
+            answer = classify(at)
+            by_answer[answer] = by_answer.get(answer, 0) | 1 << at
+        if len(by_answer) == 1:
+            return next(iter(by_answer))
+        picked = self.branch(AskCrashPoint(depth, tuple(by_answer.values())), len(by_answer))
+        self.masks[depth] = list(by_answer.values())[picked]
+        return list(by_answer)[picked]
 
     def ask_digest(self, members: dict[Key, frozenset[int]]) -> bool:
         """Whether all of these variables, all of layer 0, have one of the values that match; decides it if need be."""

@@ -24,7 +24,7 @@ _MIXTURES_MAX: Final = 1024
 
 
 class Digests:
-    """What is known of digests; shared by all runs of a search."""
+    """What is known of digests; shared by all executions of a search."""
 
     def __init__(self, unit: int) -> None:
         self._unit = unit

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class LazyDisk(Disk):
-    """The machine after the crash; ``shared`` is what all runs over the same layers share."""
+    """The machine after the crash; ``shared`` is what all executions over the same layers share."""
 
     def __init__(self, shared: SharedBase, crash_state: CrashState) -> None:
         self.rules = rules(shared.options)
@@ -68,7 +68,7 @@ class LazyDisk(Disk):
         return inode
 
     def walk(self, path: str, *, follow: bool) -> Place:
-        """As of any disk; in a file of the root directory, which every run looks at often, there is little to walk."""
+        """As of any disk; in a file of the root directory, at which all look often, there is little to walk."""
         name = path[1:]
         if path[:1] == "/" and name not in ("", ".", "..") and "/" not in name and len(name) < NAME_MAX // 4:
             place = self._step([], name)
@@ -147,7 +147,7 @@ class LazyDisk(Disk):
 
 
 class SharedBase:
-    """What all runs after one crash share: the layers and what lies beneath them."""
+    """What all executions after one crash share: the layers and what lies beneath them."""
 
     def __init__(self, layer: Layer, options: Options, time_ns: int, below: SharedBase | None = None) -> None:
         image = layer.trace.image

@@ -1,8 +1,8 @@
 """Lazy search: recovery runs again and again, each time with another answer to its first open question.
 
-Depth first by deterministic re-execution: a run follows the choices of its prefix, then takes branch 0 everywhere;
-the questions that it met name the runs still to come. A run that is done is a **leaf**: it stands for every crash
-point in its masks and every value that nobody asked about.
+Depth first by deterministic re-execution: an execution follows the choices of its prefix, then takes branch 0
+everywhere; the questions that it met name the executions still to come. Its outcome stands for every crash point in
+its masks and every value that nobody asked about. The words, and one search as a picture: ``search/__init__.py``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from untorn.explore.time_limit import OutOfTime, one_run
 
 
 class Recording(NamedTuple):
-    """A run that was recorded, and where in it a crash may come."""
+    """A workload that was recorded, and where in it a crash may come."""
 
     trace: Trace
     options: Options
@@ -41,12 +41,12 @@ class Recording(NamedTuple):
 
 
 NO_VERDICT: Final = (KeyboardInterrupt, NondeterminismError, OutOfTime, RefusalError)
-"""Exceptions of a run that do not say that its state is bad; any other does, SystemExit too."""
+"""Exceptions of an execution that do not say that its state is bad; any other does, SystemExit too."""
 
 
 @dataclass(slots=True)
 class ChoiceNode:
-    """A place in the tree of choices: the question there, once a run has met it, and how often was asked by then."""
+    """A place in the tree of choices: the question there, once it has been met, and how often was asked by then."""
 
     question: Question | None = None
     asked: int = 0
@@ -54,7 +54,7 @@ class ChoiceNode:
 
 
 class _Path:
-    """Follows a prefix, then branch 0 everywhere; cuts what recovery does into segments between choices."""
+    """Follows a prefix, then branch 0 everywhere; parts what recovery does into segments between choices."""
 
     def __init__(self, prefix: ChoicePath, root: ChoiceNode) -> None:
         self.prefix = prefix
@@ -85,7 +85,7 @@ class _Path:
         return picked
 
     def follow(self, crash_state: CrashState) -> None:
-        """Tells a world what runs before this one were asked in it."""
+        """Tells a crash state what executions before this one were asked in it."""
         self.followed = crash_state
         self._expect()
 
@@ -103,7 +103,7 @@ class _Path:
         self.followed.expected = None if node.question is None else (node.asked, node.question)
 
     def end_segment(self, *, choosing: bool) -> None:
-        """Ends a segment; one within the prefix belongs to the run that met it first.
+        """Ends a segment; one within the prefix belongs to the execution that met it first.
 
         An operation that is running depends on the choice that it makes, so its issue is part of the next segment.
         """
@@ -120,16 +120,16 @@ class _Path:
 
 @dataclass
 class Search:
-    """One search: the state that its runs start from."""
+    """One search: the state that its executions start from."""
 
     target: Target
     shared: SharedBase
     start: Snapshot | None = None
     root: ChoiceNode = field(default_factory=ChoiceNode, repr=False)
-    """What the runs so far were asked."""
+    """What the executions so far were asked."""
 
     def run(self, prefix: ChoicePath, *, nested: bool) -> Execution:
-        """One run of recovery and check; with ``nested`` also the ways to cut recovery off."""
+        """One execution of recovery and check; with ``nested`` also the crashes that may cut recovery off."""
         try:
             return self._run(prefix, nested=nested)
         except UnlocatedError:
@@ -158,7 +158,7 @@ class Search:
         return Execution(outcome, path.questions, found, operations, tuple(path.choice_events))
 
     def run_pinned(self, choose: Chooser, start: Snapshot) -> tuple[Outcome, CrashState]:
-        """One run whose choices somebody else makes."""
+        """One execution whose choices somebody else makes, from a state that is pinned."""
         crash_state = CrashState(self.shared.layers, choose, start)
         storage = LazyStorage(self.shared, crash_state)
         problem = self._recover(storage) or self._check(storage, crash_state)
@@ -186,7 +186,7 @@ class Search:
         return None
 
     def _acknowledged(self, crash_state: CrashState, classify: Callable[[Sequence[Any]], Any] | None) -> Any:
-        """What had been told to the world, or its class."""
+        """What had been told to the world, or what ``classify`` says of it."""
         layer = self.shared.layers[0]
 
         def told(at: int) -> Any:
@@ -230,7 +230,7 @@ def search_of(target: Target, recording: Recording) -> Search:
 
 
 def without_inner_crash(search: Search, problem: Problem, limit: int) -> Execution | None:
-    """A run that is bad in the same way although recovery was not cut off, among the first ``limit``."""
+    """An execution that is bad in the same way although recovery was not cut off, among the first ``limit``."""
     for execution in itertools.islice(all_executions(search), limit):
         found = execution.outcome.problem
         if found is not None and (found.kind, found.stage) == (problem.kind, problem.stage):
@@ -239,14 +239,14 @@ def without_inner_crash(search: Search, problem: Problem, limit: int) -> Executi
 
 
 def nested_searches(search: Search, execution: Execution) -> Iterator[Search]:
-    """The searches for the ways in which this run's recovery can be cut off."""
+    """The searches for the ways in which this execution's recovery can be cut off."""
     shared = search.shared
     for crash in execution.recovery_crashes:
         yield Search(search.target, SharedBase(crash.layer, shared.options, shared.time_ns, shared), crash.start)
 
 
 def all_executions(search: Search, *, nested: bool = False) -> Iterator[Execution]:
-    """Every run of a search, depth first."""
+    """Every execution of a search, depth first."""
     waiting: list[ChoicePath] = [()]
     while waiting:
         execution = search.run(waiting.pop(), nested=nested)

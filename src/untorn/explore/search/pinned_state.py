@@ -60,7 +60,7 @@ def default(layer: Layer, key: Key, at: int, baseline: Baseline) -> int:
 
 
 class Steering:
-    """A chooser that makes a run show exactly one state."""
+    """A chooser that makes an execution show exactly one state."""
 
     def __init__(self, layers: Sequence[Layer], state: PinnedState) -> None:
         self.layers = layers
@@ -84,7 +84,7 @@ class Steering:
 
 
 def show(search: Search, state: PinnedState) -> tuple[Outcome, CrashState]:
-    """One run of recovery and check on one state."""
+    """One execution of recovery and check on one state."""
     start = search.start
     masks = tuple(1 << at for at in state.classes)
     domains = start.domains if start else {}
@@ -117,7 +117,7 @@ def is_legal(search: Search, state: PinnedState) -> bool:
 def state_of(
     search: Search, outcome: Outcome, baseline: Baseline, classes: tuple[int, ...] | None = None
 ) -> PinnedState:
-    """One of the states that a leaf stands for: at its first crash points, what nobody asked about by default."""
+    """One of the states that an outcome stands for: at its first crash points, what nobody asked about by default."""
     layers = search.shared.layers
     end = outcome.end
     if classes is None:
@@ -145,4 +145,4 @@ def _unmatch(
         for value in legal_at(layers[key[0]], key, classes[key[0]]):
             if value not in matching and value in end.domains.get(key, (value,)):
                 return {key: value}
-    raise AssertionError("a leaf without a state")
+    raise AssertionError("an outcome without a state")

@@ -1,4 +1,4 @@
-"""Recovery that is itself cut off: from what a run of recovery wrote, the layer above and where it begins."""
+"""Recovery that is itself cut off: from what an execution of recovery wrote, the layer above and where it begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work that goes to an executor: some runs of one search, with all that lies beneath them.
+"""Work that goes to an executor: some executions of one search, with the searches nested in them.
 
 Workers may be other processes or machines. Those that were forked off the process that recorded the workload have the
 search already. Others get the target and the recorded machine once, as one pickled value, run the workload first, so
@@ -23,11 +23,11 @@ from untorn.explore.search_record import ChoicePath, Execution, Problem, SearchR
 from untorn.explore.targets.protocol import Target
 
 _LONG_SECONDS: Final = 1.0
-"""Of a run: worth telling."""
+"""Of an execution: worth telling."""
 
 
 class Work(NamedTuple):
-    """What every worker needs to know: the target, its recorded machine, and what to do with each run."""
+    """What every worker needs to know: the target, its recorded machine, and what to do with each execution."""
 
     token: str
     """Names this one among others."""
@@ -53,7 +53,7 @@ class Handle(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where a search begins: for each level the run, by its prefix, and which of its cuts."""
+    """Where a search begins: for each layer the execution, by its prefix, and which of its crashes."""
 
     crashes: tuple[tuple[ChoicePath, int], ...] = ()
 
@@ -63,9 +63,9 @@ class Batch:
     """What one task brought back."""
 
     executions: list[Execution] = field(default_factory=list)
-    """Of the outermost search, without their cuts."""
+    """Of the outermost search, without their crashes."""
     nested_searches: dict[ChoicePath, SearchRecord] = field(default_factory=dict)
-    """By where these runs' recoveries were cut off, the searches for that."""
+    """By where these executions' recoveries were cut off, the searches for that."""
     waiting: list[ChoicePath] = field(default_factory=list)
     """Prefixes that are still to be run."""
     recoveries: int = 0
@@ -145,7 +145,7 @@ def _explore_one(batch: Batch, work: Work, search: Search, prefix: ChoicePath) -
 
 
 def again(token: str, origin: Origin, path: ChoicePath) -> tuple[ChoicePath, Problem | None]:
-    """A run that was done, done again: the choices it makes now, and what it says."""
+    """An execution that was done, done again: the choices it makes now, and what it says."""
     search = find(inherited[token][1], origin)
     outcome = search.run(path, nested=False).outcome
     return outcome.choices, outcome.problem
@@ -162,7 +162,7 @@ def _account(batch: Batch, execution: Execution, origin: Origin) -> None:
 def _descend(
     batch: Batch, search: Search, execution: Execution, depth: int, origin: Origin
 ) -> dict[ChoicePath, SearchRecord]:
-    """Explores every way in which this run's recovery can be cut off, and forgets the cuts."""
+    """Explores every way in which this execution's recovery can be cut off, and forgets these crashes."""
     result: dict[ChoicePath, SearchRecord] = {}
     if depth == 0:
         return result
