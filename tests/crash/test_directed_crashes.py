@@ -167,7 +167,7 @@ def test_the_file_is_one_commit_after(name: str) -> None:
     assert judge(STORIES[name])
 
 
-@pytest.mark.parametrize(("mutant", "name"), BY_STORY.items())
+@pytest.mark.parametrize(("defect", "name"), BY_STORY.items())
 def test_the_story_shows_a_planted_defect(defect: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     DEFECTS[defect].plant(monkeypatch.setattr)
 

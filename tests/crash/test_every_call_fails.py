@@ -102,7 +102,7 @@ def test_a_failing_call_gives_an_exception_or_success_and_leaves_old_or_new(name
 
 
 @pytest.mark.parametrize(
-    ("mutant", "name", "kind"),
+    ("defect", "name", "kind"),
     [(defect, *place) for defect, place in BY_CALL.items()] + [("a failed handle goes on", "spills", "EIO")],
 )
 def test_a_failing_call_shows_a_planted_defect(
