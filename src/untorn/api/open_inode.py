@@ -11,16 +11,10 @@ from typing import Final
 
 from untorn.api.options import Mode, Options
 from untorn.designs.base import Design
-from untorn.designs.cow import CopyOnWrite
+from untorn.designs.cow import CopyOnWrite, WaitingCommits
 from untorn.errors import LockedError, warn
 from untorn.inode import Inode
-from untorn.kernel_designs.folio_flag import FolioFlag
-from untorn.kernel_designs.in_place import InPlace
-from untorn.kernel_designs.in_place_inode import InPlaceInode
-from untorn.kernel_designs.mapping_flag import MappingFlag
-from untorn.kernel_designs.plain import Plain
-from untorn.kernel_designs.writethrough import WriteThrough
-from untorn.kernel_designs.writethrough_inode import ThroughInode
+from untorn.kernel_designs.table import KERNEL_DESIGNS
 from untorn.log.recovery import FoundLog, LogState, examine, recover
 from untorn.log.writer import SUFFIX
 from untorn.storage.interface import Storage, StorageFile
@@ -34,11 +28,6 @@ _PAUSE_MAX: Final = 0.1
 _NO_LOCKS: Final = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 _devices: set[int] = set()
 """The file systems on which a file was opened for writing: each is looked at once."""
-
-IN_PLACE: Final[dict[str, type[InPlace]]] = {
-    design.name: design for design in (FolioFlag, MappingFlag, WriteThrough, Plain)
-}
-"""The designs beside copy-on-write, by name."""
 
 
 def open_inode(storage: Storage, path: str, mode: Mode, options: Options) -> Inode:
@@ -86,8 +75,8 @@ def _writer(storage: Storage, home: StorageFile, mode: Mode, options: Options) -
     if options.design == "cow":
         design = CopyOnWrite(storage, home, folio_size=size, checkpoint_bytes=options.checkpoint_bytes)
     else:
-        design = IN_PLACE[options.design](storage, home, folio_size=size)
-        kind = ThroughInode if design.through else InPlaceInode
+        table = KERNEL_DESIGNS[options.design]
+        design, kind = table.design(storage, home, folio_size=size), table.inode
     inode = kind(
         home, design, folio_size=size, cache_bytes=options.cache_bytes, dirty_bytes=options.cache_bytes // 2,
         append=mode.action == "a", commit_writes=options.commit == "write" or kind is not Inode,
@@ -107,16 +96,19 @@ def _writer(storage: Storage, home: StorageFile, mode: Mode, options: Options) -
 def _reader(storage: Storage, home: StorageFile, found: FoundLog, options: Options) -> Inode:
     """The committed state, read through the log if commits wait there; nothing is written."""
     size = options.folio_size
-    hot = found if found.state is LogState.HOT and found.replay is not None and found.replay.commits else None
-    if hot is not None and found.slot is not None:
-        size = found.slot.folio_size
+    waiting = None
+    log, slot, replay = found.log, found.slot, found.replay
+    if log is not None and slot is not None and replay is not None and replay.commits and found.state is LogState.HOT:
+        size = slot.folio_size
+        waiting = WaitingCommits(log, replay.extent_map, slot.salt, replay.size)
     else:
         found.close()
     design: Design
-    if hot is None and options.design != "cow":
-        design = IN_PLACE[options.design](storage, home, folio_size=size, readonly=True)
+    if waiting is None and options.design != "cow":
+        design = KERNEL_DESIGNS[options.design].design(storage, home, folio_size=size, readonly=True)
     else:
-        design = CopyOnWrite(storage, home, folio_size=size, checkpoint_bytes=options.checkpoint_bytes, found=hot)
+        limit = options.checkpoint_bytes
+        design = CopyOnWrite(storage, home, folio_size=size, checkpoint_bytes=limit, waiting=waiting)
     return Inode(home, design, folio_size=size, cache_bytes=options.cache_bytes, dirty_bytes=size, readonly=True)
 
 

@@ -12,7 +12,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
@@ -34,7 +34,6 @@ from untorn.log.format import (
     Extent,
     RecordKind,
 )
-from untorn.log.recovery import FoundLog
 from untorn.log.writer import Log
 from untorn.pagecache.folio import RANGES_MAX, Folio
 from untorn.sizes import BLOCK, SECTOR, round_up
@@ -51,6 +50,16 @@ _RECORD_COST: Final = 2 * SECTOR + 2 * BLOCK
 _new_tuple: Final[Any] = tuple.__new__
 
 
+class WaitingCommits(NamedTuple):
+    """The commits of a log that a session before left, as recovery found them."""
+
+    log: StorageFile
+    extent_map: ExtentMap
+    salt: int
+    size: int
+    """Of the file, in bytes, as of the last of them."""
+
+
 class CopyOnWrite(Design):
     """Commits to the log, checkpoints to home."""
 
@@ -59,9 +68,9 @@ class CopyOnWrite(Design):
 
     def __init__(
         self, storage: Storage, home: StorageFile, *, folio_size: int, checkpoint_bytes: int,
-        found: FoundLog | None = None,
+        waiting: WaitingCommits | None = None,
     ) -> None:  # fmt: skip
-        """``found``: a log with waiting commits, to read through and never to write."""
+        """``waiting``: commits that wait in a log, to read through and never to write."""
         self._storage = storage
         self._home = home
         self._folio_size = folio_size
@@ -71,7 +80,7 @@ class CopyOnWrite(Design):
         self._checkpoint_bytes = checkpoint_bytes
         self._home_synced = False
         self._atomic = AtomicHome(storage, home)
-        self._directory = None if found else storage.directory(os.path.dirname(home.path))
+        self._directory = None if waiting else storage.directory(os.path.dirname(home.path))
         self._log = Log(storage, home, folio_size, self._directory, keep_max=checkpoint_bytes)
         self._extent_map = ExtentMap(folio_size, self._log.left.size)
         self._growth = Growth(folio_size)
@@ -82,14 +91,9 @@ class CopyOnWrite(Design):
         self._home_syncs = 0
         self.committed_size = self._log.left.size
         self.allocated_end = home.first_hole()
-        self._reads_found = found is not None
-        if found is not None:
-            assert found.replay is not None
-            assert found.slot is not None
-            self._log.file = found.log
-            self._extent_map = found.replay.extent_map
-            self._salt = found.slot.salt
-            self.committed_size = found.replay.size
+        self._reads_waiting = waiting is not None
+        if waiting is not None:
+            self._log.file, self._extent_map, self._salt, self.committed_size = waiting
 
     def set_trace(self, callback: TraceCallback | None) -> None:
         super().set_trace(callback)
@@ -99,7 +103,7 @@ class CopyOnWrite(Design):
 
     @property
     def at_home(self) -> bool:
-        return self._log.sequence == 0 and not self._reads_found
+        return self._log.sequence == 0 and not self._reads_waiting
 
     def read_folio(self, index: int) -> bytes:
         start = index * self._folio_size
@@ -247,10 +251,12 @@ class CopyOnWrite(Design):
             self._extent_map.commit()
             self._growth.commit()
             self.committed_size = size
-            valid = self._extent_map.home_bytes_valid
-            assert self.allocated_end <= valid <= min(size, self._log.left.size), (
-                "Z4: more of home counts than there is"
-            )
+            self._assert_home_counts(size)
+
+    def _assert_home_counts(self, size: int) -> None:
+        """Z4, of a commit of ``size`` bytes."""
+        valid = self._extent_map.home_bytes_valid
+        assert self.allocated_end <= valid <= min(size, self._log.left.size), "Z4: more of home counts than there is"
 
     # Commit in home, where the device writes whole what is to change
 
