@@ -192,24 +192,40 @@ class CachedFile(HandleState, ABC):
         At its end if ``offset`` is APPEND, or if the file was opened to append and there is none. OSError:
         ENOSPC, EDQUOT, EFBIG for want of space, EIO if the rest of a partly written folio cannot be read.
         """
-        # The fast path: one folio, space for it, nobody's turn. It makes no call that it can do without.
+        # The fast path: one folio, space for it, nobody else's turn. It makes no call that it can do without.
         lock = self._lock
         if lock._is_owned():  # type: ignore[attr-defined]
             raise reentrant()
         with lock:
             if self.state is not _OPEN:
                 raise self._state_error()
-            if (self._owner is None or self._owner == get_ident()) and len(self.pages.dirty) < self._reserved_folios:
-                start = self._start(offset) if offset is None or offset < 0 else offset
-                stop = start + len(data)
-                first = start >> self._shift
-                known = stop <= self.design.allocated_end or self._growth_is_reserved(start, stop)
-                if known and data and first == (stop - 1) >> self._shift:
-                    if stop - start == self._folio_size and type(data) is bytes:
-                        folio = Folio(data, WRITTEN, self._whole)
-                    else:
-                        folio = self.pages.replacement(first, data, start, stop, self.size)
-                    return self._apply({first: folio}, start, stop, offset)
+            dirty, size, position = self.pages.dirty, self.size, self.position
+            start = self._start(offset) if offset is None or offset < 0 else offset
+            stop = start + len(data)
+            first = start >> self._shift
+            if (
+                (self._owner is None or self._owner == get_ident())
+                and (stop <= self.design.allocated_end or self._growth_is_reserved(start, stop))
+                and len(dirty) < self._reserved_folios
+                and data
+                and first == (stop - 1) >> self._shift
+            ):
+                if stop - start == self._folio_size and type(data) is bytes:
+                    folio = Folio(data, WRITTEN, self._whole)
+                else:
+                    folio = self.pages.replacement(first, data, start, stop, size)
+                before = dirty.get(first)
+                try:
+                    self._changed = True
+                    dirty[first] = folio
+                    if stop > size:
+                        self.size = stop
+                    if offset is None:
+                        self.position = stop
+                    return stop - start
+                except BaseException:
+                    self._undo_write({first: before}, size, position)
+                    raise
         return self._write_to_cache(Write(data, offset))
 
     def _write_to_cache(self, call: Write) -> int:
