@@ -245,9 +245,7 @@ class CachedFile(HandleState, ABC):
                     self._refuse(call, start, stop)
                     first, last = start >> self._shift, (stop - 1) >> self._shift
                     if not self._must_write_back_first(call) and self._reserve(first, last, stop):
-                        written = self._apply(self._build(call, start, data), start, stop, offset)
-                        self._applied(call, range(first, last + 1))
-                        return written
+                        return self._apply(call, self._build(call, start, data), start, stop)
                 if last - first >= self._dirty_max:
                     return self._write_huge(call)
                 self._write_back_some()
@@ -283,10 +281,7 @@ class CachedFile(HandleState, ABC):
         """New dirty folios for ``data`` at ``start``, all that ``call`` writes or a piece of it, built aside."""
         return self.pages.build(start, data, self.size)
 
-    def _applied(self, call: Write, folios: range) -> None:
-        """The write is in the cache."""
-
-    def _apply(self, built: dict[int, Folio], start: int, stop: int, offset: int | None) -> int:
+    def _apply(self, call: Write, built: dict[int, Folio], start: int, stop: int) -> int:
         """Puts in the folios of a write of ``[start, stop)``; undone if anything comes between."""
         dirty = self.pages.dirty
         before, size, position = {index: dirty.get(index) for index in built}, self.size, self.position
@@ -295,7 +290,7 @@ class CachedFile(HandleState, ABC):
             dirty.update(built)
             if stop > size:
                 self.size = stop
-            if offset is None:
+            if call.offset is None:
                 self.position = stop
             return stop - start
         except BaseException:
