@@ -54,7 +54,7 @@ WAYS: Final = [alone, within_a_with, within_a_transaction]
 
 def ended(path: Path, mode: Any, text: bool, way: Callable[..., None], **how: bool) -> bytes:
     """What is in the file after a commit, a write of ``NEW``, and a close."""
-    file = untorn.open(path, "r+" if text else "r+b", commit=mode)
+    file: Any = untorn.open(path, "r+" if text else "r+b", commit=mode)
     file.write("first" if text else b"first")
     file.commit()
     way(file, lambda: file.write(NEW.decode() if text else NEW), **how)
