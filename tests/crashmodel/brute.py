@@ -136,7 +136,7 @@ class Brute:
             self.bound[variable[1:]] = value
         ordered = operation is not None and (ordered or variable[0] in ("name", "xattr", "mode", "gid"))
         given = Given(value, operation, twin, variable[1], chain=chain, ordered=ordered)
-        if variable[0] == "name" and operation is not None and value is not None:
+        if variable[0] == "name" and value is not None:
             self.births.setdefault(value, given)
         chain.append(given)
         return given

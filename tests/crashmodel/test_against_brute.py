@@ -165,6 +165,15 @@ def test_the_rules_allow_what_brute_force_finds_and_nothing_else(
     assert set(found) == Brute(trace, time, linux=linux, sector=sector, block=block, powersafe=powersafe).states()
 
 
+def test_an_fsync_says_nothing_of_another_name_of_a_file_that_was_there_before() -> None:
+    trace = traced([("link", "/d/f", "/e/f"), ("fsync", "/d/f")], [0])
+    history = History(trace, profile=LINUX)
+    history.advance(trace.now)
+    found = {state(image) for image in images(history, 100)}
+    assert found == Brute(trace, trace.now, linux=True).states()
+    assert {"/e/f" in dict(files) for files in found} == {False, True}
+
+
 @settings(max_examples=300, derandomize=True, deadline=None)
 @given(MOVES, DELAYS, st.booleans(), st.data())
 def test_directories_that_move_are_where_brute_force_finds_them_and_nowhere_else(

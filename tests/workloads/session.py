@@ -174,9 +174,9 @@ class Session(Script):
     def checkpoint(self) -> None:
         """A commit that only orders, and finds the log full."""
         design = self.file._inode.design
-        usual, design._log_bytes = design._log_bytes, 0
+        usual, design._checkpoint_bytes = design._checkpoint_bytes, 0
         self.commit(durable=False)
-        design._log_bytes = usual
+        design._checkpoint_bytes = usual
 
     def _begin(self, content: bytes) -> None:
         if not self._foreign:
