@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from untorn.api import functions as api
 from untorn.crashmodel.storage import SimulatedStorage
@@ -167,8 +167,7 @@ def _writer(
 ) -> tuple[Callable[[bytes, int], object], Callable[[], object], Callable[[], object]]:
     """How to write a page, to commit and to close."""
     if kind is Kind.UNTORN:
-        options: dict[str, Any] = {"commit": "explicit", "folio_size": PAGE, "checkpoint_bytes": _LOG_BYTES}
-        file = api.open(PATH, "r+b", storage=storage, **options)
+        file = api.open(PATH, "r+b", commit="explicit", folio_size=PAGE, checkpoint_bytes=_LOG_BYTES, storage=storage)
         return file.pwrite, file.commit, file.close
     plain = storage.open(PATH, os.O_RDWR)
     return lambda data, offset: plain.write([data], offset), plain.fdatasync, plain.close
@@ -176,11 +175,8 @@ def _writer(
 
 def _ranges(commits: Sequence[bytes]) -> list[tuple[int, int]]:
     size = len(commits[0])
-    edges = {0, size, size + 1}
-    for at in range(0, size, SECTOR):
-        if len({commit[at : at + SECTOR] for commit in commits}) > 1:
-            edges |= {at, min(at + SECTOR, size)}
-    return list(pairwise(sorted(edges)))
+    new = [at for at in range(0, size, SECTOR) if len({commit[at : at + SECTOR] for commit in commits}) > 1]
+    return list(pairwise(sorted({0, size, size + 1, *new, *(min(at + SECTOR, size) for at in new)})))
 
 
 def _cuts(kind: Kind, result: Result, effort: CutEffort) -> Cuts:
