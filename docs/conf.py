@@ -32,7 +32,10 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 add_module_names = False
 # By the names that the page of the interface explains, rather than by all that they stand for.
-autodoc_type_aliases = {name: name for name in ("AnyPath", "BinaryMode", "CommitMode", "DesignName", "TextMode")}
+autodoc_type_aliases = {
+    name: name
+    for name in ("AnyPath", "BinaryMode", "CommitMode", "DesignName", "OnDamage", "TextMode", "TraceCallback")
+}
 
 # Every reference to a name of ours has to lead somewhere. What is not ours has no place on this site.
 nitpicky = True

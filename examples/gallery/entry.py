@@ -26,7 +26,7 @@ class Program:
     """Distributions that it runs."""
     machine: dict[str, Any] = field(default_factory=dict)
     """Options of the simulated machine."""
-    kept: Sequence[int] | None = None
+    enabled_steps: Sequence[int] | None = None
     """Which steps to run, all if None."""
 
     def record(self) -> SimulatedStorage:
@@ -43,9 +43,9 @@ class Program:
         """How many steps can be left out."""
         return self._module().steps
 
-    def limited(self, kept: Sequence[int]) -> Program:
+    def with_steps(self, enabled_steps: Sequence[int]) -> Program:
         """The same with only these steps."""
-        return replace(self, kept=list(kept))
+        return replace(self, enabled_steps=list(enabled_steps))
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Program:
         missing = self.missing()
         if missing:
             raise UntornError(f"{self.name} needs {' and '.join(missing)}: pip install --group gallery, in a checkout")
-        return ModuleTarget(str(self._path), self.machine, self.kept)
+        return ModuleTarget(str(self._path), self.machine, self.enabled_steps)
 
 
 def version(distribution: str) -> str | None:

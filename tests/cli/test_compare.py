@@ -83,7 +83,7 @@ def test_a_design_that_tears_ends_with_1_and_the_way_to_it(monkeypatch: pytest.M
 def test_a_name_that_is_not_known_is_answered_with_those_that_are(option: str) -> None:
     result = run("compare", option, "nothing")
     assert result.exit_code == 2
-    assert "nothing: no such" in result.stderr
+    assert "nothing: there is no such" in result.stderr
     assert "hot" in result.stderr or "nvme-16k" in result.stderr
 
 
@@ -146,7 +146,7 @@ def test_a_trace_as_json_and_for_a_viewer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [(None, "no such file, and no workload"), ("jump", "line 1: expected"), ("\udcff", "decode")]
+    ("text", "reason"), [(None, "is neither a file nor a workload"), ("jump", "line 1: expected"), ("\udcff", "decode")]
 )
 def test_steps_that_cannot_be_read_are_a_wrong_use(tmp_path: Path, text: str | None, reason: str) -> None:
     path = tmp_path / "steps"

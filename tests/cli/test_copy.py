@@ -204,7 +204,7 @@ def test_a_copy_that_ends_early_changes_nothing_and_says_so(
     assert result.exit_code == code, result.output
     assert "Traceback" not in result.output
     if code != 70:
-        assert f"{target} was not {'made' if fresh else 'changed'}" in result.stderr
+        assert f"{target} was not {'created' if fresh else 'changed'}" in result.stderr
     assert tree(tmp_path) == before
 
 

@@ -277,7 +277,7 @@ def test_a_worker_that_dies_is_told_and_is_exit_code_3(safe: Path) -> None:
     result = run("explore", "--jobs", "1", safe)
 
     assert result.exit_code == 3
-    assert "a worker died" in result.stderr
+    assert "a worker process died" in result.stderr
 
 
 def test_a_built_in_target_is_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,7 +183,7 @@ def test_a_place_where_nothing_may_be_written_says_so(tmp_path: Path, monkeypatc
     result = run("probe", tmp_path)
 
     assert result.exit_code == ENVIRONMENT
-    assert "run it as a user who may do that" in result.stderr
+    assert "run it as a user who is allowed to do that" in result.stderr
 
 
 @pytest.mark.usefixtures("signals_as_usual")

@@ -266,8 +266,9 @@ def time_of_first_commit(patch: Patch) -> None:
     start = Log.start
 
     def mutant(self: Log) -> None:
-        self.left = self._home.stat()
+        left, self.left = self.left, self._home.stat()
         start(self)
+        self.left = left
 
     patch(Log, "start", mutant)
 

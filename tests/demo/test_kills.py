@@ -61,7 +61,7 @@ def test_a_writer_that_does_not_run_is_an_error_and_no_result(
     with pytest.raises(WriterError, match="No such file"):
         kill_writers(Kind.UNTORN, Subject("", 1, str(tmp_path / "none"), ORIGINAL, ""), KillEffort(1), 1, quiet)
     monkeypatch.setattr(sys, "executable", "/bin/true")
-    with pytest.raises(WriterError, match="it told nothing"):
+    with pytest.raises(WriterError, match="it said nothing"):
         kill_writers(Kind.PLAIN, subject, KillEffort(1), 1, quiet)
 
 

@@ -15,10 +15,10 @@ import pytest
 from examples.gallery.entries import ENTRIES, TARGETS
 from examples.gallery.entry import PROGRAMS, Entry, Program
 from examples.gallery.refusals import REFUSALS, Refusal
+from tests.support.process_kill import deaths
 from untorn.errors import UntornError
 from untorn.explore.explorer import explore
 from untorn.explore.search.engine import recording_of
-from untorn.explore.search.process_kill import deaths
 from untorn.explore.targets.builtin import from_spec
 from untorn.explore.targets.protocol import Target
 from untorn.explore.targets.python_module import FunctionTarget, ModuleTarget

@@ -245,7 +245,7 @@ def test_a_reader_of_a_file_with_commits_in_its_log_is_refused_with_words(path: 
     with untorn.open(path, "rb") as file:
         assert file.read() != FOUR_PAGES
         with pytest.raises(
-            io.UnsupportedOperation, match=r"wait in its log; open it to write, or run 'untorn recover'"
+            io.UnsupportedOperation, match=r"are waiting in its log. Open it for writing, or run 'untorn recover'"
         ):
             file.fileno()
         with pytest.raises(io.UnsupportedOperation):

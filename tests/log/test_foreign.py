@@ -228,7 +228,7 @@ def test_an_edit_within_a_checkpoint_that_was_cut_off_is_noticed_if_the_time_goe
 
 
 def test_an_edit_within_a_checkpoint_that_was_cut_off_is_overwritten_if_the_time_went_on(path: Path) -> None:
-    """As README says: what of the file the checkpoint had written by then cannot be known."""
+    """As docs/guides/limits.md says: what of the file the checkpoint had written by then cannot be known."""
     hot_in_checkpoint(path)
     path.write_bytes(OLD.swapcase())
     assert recovered(path) == NEW[: 2 * PAGE] + OLD.swapcase()[2 * PAGE :] + NEW[4 * PAGE :]

@@ -54,7 +54,7 @@ class Generated:
         return f"{self.start}: {', '.join((*self.operations, self.ending))}; device {self.device}"
 
     @property
-    def _trash(self) -> bool:
+    def _garbage(self) -> bool:
         return not DEVICES[self.device].get("powersafe", True)
 
     def session(self, *, watched: bool = False) -> Session:
@@ -94,7 +94,7 @@ class Generated:
             pass
         except (CorruptLogError, ForeignEditError) as error:
             # What turned to garbage may be what would tell an edit from a checkpoint that was cut off.
-            if "edit" not in self.operations or (isinstance(error, CorruptLogError) and not self._trash):
+            if "edit" not in self.operations or (isinstance(error, CorruptLogError) and not self._garbage):
                 raise
             self.refused = True
 
@@ -110,7 +110,7 @@ class Generated:
             raise AssertionError("refused: no other program's edit stands against this recovery")
         else:
             # A new log that turned to garbage cannot be told from one of another file, which is set aside.
-            quarantined = edited or self._trash
+            quarantined = edited or self._garbage
             state_is_a_commit(plain(storage, PATH, quarantined=quarantined), self.states, acknowledged)
 
 

@@ -38,7 +38,7 @@ def known_devices() -> list[str]:
 
 
 @click.command(
-    short_help="Run the designs side by side: crash them, count and time what they do.",
+    short_help="Run the designs side by side: crash them, count what they do and time it.",
     epilog=examples("untorn compare --quick --simulated", "untorn compare --report designs.html"),
 )
 @click.option(
@@ -84,7 +84,7 @@ def compare(
     for kind, names, known in (("workload", workloads, comparing.WORKLOADS), ("device", devices, comparing.DEVICES)):
         for name in names:
             if name not in known:
-                raise click.UsageError(f"{quoted(name)}: no such {kind}; there are {', '.join(known)}")
+                raise click.UsageError(f"{quoted(name)}: there is no such {kind}, only {', '.join(known)}")
     if report is not None:
         try:
             check_writable(report)

@@ -149,8 +149,8 @@ def _notes(report: Report) -> list[str]:
         _explored("plain", report.plain_cuts),
         _explored("untorn", report.untorn_cuts),
         f"SIGKILL is not a power failure: the kernel keeps what was written. Of {plural(kills.kills, 'killed writer')} "
-        f"{kills.logs} left commits in the log; recovery brought {plural(kills.recovered, 'commit')} home, and all of "
-        f"the {plural(kills.acknowledged, 'commit')} they had acknowledged "
+        f"{kills.logs} left commits in the log; recovery moved {plural(kills.recovered, 'commit')} into the file, and "
+        f"all of the {plural(kills.acknowledged, 'commit')} they had acknowledged "
         f"{'were there' if not kills.bad else 'were NOT there'}.",
         f"untorn commits at {speed.ratio:.2f} times the plain speed, {speed.ratio_total:.2f} with checkpoints and "
         "close. The plain speed is that of writes that tear."

@@ -62,7 +62,7 @@ def _known_targets() -> list[str]:
 )
 @click.option(
     "--profile", type=click.Choice(["strict", "linux"]), default="strict", show_default=True,
-    help="Take a file system that may leave all that POSIX allows, or what ext4, XFS and btrfs may by default.",
+    help="Take a file system that may leave all that POSIX allows (strict), or what ext4, XFS or btrfs may (linux).",
 )  # fmt: skip
 @click.option(
     "--sector", type=click.Choice(["512", "4096"]), default="512", show_default=True,

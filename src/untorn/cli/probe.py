@@ -51,11 +51,11 @@ def probe(ctx: click.Context, path: str, ours: bool, design: str | None, as_json
     if an assertion failed, with 3 if no atomic writes are offered.
     """
     if design is not None and not ours:
-        raise click.UsageError("--design goes with --untorn")
+        raise click.UsageError("--design needs --untorn")
     designs = () if not ours else (design,) if design is not None else get_args(DesignName)
     is_device = stat.S_ISBLK(os.stat(path).st_mode)
     if is_device and ours:
-        raise click.UsageError("a block device holds no files of untorn")
+        raise click.UsageError("untorn has no files on a block device: name a directory")
     with (
         nullcontext(None) if is_device else asking.scratch_directory(path) as folder,
         progress(lines=not as_json) as tick,
@@ -127,7 +127,7 @@ def _print(path: str, environment: Environment, findings: Sequence[Findings]) ->
         _print_findings(finding)
     if any(finding.outcomes for finding in findings):
         say()
-        say("What only a power failure shows is not tried here: untorn explore and untorn compare cut the power.")
+        say("No power failure was tried here; 'untorn explore' and 'untorn compare' cut the power in simulation.")
 
 
 def _facts(environment: Environment) -> list[tuple[str, str]]:

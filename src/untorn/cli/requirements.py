@@ -12,7 +12,7 @@ from untorn.cli.output import quoted
 
 JOBS: Final = click.option(
     "--jobs", type=click.IntRange(0), metavar="N",
-    help="Use so many processes, 0 for none but this one.  [default: one for each core]",
+    help="Use N more processes; with 0, all work is done in this one.  [default: one for each core]",
 )  # fmt: skip
 REPORT: Final = click.option(
     "--report", type=click.Path(dir_okay=False), metavar="FILE",
@@ -44,6 +44,6 @@ def check_writable(path: str | None) -> None:
         return
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
-        raise click.UsageError(f"{quoted(path)}: no directory {quoted(folder)}")
+        raise click.UsageError(f"{quoted(path)}: there is no directory {quoted(folder)}")
     if not os.access(path if os.path.exists(path) else folder, os.W_OK):
         raise MissingError(f"{quoted(path)} cannot be written")

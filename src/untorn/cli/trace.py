@@ -52,7 +52,7 @@ def trace(design: str, device: str, as_json: bool, perfetto: str | None, work: s
     from untorn.debate.compare.tracing import trace as traced
 
     if device not in DEVICES:
-        raise click.UsageError(f"{quoted(device)}: no such device; there are {', '.join(DEVICES)}")
+        raise click.UsageError(f"{quoted(device)}: there is no such device, only {', '.join(DEVICES)}")
     workload = _workload(work)
     lines = traced(workload, design, DEVICES[device])
     title = f"{workload.name} in {design} on {device}, simulated"
@@ -78,7 +78,7 @@ def _workload(work: str) -> Workload:
     if work in WORKLOADS:
         return WORKLOADS[work]
     if not os.path.exists(work):
-        raise click.UsageError(f"{quoted(work)}: no such file, and no workload; there are {', '.join(WORKLOADS)}")
+        raise click.UsageError(f"{quoted(work)} is neither a file nor a workload; workloads are {', '.join(WORKLOADS)}")
     with open(work, encoding="utf-8") as file:
         try:
             return parse(work, file.read())

@@ -212,7 +212,7 @@ def _kill_one(kind: Kind, path: str, pattern: Pattern, first: int, delay_s: floa
         if not alive or not told:
             errors.seek(0)
             last = errors.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
-            raise WriterError(f"the writer did not run ({last or 'it told nothing'}); nothing was shown")
+            raise WriterError(f"the writer did not run ({last or 'it said nothing'}); nothing was shown")
     # A line without its end was not told.
     return int(told[: told.rindex(b"\n")].rpartition(b"\n")[2])
 

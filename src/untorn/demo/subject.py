@@ -103,10 +103,10 @@ def _read(source: str) -> tuple[int, bytes]:
     with open(os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         info = os.fstat(file.fileno())
         if not stat.S_ISREG(info.st_mode):
-            raise OSError(errno.EINVAL, "the demo works on a copy of a regular file, and this is none", source)
+            raise OSError(errno.EINVAL, "the demo copies a regular file, and this is not one", source)
         data = file.read(SIZE_MAX)
     if not data:
-        raise OSError(errno.EINVAL, "the file is empty: nothing in it could tear", source)
+        raise OSError(errno.EINVAL, "the file is empty, so nothing in it could tear", source)
     if len(data) < SIZE_MIN:
         data = (data * -(-SIZE_MIN // len(data)))[:SIZE_MIN]
     return info.st_size, data

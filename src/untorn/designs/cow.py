@@ -251,10 +251,12 @@ class CopyOnWrite(Design):
             self._extent_map.commit()
             self._growth.commit()
             self.committed_size = size
-            valid = self._extent_map.home_bytes_valid
-            assert self.allocated_end <= valid <= min(size, self._log.left.size), (
-                "Z4: more of home counts than there is"
-            )
+            self._assert_home_counts(size)
+
+    def _assert_home_counts(self, size: int) -> None:
+        """Z4, of a commit of ``size`` bytes."""
+        valid = self._extent_map.home_bytes_valid
+        assert self.allocated_end <= valid <= min(size, self._log.left.size), "Z4: more of home counts than there is"
 
     # Commit in home, where the device writes whole what is to change
 

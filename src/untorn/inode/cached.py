@@ -192,24 +192,40 @@ class CachedFile(HandleState, ABC):
         At its end if ``offset`` is APPEND, or if the file was opened to append and there is none. OSError:
         ENOSPC, EDQUOT, EFBIG for want of space, EIO if the rest of a partly written folio cannot be read.
         """
-        # The fast path: one folio, space for it, nobody's turn. It makes no call that it can do without.
+        # The fast path: one folio, space for it, nobody else's turn. It makes no call that it can do without.
         lock = self._lock
         if lock._is_owned():  # type: ignore[attr-defined]
             raise reentrant()
         with lock:
             if self.state is not _OPEN:
                 raise self._state_error()
-            if (self._owner is None or self._owner == get_ident()) and len(self.pages.dirty) < self._reserved_folios:
-                start = self._start(offset) if offset is None or offset < 0 else offset
-                stop = start + len(data)
-                first = start >> self._shift
-                known = stop <= self.design.allocated_end or self._growth_is_reserved(start, stop)
-                if known and data and first == (stop - 1) >> self._shift:
-                    if stop - start == self._folio_size and type(data) is bytes:
-                        folio = Folio(data, WRITTEN, self._whole)
-                    else:
-                        folio = self.pages.replacement(first, data, start, stop, self.size)
-                    return self._apply({first: folio}, start, stop, offset)
+            dirty, size, position = self.pages.dirty, self.size, self.position
+            start = self._start(offset) if offset is None or offset < 0 else offset
+            stop = start + len(data)
+            first = start >> self._shift
+            if (
+                (self._owner is None or self._owner == get_ident())
+                and (stop <= self.design.allocated_end or self._growth_is_reserved(start, stop))
+                and len(dirty) < self._reserved_folios
+                and data
+                and first == (stop - 1) >> self._shift
+            ):
+                if stop - start == self._folio_size and type(data) is bytes:
+                    folio = Folio(data, WRITTEN, self._whole)
+                else:
+                    folio = self.pages.replacement(first, data, start, stop, size)
+                before = dirty.get(first)
+                try:
+                    self._changed = True
+                    dirty[first] = folio
+                    if stop > size:
+                        self.size = stop
+                    if offset is None:
+                        self.position = stop
+                    return stop - start
+                except BaseException:
+                    self._undo_write({first: before}, size, position)
+                    raise
         return self._write_to_cache(Write(data, offset))
 
     def _write_to_cache(self, call: Write) -> int:
@@ -229,9 +245,7 @@ class CachedFile(HandleState, ABC):
                     self._refuse(call, start, stop)
                     first, last = start >> self._shift, (stop - 1) >> self._shift
                     if not self._must_write_back_first(call) and self._reserve(first, last, stop):
-                        written = self._apply(self._build(call, start, data), start, stop, offset)
-                        self._applied(call, range(first, last + 1))
-                        return written
+                        return self._apply(call, self._build(call, start, data), start, stop)
                 if last - first >= self._dirty_max:
                     return self._write_huge(call)
                 self._write_back_some()
@@ -267,10 +281,7 @@ class CachedFile(HandleState, ABC):
         """New dirty folios for ``data`` at ``start``, all that ``call`` writes or a piece of it, built aside."""
         return self.pages.build(start, data, self.size)
 
-    def _applied(self, call: Write, folios: range) -> None:
-        """The write is in the cache."""
-
-    def _apply(self, built: dict[int, Folio], start: int, stop: int, offset: int | None) -> int:
+    def _apply(self, call: Write, built: dict[int, Folio], start: int, stop: int) -> int:
         """Puts in the folios of a write of ``[start, stop)``; undone if anything comes between."""
         dirty = self.pages.dirty
         before, size, position = {index: dirty.get(index) for index in built}, self.size, self.position
@@ -279,7 +290,7 @@ class CachedFile(HandleState, ABC):
             dirty.update(built)
             if stop > size:
                 self.size = stop
-            if offset is None:
+            if call.offset is None:
                 self.position = stop
             return stop - start
         except BaseException:

@@ -78,8 +78,10 @@ class InPlaceInode(Inode):
                 built[index] = Folio(folio.data, WRITTEN, ((0, min(self._folio_size, self.size - base)),))
         return built
 
-    def _applied(self, call: Write, folios: range) -> None:
-        self._report("mkwrite" if call.store else "write", folios, self.pages.dirty, locked=True)
+    def _apply(self, call: Write, built: dict[int, Folio], start: int, stop: int) -> int:
+        written = super()._apply(call, built, start, stop)
+        self._report("mkwrite" if call.store else "write", built, self.pages.dirty, locked=True)
+        return written
 
     def _write_huge(self, call: Write) -> int:
         """Piece by piece, and readers wait, for home itself is changed; what was written back stays, come what may."""
@@ -95,7 +97,7 @@ class InPlaceInode(Inode):
                 if not self._reserve((start + at) >> self._shift, (stop - 1) >> self._shift, stop):
                     self._spill()
                     self._reserve((start + at) >> self._shift, (stop - 1) >> self._shift, stop)
-                self._apply(self._build(call, start + at, piece), start + at, stop, call.offset)
+                super()._apply(call, self._build(call, start + at, piece), start + at, stop)
             return len(view)
 
     def truncate(self, size: int) -> int:

@@ -141,7 +141,7 @@ def _identify(found: FoundLog, home: StorageFile, mark: bytes | None) -> None:
     if slot is None:
         if mark is not None:
             found.state = LogState.HOT
-            found.problem = messages.corrupt("neither of its header slots is valid", log.path, 0)
+            found.problem = messages.corrupt("none of its header slots is valid", log.path, 0)
         else:
             found.state = LogState.UNSTARTED if is_blank(log) else LogState.FOREIGN
         return

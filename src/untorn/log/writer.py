@@ -204,8 +204,7 @@ class Log(LogSpace):
         length = sum(map(len, payload))
         assert len(extents) <= EXTENTS_MAX
         assert length <= PAYLOAD_MAX
-        assert self.parent <= self.sequence, "L5: a record builds on one that comes later"
-        assert self.synced_through <= self.sequence, "L5: what is durable was never written"
+        self._assert_order()
         table = encode_table(extents)
         record = Record(
             kind, len(extents), self.slot.salt, self.sequence + 1, self.parent, self._previous,
@@ -225,6 +224,11 @@ class Log(LogSpace):
         self.bytes_written += total
         self.sequence = self.parent = record.sequence
         self._previous = checksum
+
+    def _assert_order(self) -> None:
+        """L5, of the record to come."""
+        assert self.parent <= self.sequence, "L5: a record builds on one that comes later"
+        assert self.synced_through <= self.sequence, "L5: what is durable was never written"
 
     def _zero_stale_slots(self) -> None:
         """Damage to the slot that holds must not bring back a generation before it."""

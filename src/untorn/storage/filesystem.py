@@ -85,7 +85,7 @@ def describe(descriptor: int) -> FileSystem:
     if kind == _UNKNOWN:
         kind = _NETWORK.get(number) or _LOCAL.get(number, _UNKNOWN)
     if number in _NETWORK:
-        what = "on a network: what survives a power failure, and which locks hold, is up to its server"
+        what = "on a network: what survives a power failure, and which locks hold, depends on its server"
         return FileSystem(kind, True, None, f"{kind}, {what}")
     survives, what = _survival(kind, mount)
     return FileSystem(kind, False, survives, f"{kind}, {what}")
@@ -98,20 +98,20 @@ def _survival(kind: str, mount: Mount) -> tuple[bool | None, str]:
     if kind == "overlay" and any(option in mount.options for option in _VOLATILE):
         return False, "mounted volatile: no sync reaches a disk, and a power failure may leave nothing of it"
     if kind == "overlay":
-        return None, "over others: what was synced survives a power failure as the one below its upper directory has it"
+        return None, "over others: what survives a power failure depends on the file system of its upper directory"
     if kind.startswith("fuse"):
-        return None, "made by a program: what survives a power failure is up to that"
+        return None, "served by a program: what survives a power failure depends on that"
     journal = _journal(kind, mount)
     if journal is False:
         return (
             False,
-            "without a journal: a power failure may damage the file system itself, and what was synced with it",
+            "without a journal: a power failure may damage the file system itself and with it what was synced",
         )
     if journal is None:
-        return None, "of which cannot be told whether what was synced survives a power failure"
+        return None, "of which untorn cannot tell whether what was synced survives a power failure"
     if any(option in mount.options for option in _NO_BARRIERS):
         return None, "mounted without barriers: what was synced survives a power failure if the device's cache does"
-    return True, "which keeps what was synced in a power failure, if the device keeps what it confirms"
+    return True, "which keeps in a power failure what was synced, if the device keeps what it confirms"
 
 
 def _journal(kind: str, mount: Mount) -> bool | None:

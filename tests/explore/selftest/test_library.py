@@ -9,11 +9,11 @@ import pytest
 
 from tests.defects.catalogue import DEFECTS, with_defect
 from tests.defects.table import caught, render, table
+from tests.support.process_kill import Death, deaths
 from tests.workloads.outcome import good
 from untorn.explore.explorer import explore
 from untorn.explore.result import Result
 from untorn.explore.search.engine import recording_of
-from untorn.explore.search.process_kill import Death, deaths
 from untorn.explore.selftest.scripted_session import Script
 from untorn.explore.selftest.targets import TARGETS, SelfTest
 from untorn.inode import Inode

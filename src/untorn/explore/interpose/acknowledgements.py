@@ -41,5 +41,5 @@ def ack(value: object = None) -> None:
 def acknowledged() -> list[Any]:
     """What the program had told the world before the crash that is being checked, oldest first."""
     if _current is None:
-        raise UntornError("acknowledged() has an answer only inside check(), while it is explored")
+        raise UntornError("acknowledged() can be called only in check(), while it is explored")
     return list(_current.acknowledged())

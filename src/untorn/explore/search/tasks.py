@@ -86,8 +86,8 @@ def _unpacked(pickled: bytes) -> tuple[Work, Search]:
     time_limit.set_each(work.each)
     if fingerprint(recorded(work.target).trace) != fingerprint(work.recording.trace):
         raise NotMeasuredError(
-            "the workload does something else in a worker than where it was recorded, so its verdict would depend on "
-            "who asks: does the module draw lots, or look at the clock, when it is imported?"
+            "the workload does something else in a worker process than where it was recorded, so the verdict would "
+            "depend on the process. Perhaps the module uses random numbers or the clock when it is imported"
         )
     return work, search_of(work.target, work.recording)
 

@@ -42,4 +42,4 @@ def from_spec(spec: dict[str, Any]) -> Target:
         for target in builtin(group, spec.get("machine")):
             if target.name == spec.get("builtin"):
                 return target
-    raise UntornError(f"no such target: {spec}")
+    raise UntornError(f"there is no such target: {spec}")

@@ -78,8 +78,8 @@ def _call(function: Function, directory: Path, stage: str, *, ending: bool) -> N
         raise NotMeasuredError(f"{stage} never ran to its end: it gave back a {type(returned).__name__}, not yet used")
     if stage == "check" and returned is not None:
         raise NotMeasuredError(
-            f"check returned {returned!r:.60} and nothing looks at that: a check says that a state is bad by raising, "
-            "for instance by assert"
+            f"check returned {returned!r:.60}, which nobody looks at: a check says that a state is bad by raising an "
+            "exception, for instance by assert"
         )
 
 
@@ -138,8 +138,8 @@ def _refuse_abandoned(error: Exception, stage: str) -> None:
     """Says what became of a file that was opened in another process, as far as the program can tell."""
     if used_when_abandoned() and "closed file" in str(error):
         raise UnseenAccessError(
-            f"{stage} uses a file that was opened before it, in another process: prepare is one, the workload with all "
-            "its steps is one, and so is each recover and each check. Open it again"
+            f"{stage} uses a file that was opened before it, in another process: prepare, the workload with all its "
+            "steps, each recover and each check are processes of their own. Open the file again"
         ) from error
 
 
@@ -154,8 +154,8 @@ def copied(value: Any) -> Any:
         return copy.deepcopy(value)
     except Exception as error:
         raise UntornError(
-            f"ack() cannot copy what it is told ({type(error).__name__}: {error}), and it might change afterwards: "
-            "tell it plain data"
+            f"ack() cannot copy its argument ({type(error).__name__}: {error}), which might change afterwards: give it "
+            "plain data"
         ) from None
 
 

@@ -45,7 +45,7 @@ class _Checking:
         self._acknowledged = acknowledged
 
     def ack(self, value: object) -> None:
-        raise UntornError("ack() belongs into the workload: a check promises nothing")
+        raise UntornError("call ack() in the workload only: recover and check promise nothing to anybody")
 
     def acknowledged(self) -> Sequence[Any]:
         return [copied(value) for value in self._acknowledged()]
