@@ -17,16 +17,17 @@ import pytest
 
 from tests.support.commands import command, run, run_process
 from untorn import demo
-from untorn.demo import subject
+from untorn.crashmodel.storage import SimulatedStorage
+from untorn.demo import cuts, subject
 from untorn.demo.cuts import CutEffort
 from untorn.demo.kills import KillEffort
 from untorn.demo.speed import SpeedEffort, measure
 from untorn.demo.subject import SIZE_MIN, copied, file_system, python_library
+from untorn.explore.interpose import bypass_watch
+from untorn.explore.targets.protocol import Acknowledged
 from untorn.log.writer import Log
 
-TINY = demo.Effort(
-    CutEffort(commits=1, pages=1, samples=4), KillEffort(kills=1, pages=4, delay_s=0), SpeedEffort(1, 3, 4)
-)
+TINY = demo.Effort(CutEffort(commits=1, pages=1), KillEffort(kills=1, pages=4, delay_s=0), SpeedEffort(1, 3, 4))
 
 
 @pytest.fixture
@@ -34,6 +35,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the demo puts its copy, in memory or not."""
     place = tmp_path / "tmp"
     place.mkdir()
+    bypass_watch.root()  # what the explorer leaves until the process ends lies elsewhere
     monkeypatch.setattr(subject, "_IN_MEMORY", frozenset())
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     monkeypatch.setattr(demo, "QUICK", TINY)
@@ -181,11 +183,12 @@ def test_json_has_every_figure_and_the_file_is_only_read(workplace: Path, file: 
     assert (code, found["schema"], found["command"]) == (0, 1, "demo")
     assert found["source"] == {"path": str(file), "path_hex": None}
     assert (found["source_size"], found["copy_size"]) == (100_000, SIZE_MIN)
-    assert found["plain_cuts"]["bad"] > 0
-    assert found["untorn_cuts"]["tried"] > found["untorn_cuts"]["bad"] == 0
+    assert (found["plain_cuts"]["torn"], found["plain_cuts"]["bad"]) == (True, 14)
+    assert (found["untorn_cuts"]["certified"], found["untorn_cuts"]["bad"]) == (True, 0)
+    assert 2 ** found["untorn_cuts"]["log2_states"] == pytest.approx(found["untorn_cuts"]["states"])
     assert (found["untorn_kills"]["kills"], found["untorn_kills"]["bad"]) == (1, 0)
     assert found["speed"]["ratio"] > 0
-    assert (found["bad"], found["blind"]) == (0, False)
+    assert (found["bad"], found["blind"], found["holds"]) == (0, False, True)
     after = file.stat()
     assert (after.st_mtime_ns, after.st_size, after.st_ino) == (before.st_mtime_ns, before.st_size, before.st_ino)
     assert os.listdir(workplace) == []
@@ -202,8 +205,10 @@ def test_the_table_says_it_in_eighty_columns_and_one_line_what_it_means(workplac
     assert int(bad[0][-2].replace(",", "")) > 0
     text = " ".join(lines)
     for words in (
-        "about 2^", "disks may be left", "a seeded sample", "SIGKILL is not a power failure", "times the plain speed",
-        "writes that tear", "What it means: ",
+        "plain: 4 operations; BAD: 14 of 16 recoveries ended in a bad state. ", "For example, the power fails after ",
+        "then the file is part old, part new: 7 of the 8 sectors of a commit are new. untorn: ", "; certified: ",
+        " states (about 2^", "after a second power cut, within recovery.", "SIGKILL is not a power failure",
+        "times the plain speed", "writes that tear", "What it means: ",
     ):  # fmt: skip
         assert words in text
     assert "Cutting the power, untorn writes ..." in result.stderr
@@ -240,20 +245,42 @@ def test_a_defect_of_ours_is_reported_with_exit_code_1(
 
     assert result.exit_code == 1
     assert "untorn FAILED" in result.stdout
-    assert "a bad state under untorn: " in result.stderr
+    assert "a bad state under untorn: The power fails " in result.stderr
     code, found = tiny_json(file)
     assert (code, found["bad"]) == (1, found["untorn_cuts"]["bad"])
     assert found["bad"] > 0
+    assert (found["untorn_cuts"]["certified"], found["holds"]) == (False, False)
 
 
 def test_a_demo_that_sees_no_plain_write_tear_is_no_success(
     workplace: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("untorn.demo.cuts.SimulatedStorage.power_cut", lambda self, choose, at: self)
+    monkeypatch.setattr("untorn.demo.cuts.Overwriting.check", lambda self, storage, acknowledged: None)
 
     result = run("demo", "--quick", file)
 
     assert (result.exit_code, "shows nothing" in result.stdout) == (1, True), result.output
+    assert "What it means" not in result.stdout
+
+
+def test_a_demo_whose_untorn_writes_are_not_certified_is_no_success(
+    workplace: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here a check that is not the same each time."""
+    judge = cuts.Overwriting.check
+    first = os.getpid()
+
+    def fickle(self: cuts.Overwriting, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
+        judge(self, storage, acknowledged)
+        if self.kind is cuts.Kind.UNTORN and os.getppid() != first:
+            raise AssertionError("only in the process in which some runs are done again")
+
+    monkeypatch.setattr("untorn.demo.cuts.Overwriting.check", fickle)
+
+    result = run("demo", "--quick", file)
+
+    assert (result.exit_code, "are not certified" in result.stdout) == (1, True), result.output
+    assert "What it means" not in result.stdout
 
 
 def test_a_writer_that_cannot_run_is_the_environments_lack(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,9 +29,7 @@ class Effort:
 
 
 FULL: Final = Effort()
-QUICK: Final = Effort(
-    CutEffort(commits=3, pages=2, samples=6), KillEffort(kills=2, delay_s=0.05), SpeedEffort(warm=4, commits=8)
-)
+QUICK: Final = Effort(CutEffort(commits=3, pages=2), KillEffort(kills=2, delay_s=0.05), SpeedEffort(warm=4, commits=8))
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,18 @@ class Report:
 
     @property
     def bad(self) -> int:
-        """States in which untorn left anything but the old or the new commit."""
+        """Crashes after which untorn left anything but the old or the new commit."""
         return self.untorn_cuts.bad + self.untorn_kills.bad
 
     @property
     def blind(self) -> bool:
         """Whether no plain write was seen to tear: then nothing that was seen means anything."""
-        return self.plain_cuts.torn == 0
+        return not self.plain_cuts.torn
+
+    @property
+    def holds(self) -> bool:
+        """Whether untorn was shown to hold, by a check that can see what does not."""
+        return self.untorn_cuts.certified and not self.bad and not self.blind
 
 
 def run(file: str | None, *, effort: Effort = FULL, seed: int = 1, progress: Progress) -> Report:
@@ -77,8 +81,9 @@ def run(file: str | None, *, effort: Effort = FULL, seed: int = 1, progress: Pro
     progress("Copying the file", 0.0)
     with copied(file) as subject:
         data = subject.original[:EXCERPT]
-        plain_cuts = cut_power(Kind.PLAIN, data, effort.cuts, seed, part("Cutting the power, plain writes"))
-        untorn_cuts = cut_power(Kind.UNTORN, data, effort.cuts, seed, part("Cutting the power, untorn writes"))
+        jobs = len(os.sched_getaffinity(0))
+        plain_cuts = cut_power(Kind.PLAIN, data, effort.cuts, seed, part("Cutting the power, plain writes"), jobs)
+        untorn_cuts = cut_power(Kind.UNTORN, data, effort.cuts, seed, part("Cutting the power, untorn writes"), jobs)
         plain_kills = kill_writers(Kind.PLAIN, subject, effort.kills, seed, part("Killing a plain writer"))
         untorn_kills = kill_writers(Kind.UNTORN, subject, effort.kills, seed, part("Killing an untorn writer"))
         speed = measure(subject, effort.speed, seed, part("Measuring both"))

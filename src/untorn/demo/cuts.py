@@ -1,29 +1,29 @@
-"""Power cuts at every operation, in simulation: which disks may be left, and what is in the file then.
+"""Power cuts at every operation, in simulation: is the file one commit, whatever a cut may leave?
 
-The work is recorded once, on simulated storage. At each moment of it (before the first operation, while one is
-under way, after each) the persistence rules say which values every sector, size, name and attribute may have.
-Where these make few disks all are tried, elsewhere a seeded sample: nothing of what was open reached the disk,
-all of it, all but one value, only one, and any mix. A disk that was tried at an earlier moment is not tried again.
+Pages of a file are overwritten once on a simulated machine. The explorer then cuts the power after every operation,
+and once more within each recovery, and has every state checked that may be left. Plain writes are explored by the same
+check: they are the control, for a check that cannot see them tear could not see untorn tear either.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 import os
 import random
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
 
-from xxhash import xxh3_128_digest
-
-from untorn.api.functions import open as untorn_open
+from untorn.api import functions as api
 from untorn.crashmodel.storage import SimulatedStorage
-from untorn.crashmodel.variables import Choose, Legal, Value, Variable, newest, oldest, seeded
+from untorn.errors import UntornWarning
 from untorn.sizes import SECTOR
+
+if TYPE_CHECKING:  # what only runs writers and measures does not wait for the explorer
+    from untorn.explore.result import Counterexample, Result
+    from untorn.explore.targets.protocol import Acknowledged
 
 PATH: Final = "/file"
 PAGE: Final = 4096
@@ -32,6 +32,9 @@ EXCERPT: Final = 1 << 18
 
 _LOG_BYTES: Final = 1 << 16
 """Small, so that checkpoints fall into the work and not only at its end."""
+
+_SECONDS: Final = 300.0
+"""Many times as long as it takes; what takes longer, by a defect of ours, is not certified."""
 
 Tick = Callable[[float], None]
 """Is told which part of the work is done, from 0 to 1."""
@@ -44,110 +47,119 @@ class Kind(StrEnum):
     UNTORN = "untorn"
 
 
+class TornError(Exception):
+    """The file is no commit."""
+
+
 @dataclass(frozen=True)
 class CutEffort:
-    """How much is written and how much of what may be left of it is tried."""
+    """How much is written."""
 
     commits: int = 8
     pages: int = 3
     """Overwritten in each commit, PAGE bytes each."""
-    samples: int = 24
-    """Most disks tried at one moment."""
 
 
 @dataclass(frozen=True)
 class Cuts:
-    """What the power cuts left. Counts of distinct disks."""
+    """What the explorer found."""
 
     kind: Kind
     operations: int
-    moments: int
-    """At which the power was cut."""
-    moments_complete: int
-    """At which every disk that may be left was tried."""
-    states_log2: float
-    """Disks that may be left, over all moments."""
-    tried: int
-    torn: int
-    """The file matches no commit."""
-    lost: int
-    """It matches one older than the last that was acknowledged."""
-    refused: int
-    """It could not be opened, or was left with something beside it."""
+    states: int
+    """That the power cuts may leave, those within recovery among them; 0 if they were not counted."""
+    log2_states: float
+    recoveries: int
+    """Runs of recovery and check; each stands for all states that it cannot tell apart."""
+    nested: int
+    """Of the recoveries, those after a crash inside recovery."""
+    certified: bool
+    """Whether a second, separate count confirms that no state was left out, and none is bad."""
+    verdict: str
+    bad: int
+    """Recoveries after which the file was neither the old nor the new commit."""
+    torn: bool
+    """Whether it was no commit at all after some of them."""
     example: str
-    """The first bad one, in words."""
-
-    @property
-    def bad(self) -> int:
-        """Disks in which the file is neither the old nor the new commit."""
-        return self.torn + self.lost + self.refused
-
-    @property
-    def complete(self) -> bool:
-        """Whether every disk that may be left was tried."""
-        return self.moments_complete == self.moments
+    """The shortest way to a bad state, in words."""
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What was recorded, and the file's content after each commit."""
+def cut_power(kind: Kind, data: bytes, effort: CutEffort, seed: int, tick: Tick, jobs: int = 0) -> Cuts:
+    """Overwrites pages of a file that holds ``data``, and explores every power cut; ``jobs`` as for ``explore``.
 
-    storage: SimulatedStorage
-    commits: list[bytes]
+    Plain writes are explored to the end, untorn ones until something is bad.
+    """
+    from untorn.explore import Budget, explore
 
-    def acknowledged(self, at: int) -> int:
-        """The last commit that the program was told of by moment ``at``."""
-        told = (one for one in self.storage.trace.operations if one.name == "acknowledge" and one.issued <= at)
-        return max((one.arguments[0] for one in told), default=0)
-
-
-def cut_power(kind: Kind, data: bytes, effort: CutEffort, seed: int, tick: Tick) -> Cuts:
-    """Overwrites pages of a file that holds ``data``, then cuts the power at every moment of that."""
-    work = _record(kind, data, effort, seed)
-    storage = work.storage
-    last = storage.trace.now
-    verdicts: Counter[str] = Counter()
-    seen: set[bytes] = set()
-    complete, example = 0, ""
-    for at in range(last + 1):
-        choices, whole = _choices(storage.history(at).undetermined(), effort.samples, seed + at)
-        complete += whole
-        for choose in choices:
-            cut = storage.power_cut(choose, at)
-            print_of_disk = _fingerprint(cut)
-            if print_of_disk in seen:
-                continue
-            seen.add(print_of_disk)
-            verdict, words = _judge(kind, cut, work, at)
-            verdicts[verdict] += 1
-            if words and not example:
-                example = f"{words} (power cut after event {at} of {last})"
-        tick((at + 1) / (last + 1))
-    operations = sum(one.name != "acknowledge" for one in storage.trace.operations)
-    return Cuts(
-        kind, operations, last + 1, complete, states_log2(storage.history(last).table(), last), len(seen),
-        verdicts["torn"], verdicts["lost"], verdicts["refused"], example,
+    result = explore(
+        Overwriting(kind, data, effort, seed), recovery_crashes=1, budget=Budget(_SECONDS), jobs=jobs,
+        keep_going=kind is Kind.PLAIN,
+        report=lambda found: tick(found.recoveries / max(1, found.recoveries + found.waiting)),
     )  # fmt: skip
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return _cuts(kind, result, effort)
 
 
-def _record(kind: Kind, data: bytes, effort: CutEffort, seed: int) -> _Work:
-    """Does the work once, on a disk that only holds the file."""
-    storage = SimulatedStorage(seed=seed)
-    storage.write_file(PATH, data)
-    chance = random.Random(seed)
-    commits = [data]
-    write, commit, close = _writer(kind, storage)
-    for number in range(1, effort.commits + 1):
-        content = bytearray(commits[-1])
-        for page in chance.sample(range(len(data) // PAGE), effort.pages):
-            new = chance.randbytes(PAGE)
-            write(new, page * PAGE)
-            content[page * PAGE : (page + 1) * PAGE] = new
-        commits.append(bytes(content))
-        commit()
-        storage.acknowledge(number)
-    close()
-    return _Work(storage, commits)
+@dataclass
+class Overwriting:
+    """What is explored. ``record`` sets the commits, and the ranges of bytes that are new or old together."""
+
+    kind: Kind
+    data: bytes
+    effort: CutEffort
+    seed: int
+    commits: list[bytes] = field(default_factory=list)
+    """The file's content at first and after each commit."""
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+    """A sector each where they differ, and what lies between; up to a byte behind the end."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} writes"
+
+    def record(self) -> SimulatedStorage:
+        storage = SimulatedStorage(seed=self.seed)
+        storage.write_file(PATH, self.data)
+        chance = random.Random(self.seed)
+        self.commits = [self.data]
+        write, commit, close = _writer(self.kind, storage)
+        for number in range(1, self.effort.commits + 1):
+            storage.acknowledge(("begin", number))
+            content = bytearray(self.commits[-1])
+            for page in chance.sample(range(len(self.data) // PAGE), self.effort.pages):
+                content[page * PAGE : (page + 1) * PAGE] = new = chance.randbytes(PAGE)
+                write(new, page * PAGE)
+            self.commits.append(bytes(content))
+            commit()
+            storage.acknowledge(("durable", number))
+        close()
+        self.ranges = _ranges(self.commits)
+        return storage
+
+    def recover(self, storage: SimulatedStorage) -> None:
+        if self.kind is Kind.UNTORN:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UntornWarning)
+                api.recover(PATH, storage=storage)
+
+    def check(self, storage: SimulatedStorage, acknowledged: Acknowledged) -> None:
+        """One ordinary file, which is a commit, no older than acknowledged and no younger than begun.
+
+        It is read sector by sector until no commit is left that it could be: what lies behind matters no more.
+        """
+        from untorn.explore.oracles import commit_is_in_time, stands_alone
+
+        stands_alone(storage, PATH)
+        file = storage.open(PATH, os.O_RDONLY)
+        same = list(range(len(self.commits)))
+        for start, stop in self.ranges:
+            found = file.read(stop - start, start)
+            left = [commit for commit in same if self.commits[commit][start:stop] == found]
+            if not left:
+                raise TornError(f"the first {start} bytes are as after commit {same[-1]}, the next ones are not")
+            same = left
+        commit_is_in_time(same, acknowledged)
 
 
 def _writer(
@@ -155,107 +167,33 @@ def _writer(
 ) -> tuple[Callable[[bytes, int], object], Callable[[], object], Callable[[], object]]:
     """How to write a page, to commit and to close."""
     if kind is Kind.UNTORN:
-        file = untorn_open(
-            PATH, "r+b", commit="explicit", folio_size=PAGE, checkpoint_bytes=_LOG_BYTES, storage=storage
-        )
+        file = api.open(PATH, "r+b", commit="explicit", folio_size=PAGE, checkpoint_bytes=_LOG_BYTES, storage=storage)
         return file.pwrite, file.commit, file.close
     plain = storage.open(PATH, os.O_RDWR)
     return lambda data, offset: plain.write([data], offset), plain.fdatasync, plain.close
 
 
-def _fingerprint(storage: SimulatedStorage) -> bytes:
-    """Tells disks apart: names, contents, attributes, sizes, times."""
-    parts = []
-    for name in storage.listdir("/"):
-        info = storage.stat(f"/{name}")
-        content = xxh3_128_digest(storage.read_file(f"/{name}"))
-        attributes = sorted(storage.attributes(f"/{name}").items())
-        parts.append((name, info.inode, info.mode, info.gid, info.size, info.mtime_ns, content, attributes))
-    return xxh3_128_digest(repr(parts).encode())
+def _ranges(commits: Sequence[bytes]) -> list[tuple[int, int]]:
+    size = len(commits[0])
+    new = [at for at in range(0, size, SECTOR) if len({commit[at : at + SECTOR] for commit in commits}) > 1]
+    return list(pairwise(sorted({0, size, size + 1, *new, *(min(at + SECTOR, size) for at in new)})))
 
 
-def _choices(undetermined: Mapping[Variable, Sequence[Value]], samples: int, seed: int) -> tuple[list[Choose], bool]:
-    """Ways to choose among what a power cut may leave, and whether these are all."""
-    variables = list(undetermined)
-    if math.prod(map(len, undetermined.values())) <= samples:
-        ranges = [range(len(undetermined[variable])) for variable in variables]
-        every = itertools.product(*ranges)
-        return [_fixed(dict(zip(variables, indices, strict=True))) for indices in every], True
-    chance = random.Random(seed)
-    choices: list[Choose] = [oldest, newest]
-    while len(choices) < samples:
-        variable = chance.choice(variables)
-        match len(choices) % 4:
-            case 0:
-                choices.append(_but_one(newest, variable, oldest))
-            case 1:
-                choices.append(_but_one(oldest, variable, newest))
-            case _:
-                choices.append(seeded(chance.getrandbits(64)))
-    return choices[:samples], False
+def _cuts(kind: Kind, result: Result, effort: CutEffort) -> Cuts:
+    told = [] if result.unmeasured else result.counterexamples
+    torn = [story for story in told if story.problem.kind == TornError.__name__]
+    return Cuts(
+        kind, sum(one["name"] != "acknowledge" for one in result.operations), result.states, result.log2_states,
+        result.recoveries, result.nested, result.certified, result.verdict(), result.bad, bool(torn),
+        next((_example(kind, story, effort) for story in (*torn, *told)), ""),
+    )  # fmt: skip
 
 
-def _fixed(indices: Mapping[Variable, int]) -> Choose:
-    return lambda variable, legal: indices[variable]
-
-
-def _but_one(most: Choose, one: Variable, other: Choose) -> Choose:
-    return lambda variable, legal: (other if variable == one else most)(variable, legal)
-
-
-def _judge(kind: Kind, cut: SimulatedStorage, work: _Work, at: int) -> tuple[str, str]:
-    """Whether the file is a commit at or after the last acknowledged one: a verdict, and words if it is not."""
-    least = work.acknowledged(at)
-    if kind is Kind.UNTORN:
-        try:
-            with untorn_open(PATH, "r+b", storage=cut) as file:
-                content = file.read()
-        # Whatever an open raises after a power cut, the user has no file: that is the finding.
-        except Exception as error:
-            return "refused", f"it could not be opened: {type(error).__name__}: {error}"
-        if cut.listdir("/") != [os.path.basename(PATH)] or cut.read_file(PATH) != content:
-            return "refused", "recovery did not leave one ordinary file"
-    else:
-        content = cut.read_file(PATH)
-    if content in work.commits[least:]:
-        return "whole", ""
-    if content in work.commits[:least]:
-        return "lost", f"commit {least} was acknowledged and is lost"
-    return "torn", _tear(content, work.commits[least], work.commits[min(least + 1, len(work.commits) - 1)])
-
-
-def _tear(content: bytes, old: bytes, new: bytes) -> str:
-    """How much of the new commit there is."""
-    starts = range(0, len(new), SECTOR)
-    changed = [at for at in starts if old[at : at + SECTOR] != new[at : at + SECTOR]]
-    there = sum(content[at : at + SECTOR] == new[at : at + SECTOR] for at in changed)
-    return f"{there} of the {len(changed)} sectors of a commit are new, the others old"
-
-
-def states_log2(table: Mapping[Variable, Sequence[Legal]], last: int) -> float:
-    """How many disks may be left by a power cut at any of the moments 0 to ``last``, as a power of two.
-
-    A choice of one value for each variable is a disk if there is a moment at which all are legal; it is counted
-    at the first one, where all are legal and not all of them were a moment before.
-    """
-    chains = [merged for chain in table.values() if len(merged := _merged(chain)) > 1]
-    total = 1
-    for at in range(1, last + 1):
-        now = before = 1
-        for chain in chains:
-            legal = [one.since for one in chain if one.since <= at < one.until]
-            now *= len(legal)
-            before *= sum(since < at for since in legal)
-        total += now - before
-    return math.log2(total)
-
-
-def _merged(chain: Sequence[Legal]) -> list[Legal]:
-    """Equal values that follow one another, as one."""
-    result: list[Legal] = []
-    for one in chain:
-        if result and result[-1].value == one.value:
-            result[-1] = Legal(one.value, result[-1].since, max(result[-1].until, one.until))
-        else:
-            result.append(one)
-    return result
+def _example(kind: Kind, story: Counterexample, effort: CutEffort) -> str:
+    lines = [line.strip().rstrip(".") for line in story.text.splitlines()]
+    if kind is Kind.UNTORN or story.problem.kind != TornError.__name__:
+        return "; ".join(lines)
+    # Nothing recovers a plain file, so it is as the power failure left it.
+    new = sum(count for file in story.files for fate, count in file.sectors if fate == "new")
+    sectors = effort.pages * PAGE // SECTOR
+    return f"{lines[0]}; then the file is part old, part new: {new} of the {sectors} sectors of a commit are new"

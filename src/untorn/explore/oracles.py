@@ -25,6 +25,11 @@ def state_is_a_commit(found: Content, states: Sequence[Content], acknowledged: A
     same = [at for at, state in enumerate(states) if state == found]
     if not same:
         raise AssertionError(f"no commit: {_shape(found, states)}")
+    commit_is_in_time(same, acknowledged)
+
+
+def commit_is_in_time(same: Sequence[int], acknowledged: Acknowledged) -> None:
+    """One of the commits ``same`` is no older than acknowledged and no younger than begun (I3, I4)."""
     verdict = acknowledged(lambda told: _verdict(same, told))
     if verdict:
         raise AssertionError(verdict)
@@ -66,20 +71,25 @@ def _differing(one: bytes, other: bytes) -> int:
 
 
 def plain(storage: SimulatedStorage, path: str, *, quarantined: bool = False) -> Content:
-    """The file as any program reads it, with nothing beside it and no mark on it (I6); None if there is no file.
+    """The file as any program reads it, if it stands alone; None if there is no file."""
+    return storage.read_file(path) if stands_alone(storage, path, quarantined=quarantined) else None
+
+
+def stands_alone(storage: SimulatedStorage, path: str, *, quarantined: bool = False) -> bool:
+    """The file has nothing beside it and no mark on it (I6); False if there is no file.
 
     With ``quarantined``, what was set aside under another name may stand beside it.
     """
     folder, _, name = path.rpartition("/")
     beside = [one for one in storage.names(folder or "/") if one.startswith(name)]
     if name not in beside:
-        return None
+        return False
     others = [one for one in beside if one != name and not (quarantined and ".aside-" in one)]
     if others:
         raise AssertionError(f"not plain: beside the file there is {', '.join(others)}")
     if storage.attributes(path):
         raise AssertionError(f"not plain: the file has the attribute {', '.join(storage.attributes(path))}")
-    return storage.read_file(path)
+    return True
 
 
 def old_or_new(found: bytes, offset: int, old: bytes, new: bytes) -> None:
