@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import untorn
 from tests.support.commands import PAGE, damage_record, leave_log, run, run_process, tree
 from tests.support.mounts import mounted
 from untorn.api.functions import verify
-from untorn.errors import CorruptLogError
+from untorn.errors import CorruptLogError, UntornError
 
 
 def plain(path: Path) -> None:
@@ -212,6 +213,25 @@ def test_every_command_among_the_ways_out_leads_to_a_file_that_is_fine(tmp_path:
         arguments = [argument.replace(f"{tmp_path}/file", f"{directory}/file") for argument in way[1:]]
         assert run(*arguments).exit_code == 0
         assert run("check", directory / "file").exit_code == 0
+
+
+@pytest.mark.parametrize("make", [damaged, missing, edited, of_another_file])
+def test_every_command_in_a_message_can_be_run_as_it_stands_and_keeps_the_log(tmp_path: Path, make: Make) -> None:
+    make(tmp_path / "file")
+    with pytest.raises(UntornError) as caught:
+        untorn.recover(tmp_path / "file")
+    ways = re.findall(r"'(untorn recover [^']*)'", str(caught.value))
+    assert ways
+    for number, way in enumerate(ways):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        make(directory / "file")
+        before = len(tree(directory))
+        arguments = [word.replace(f"{tmp_path}/file", f"{directory}/file") for word in shlex.split(way)[1:]]
+        assert arguments[-1] == f"{directory}/file"
+        assert run(*arguments).exit_code == 0
+        assert run("check", directory / "file").exit_code == 0
+        assert len(tree(directory)) == before
 
 
 def test_a_check_within_a_cut_checkpoint_says_that_the_file_itself_may_be_torn(tmp_path: Path) -> None:
