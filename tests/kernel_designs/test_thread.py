@@ -29,6 +29,7 @@ from tests.support.atomic_machine import (
     opened,
 )
 from untorn import RWF_ATOMIC, RWF_DSYNC
+from untorn.crashmodel.storage import SimulatedStorage
 from untorn.crashmodel.variables import newest, oldest
 from untorn.storage.fault_injection import Fault, FaultyStorage
 from untorn.storage.interface import AtomicLimits
@@ -248,6 +249,16 @@ def test_writethrough_starts_io_at_the_write_and_the_others_at_writeback() -> No
             file.pwrite(NEW, 0)
             begun = storage.power_cut(newest, storage.trace.now).read_file(PATH)[:FOLIO] == NEW
             assert begun is (design == "writethrough"), design
+
+
+def test_a_durable_writethrough_keeps_the_size_of_a_truncate_before_it() -> None:
+    storage = SimulatedStorage()
+    storage.write_file(PATH, b"")
+    file = opened(storage, "writethrough")
+    file.truncate(4097)
+    file.pwrite(b"x", 0, RWF_DSYNC)
+    assert storage.power_cut(oldest).read_file(PATH) == b"x" + bytes(4096)
+    file.close()
 
 
 def test_durable_writethrough_is_one_bio_with_fua_and_no_flush() -> None:

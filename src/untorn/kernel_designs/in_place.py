@@ -118,11 +118,15 @@ class InPlace(Design):
         self.changes += 1
         for bio in merged(self._pieces(folios, size), self.bio_max):
             self.submit(bio)
+        self.set_size(size)
+        return folios
+
+    def set_size(self, size: int) -> None:
+        """Home ends where the file ends: what a truncate added has no bytes that a bio would write."""
         if self._size != size:
             self._home.truncate(size)
             self._size = size
             self._unsynced = True
-        return folios
 
     def _pieces(self, folios: Mapping[int, Folio], size: int) -> Iterator[Piece]:
         for index in sorted(folios):

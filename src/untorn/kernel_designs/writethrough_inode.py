@@ -36,8 +36,9 @@ class ThroughInode(InPlaceInode):
             try:
                 bio = self._start_io(built, start, stop, call)
                 self.design.submit(bio, durable)
+                self.design.set_size(self.size)
                 if durable:
-                    self.design.sync_name()
+                    self.design.sync()  # a truncate before it is part of the commit, too
                 self._complete_io(built)
             except BaseException as error:
                 self._poison(error)
