@@ -36,7 +36,18 @@ from untorn.explore.search.engine import (
 from untorn.explore.search.fallbacks import coverages, is_complete
 from untorn.explore.search.forked import Nursery
 from untorn.explore.search.pinned_state import Baseline, PinnedState, show, state_of
-from untorn.explore.search.tasks import Batch, Handle, Origin, Work, again, explore_some, explore_there, find, inherited
+from untorn.explore.search.tasks import (
+    Batch,
+    Handle,
+    Left,
+    Origin,
+    Work,
+    again,
+    explore_some,
+    explore_there,
+    find,
+    inherited,
+)
 from untorn.explore.search.workers import ForkedWorkers, forked_workers
 from untorn.explore.search_record import ChoicePath, Execution, Problem, SearchRecord
 from untorn.explore.targets.protocol import Target
@@ -220,12 +231,18 @@ class _Exploration:
         seconds = self.progress.budget.seconds
         return None if seconds is None else max(0.0, seconds * share - (time.monotonic() - self.started))
 
+    def left_to_search(self) -> Left:
+        """Of the search's share; each of several tasks that run at a time may use all of it."""
+        most = self.progress.budget.recoveries
+        recoveries = None if most is None else max(1, int(most * _SEARCH_SHARE) - self.result.recoveries)
+        return Left(self.left(_SEARCH_SHARE), recoveries)
+
     def search(self, executor: Executor | None, workers: int) -> bool:
         """Runs until nothing is left to run; False if the budget or a bad state ended it before."""
         if executor is None:
             while self.waiting and not self._over():
                 prefixes, self.waiting = self.waiting, []
-                self.take(explore_some(self.work, self.outer, prefixes, SLICE_SECONDS, self.left(_SEARCH_SHARE)))
+                self.take(explore_some(self.work, self.outer, prefixes, SLICE_SECONDS, self.left_to_search()))
         else:
             self._search_with(executor, workers)
         return not self.waiting and not (self.bad and not self.work.keep_going)
@@ -242,7 +259,7 @@ class _Exploration:
                     # Those found first lead to most others, so each task gets few of them.
                     share = max(1, len(self.waiting) // (2 * workers))
                     prefixes, self.waiting = self.waiting[:share], self.waiting[share:]
-                    left = self.left(_SEARCH_SHARE)
+                    left = self.left_to_search()
                     running.add(executor.submit(explore_there, handle, prefixes, SLICE_SECONDS, left))
                 done, running = wait(running, _WATCH_SECONDS, FIRST_COMPLETED)
                 if isinstance(executor, ForkedWorkers):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from untorn.explore import Budget, FunctionTarget, explore, time_limit
+from untorn.explore.selftest.targets import TARGETS
 from untorn.explore.targets.python_module import ModuleTarget
 from untorn.explore.time_limit import Limit, OutOfTime
 
@@ -173,3 +174,15 @@ def _until(true: object) -> None:
     while not true():  # type: ignore[operator]
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("most", [40, 100])
+def test_a_budget_of_recoveries_also_ends_the_searches_within_recovery(most: int) -> None:
+    (target,) = [target for target in TARGETS if target.name == "restarts"]
+
+    result = explore(target, recovery_crashes=2, budget=Budget(recoveries=most))
+
+    assert result.recoveries <= most
+    assert result.nested > 0
+    assert not result.certified
+    assert "the budget ended the search" in result.refusal

@@ -52,6 +52,17 @@ class Handle(NamedTuple):
     pickled: bytes
 
 
+class Left(NamedTuple):
+    """What of the budget a task may use up; None for what has no limit."""
+
+    seconds: float | None = None
+    recoveries: int | None = None
+
+
+class OutOfRecoveries(BaseException):
+    """The budget of recoveries ended a task in the middle of an execution's nested searches."""
+
+
 class Origin(NamedTuple):
     """Where a search begins: for each layer the execution, by its prefix, and which of its crashes."""
 
@@ -69,6 +80,7 @@ class Batch:
     waiting: list[ChoicePath] = field(default_factory=list)
     """Prefixes that are still to be run."""
     recoveries: int = 0
+    recoveries_max: int | None = None
     nested: int = 0
     bad: list[tuple[Origin, Execution]] = field(default_factory=list)
     unended: str = ""
@@ -92,7 +104,7 @@ def _unpacked(pickled: bytes) -> tuple[Work, Search]:
     return work, search_of(work.target, work.recording)
 
 
-def explore_there(handle: Handle, prefixes: list[ChoicePath], seconds: float, left: float | None) -> Batch:
+def explore_there(handle: Handle, prefixes: list[ChoicePath], seconds: float, left: Left) -> Batch:
     """``explore_some`` in a worker, which keeps its search."""
     try:
         return explore_some(*(inherited.get(handle.token) or _unpacked(handle.pickled)), prefixes, seconds, left)
@@ -100,16 +112,14 @@ def explore_there(handle: Handle, prefixes: list[ChoicePath], seconds: float, le
         workers.idle()
 
 
-def explore_some(
-    work: Work, search: Search, prefixes: list[ChoicePath], seconds: float, left: float | None = None
-) -> Batch:
+def explore_some(work: Work, search: Search, prefixes: list[ChoicePath], seconds: float, left: Left) -> Batch:
     """Runs ``prefixes`` and what follows from them, depth first, for about so many seconds, never more than ``left``.
 
     What was not done when that ended it is still waiting.
     """
-    batch = Batch(waiting=list(prefixes))
+    batch = Batch(waiting=list(prefixes), recoveries_max=left.recoveries)
     with many_runs():
-        _explore(batch, work, search, seconds, left)
+        _explore(batch, work, search, seconds, left.seconds)
     return batch
 
 
@@ -121,6 +131,9 @@ def _explore(batch: Batch, work: Work, search: Search, seconds: float, left: flo
         try:
             with budget:
                 _explore_one(batch, work, search, prefix)
+        except OutOfRecoveries:
+            batch.waiting.append(prefix)
+            break
         except time_limit.OutOfTime as error:
             if error.limit is not budget:
                 raise
@@ -153,6 +166,8 @@ def again(token: str, origin: Origin, path: ChoicePath) -> tuple[ChoicePath, Pro
 
 def _account(batch: Batch, execution: Execution, origin: Origin) -> None:
     workers.alive()
+    if batch.recoveries_max is not None and batch.recoveries >= batch.recoveries_max > 0:
+        raise OutOfRecoveries
     batch.recoveries += 1
     batch.nested += bool(origin.crashes)
     if execution.outcome.problem is not None:
