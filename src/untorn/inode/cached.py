@@ -319,9 +319,7 @@ class CachedFile(HandleState, ABC):
         room = min(max(wanted, 2 * self._reserved_folios, self._reserved_usual), wanted + self._ahead, self._dirty_max)
         begin = first << self._shift
         try:
-            if stop <= self.design.allocated_end or (
-                begin in self._reserved_growth and stop <= self._reserved_growth.stop
-            ):
+            if stop <= self.design.allocated_end or self._growth_is_reserved(begin, stop):
                 self._reserve_space(NOTHING, room, wanted)
             else:
                 self._forget_ahead()
