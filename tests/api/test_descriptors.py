@@ -191,7 +191,7 @@ start = time.monotonic()
 try:
     untorn.open(sys.argv[1], "r+b", timeout=None)
 except untorn.LockedError as error:
-    print("this very program" in str(error))
+    print("this program itself" in str(error))
 first.close()
 """
     assert run(program, path).strip() == "True"

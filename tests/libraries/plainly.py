@@ -80,12 +80,10 @@ class PlainFile(io.BufferedIOBase):
         if not self.closed and not self._abandoned:
             self._file.fsync()
 
-    def abandon(self) -> None:
-        """Closes it without a call of the storage, for a process that died: Python 3.13 tells if a finaliser fails."""
-        self._abandoned = True
-        super().close()
-
-    def close(self) -> None:
+    def close(self, *, commit: bool = True) -> None:
+        """As a program closes it; ``commit=False``: without a call of the storage, for a process that died."""
+        # Python 3.13 tells if a finaliser fails.
+        self._abandoned |= not commit
         if self._abandoned:
             super().close()
         elif not self.closed:
