@@ -134,7 +134,7 @@ def _use(commands: Path, folder: Path) -> None:
     _hold("COMMIT" in run("untorn", "log", "f"), "untorn log")
     run("untorn", "cp", "f", "copy")
     _hold((work / "copy").read_bytes() == b"new", "untorn cp")
-    _hold("1 commit brought home" in run("untorn", "recover", "f"), "untorn recover")
+    _hold("1 commit was moved" in run("untorn", "recover", "f"), "untorn recover")
     _hold((work / "f").read_bytes() == b"new", "untorn recover")
     _hold(sorted(os.listdir(work)) == ["copy", "f"], "something is left beside the files")
     module = ROOT / "examples" / "crash_test.py"
