@@ -87,7 +87,7 @@ def check(
     range_ = "" if (first, end) == (0, trace.now) else f", crash points {first} to {end} of {trace.now}"
     scope = (
         f"this trace and this schedule: {len(trace.operations)} operations{range_}",
-        "this model: " + ", ".join(f"{name} {value}" for name, value in sorted(rules.items())),
+        "this model: " + ", ".join(_rule(name, value) for name, value in sorted(rules.items())),
         f"crashes in recovery: {depth} deep" if depth else "no crash in recovery",
         "no digest collisions: of contents that never were in the cache together none has a digest that was asked for",
         "crash points that no legal set tells apart count once",
@@ -310,3 +310,10 @@ def _fingerprint(state: CheckedState) -> Any:
         frozenset((number, tuple(found)) for number, found in top.births.items()),
         frozenset(domains.items()), frozenset(frozenset(group.items()) for group in state.groups),
     )  # fmt: skip
+
+
+def _rule(name: str, value: object) -> str:
+    """A rule of the machine in words."""
+    if name == "powersafe":
+        return "a sector in flight is left old or new" if value else "a sector in flight may turn to garbage"
+    return f"{name}s of {value} bytes" if name in ("block", "sector") else f"{name} {value}"

@@ -6,7 +6,9 @@ import bisect
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from untorn.crashmodel.disk_image import PAGE
 from untorn.crashmodel.machine import Options
+from untorn.crashmodel.profiles import LINUX
 from untorn.crashmodel.rules import History
 from untorn.crashmodel.trace import Operation, Trace
 from untorn.crashmodel.variables import NEVER, Legal, Variable, deciders
@@ -72,6 +74,5 @@ def births(trace: Trace) -> list[Operation]:
 
 def rules(options: Options) -> dict[str, Any]:
     """The persistence rules of a machine, as keyword arguments of History."""
-    return {
-        "profile": options.profile, "sector": options.sector, "block": options.block, "powersafe": options.powersafe,
-    }  # fmt: skip
+    block = options.block or (PAGE if options.profile == LINUX else options.sector)
+    return {"profile": options.profile, "sector": options.sector, "block": block, "powersafe": options.powersafe}
