@@ -170,7 +170,7 @@ class Driver(Ground):
             self.seen["checkpoint in an open session"] += after["checkpoints"] > 0
             assert lengths == [len(data)]
             self.content = overwritten(self.content, start, data)
-            if moves:
+            if moves and data:  # a write of nothing moves nothing, not even to where it would have been appended
                 self.position = start + len(data)
             self._may_commit()
 
