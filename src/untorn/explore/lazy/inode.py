@@ -127,13 +127,17 @@ class LazyStat(FileStat):
 
     def _field(self, name: str) -> int:
         if name not in self._fixed:
-            inode = self._inode
-            if name == "size":
-                variable, base = Variable("size", inode.number), lambda: inode.base.content.size
-            else:
-                variable, base = Variable(name.removesuffix("_ns"), inode.number), lambda: getattr(inode.base, name)
-            self._fixed[name] = inode._crash_state.ask_value(variable, same, base)
+            self._fixed[name] = self._ask(name, same)
         return self._fixed[name]
+
+    def _ask(self, name: str, classify: Callable[[int], Any]) -> Any:
+        """The class of a field that is not decided yet."""
+        inode = self._inode
+        if name == "size":
+            variable, base = Variable("size", inode.number), lambda: inode.base.content.size
+        else:
+            variable, base = Variable(name.removesuffix("_ns"), inode.number), lambda: getattr(inode.base, name)
+        return inode._crash_state.ask_value(variable, classify, base)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What travels to another process is what is decided."""
@@ -152,10 +156,7 @@ class LazyStat(FileStat):
         """Which of the times on one side of it the inode has stays open."""
         if "mtime_ns" in self._fixed:
             return super().older_than(mtime_ns)
-        inode = self._inode
-        older: bool = inode._crash_state.ask_value(
-            Variable("mtime", inode.number), lambda value: value < mtime_ns, lambda: inode.base.mtime_ns
-        )
+        older: bool = self._ask("mtime_ns", lambda value: value < mtime_ns)
         return older
 
     @property
