@@ -98,10 +98,19 @@ class Disk:
     """Inodes and names as the cache has them, and the trace of how they came to be."""
 
     def __init__(self, image: Image, options: Options, generation: int = 0) -> None:
-        self.options = options
-        self.generation = generation
+        self._switch_on(options, generation)
         self.live = image.copy()
         self.trace = Trace(image, sites=options.sites)
+        self.inodes = max(image.inodes, default=0)
+        times = [inode.mtime_ns for inode in image.inodes.values()]
+        self.time_ns = max([FIRST_TIME_NS, *times])
+        if ROOT not in self.live.inodes:
+            self.settled_inode(None, stat.S_IFDIR | 0o755)
+
+    def _switch_on(self, options: Options, generation: int) -> None:
+        """Nothing is open, locked or made yet."""
+        self.options = options
+        self.generation = generation
         self.unwritable: set[int] = set()
         """Directories in which names cannot change."""
         self.homes: dict[int, Name] = {}
@@ -117,12 +126,7 @@ class Disk:
         """Inodes that never had a name, and may be given one."""
         self.drawn = 0
         """Blocks of random bytes given out."""
-        self.inodes = max(image.inodes, default=0)
         self.serial = 0
-        times = [inode.mtime_ns for inode in image.inodes.values()]
-        self.time_ns = max([FIRST_TIME_NS, *times])
-        if ROOT not in self.live.inodes:
-            self.settled_inode(None, stat.S_IFDIR | 0o755)
 
     def tick(self) -> int:
         """The time, which moves on with every change."""

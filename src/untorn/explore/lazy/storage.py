@@ -31,19 +31,9 @@ class LazyDisk(Disk):
     """The machine after the crash; ``shared`` is what all executions over the same layers share."""
 
     def __init__(self, shared: SharedBase, crash_state: CrashState) -> None:
+        self._switch_on(shared.options, len(crash_state.layers))
         self.rules = rules(shared.options)
-        self.options = shared.options
-        self.generation = len(crash_state.layers)
         self.crash_state = crash_state
-        self.unwritable: set[int] = set()
-        self.homes: dict[int, Name] = {}
-        self.dead = False
-        self.handles: dict[int, tuple[int, Inode]] = {}
-        self.locks: dict[int, dict[int, bool]] = {}
-        self.backwards = False
-        self.nameless: set[int] = set()
-        self.drawn = 0
-        self.serial = 0
         self.inodes = shared.last_inode
         self.time_ns = shared.time_ns
         self.live = Image()
