@@ -394,14 +394,8 @@ class CopyOnWrite(Design):
             raise ForeignEditError(self._removed(), self._home.shown)
         different = messages.differences(known.size, known.mtime_ns, home)
         if different:
-            raise ForeignEditError(
-                f"another program changed the file while it was open here ({different}). It was not overwritten, and "
-                f"the commits to it are waiting in {self._log.path!r}. If only its time was changed, or if you want "
-                f"the commits rather than what that program wrote, run {messages.on_damage('apply', self._home.path)}. "
-                f"{messages.on_damage('discard', self._home.path)} keeps the file as it is, and the log under "
-                "another name",
-                self._home.shown,
-            )
+            message = messages.edited_while_open(self._home.path, self._log.path, different)
+            raise ForeignEditError(message, self._home.shown)
         return home
 
     def _removed(self) -> str:
@@ -413,12 +407,7 @@ class CopyOnWrite(Design):
         else:
             what = "another file was put in the place of this one while it was open here; that one was not touched"
         log = self._log.file
-        if log is None or not log.stat().links:
-            return f"{what}. The log with the commits to it was removed, too"
-        return (
-            f"{what}. The commits to it are kept in {self._log.path!r}, which is of use only together with the file. "
-            "Remove that log if you do not want the file back"
-        )
+        return messages.removed(what, None if log is None or not log.stat().links else self._log.path)
 
     def remove(self) -> None:
         self._log.remove()

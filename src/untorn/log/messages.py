@@ -1,4 +1,4 @@
-"""What recovery tells the user: what is on disk now, and what to do that destroys nothing."""
+"""What users are told of logs and files that are not as they should be: what is on disk, and what destroys nothing."""
 
 from __future__ import annotations
 
@@ -109,6 +109,26 @@ def differences(size: int, mtime_ns: int, home: FileStat) -> str:
     if mtime_ns != home.mtime_ns:
         found.append(f"its time is {_time(home.mtime_ns)}, {_time(mtime_ns)} was recorded")
     return ", ".join(found)
+
+
+def edited_while_open(path: str, log: str, different: str) -> str:
+    """Another program changed a file that is open here."""
+    return (
+        f"another program changed the file while it was open here ({different}). It was not overwritten, and the "
+        f"commits to it are waiting in {log!r}. If only its time was changed, or if you want the commits rather than what "
+        f"that program wrote, run {on_damage('apply', path)}. {on_damage('discard', path)} keeps the file as it is, and the "
+        "log under another name"
+    )
+
+
+def removed(what: str, log: str | None) -> str:
+    """A file that is open here has lost its name, as ``what`` says; None if its log has, too."""
+    if log is None:
+        return f"{what}. The log with the commits to it was removed, too"
+    return (
+        f"{what}. The commits to it are kept in {log!r}, which is of use only together with the file. Remove that log "
+        "if you do not want the file back"
+    )
 
 
 def other_file(slot: Slot, home: FileStat) -> str:
