@@ -115,9 +115,9 @@ def edited_while_open(path: str, log: str, different: str) -> str:
     """Another program changed a file that is open here."""
     return (
         f"another program changed the file while it was open here ({different}). It was not overwritten, and the "
-        f"commits to it are waiting in {log!r}. If only its time was changed, or if you want the commits rather than what "
-        f"that program wrote, run {on_damage('apply', path)}. {on_damage('discard', path)} keeps the file as it is, and the "
-        "log under another name"
+        f"commits to it are waiting in {log!r}. If only its time was changed, or if you want the commits rather than "
+        f"what that program wrote, run {on_damage('apply', path)}. {on_damage('discard', path)} keeps the file as it "
+        "is, and the log under another name"
     )
 
 
